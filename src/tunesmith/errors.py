@@ -1,0 +1,115 @@
+"""What can go wrong, in the user's words: one line, a code, an exit code of its kind."""
+
+from collections.abc import Iterable
+
+LONGEST = 200  # characters of one message
+
+INTERRUPTED = 75  # exit code of a run that was asked to stop and can be resumed
+
+
+class TunesmithError(Exception):
+    """One mistake: where it is, what was found there, and the one thing that mends it.
+
+    Prints as `error[CODE] where: what; fix`, on one line of at most 200 characters, with
+    control characters escaped, because parts of it may come from a file.
+    """
+
+    exit_code = 1
+
+    def __init__(self, code: str, where: str, what: str, fix: str = "") -> None:
+        self.code, self.where, self.what, self.fix = code, where, what, fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        where = f" {self.where}:" if self.where else ""
+        fix = f"; {self.fix}" if self.fix else ""
+        start = f"error[{self.code}]{where} "
+        room = LONGEST - len(start) - len(fix)
+        what = self.what if len(self.what) <= room else self.what[: max(room - 1, 0)] + "…"
+        return printable(f"{start}{what}{fix}")[:LONGEST]
+
+    @property
+    def lines(self) -> list[str]:
+        return [str(self)]
+
+
+class ConfigError(TunesmithError):
+    """The command line or a yaml asks for what cannot be."""
+
+    exit_code = 2
+
+
+class DataError(TunesmithError):
+    """The rows are not what the config says they are."""
+
+    exit_code = 3
+
+
+class ModelError(TunesmithError):
+    """A model, a checkpoint or a run directory cannot be used."""
+
+    exit_code = 4
+
+
+class MachineError(TunesmithError):
+    """This machine cannot do it: device, precision, package, disk."""
+
+    exit_code = 5
+
+
+class TrainingError(TunesmithError):
+    """Training itself failed: a loss that is not a number, memory."""
+
+    exit_code = 6
+
+
+class SafetyError(TunesmithError):
+    """A file from elsewhere asks for more than data may."""
+
+    exit_code = 8
+
+
+class Mistakes(TunesmithError):
+    """Several mistakes, reported all at once; the first one gives the exit code."""
+
+    def __init__(self, errors: Iterable[TunesmithError]) -> None:
+        self.errors = list(errors)
+        self.exit_code = self.errors[0].exit_code
+        first = self.errors[0]
+        super().__init__(first.code, first.where, first.what, first.fix)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def lines(self) -> list[str]:
+        return [str(error) for error in self.errors]
+
+
+class Interrupted(BaseException):
+    """A run stopped at a step boundary with its checkpoint on disk; it can be resumed.
+
+    Not an `Exception`: nothing between the training loop and the program may swallow it.
+    """
+
+
+def printable(text: str) -> str:
+    """Escape control characters (also newlines), so that a label cannot drive a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def raise_all(errors: Iterable[TunesmithError]) -> None:
+    """Raise the one error as itself, several as `Mistakes`, none not at all."""
+    errors = list(errors)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise Mistakes(errors)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'?" for the nearest known word, or ""."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else ""
