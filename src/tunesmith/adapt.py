@@ -1,0 +1,50 @@
+"""Which parameters of a model learn, and how fast."""
+
+from tunesmith.errors import ConfigError
+from tunesmith.models.classifier import embeddings, encoder_layers, head_parameters
+from tunesmith.tasks.base import Task
+
+
+class Adaptation:
+    """What `adapt` decided: the factor of each learning parameter's rate, by its name."""
+
+    def __init__(self, factors: dict[str, float], fixed: list) -> None:
+        self.factors = factors
+        self.fixed = fixed  # modules that stay in eval mode: no dropout in front of fixed weights
+
+
+def full(task: Task, head_lr_multiplier: float = 1.0) -> Adaptation:
+    """Let every parameter learn."""
+    return Adaptation(_factors(task, head_lr_multiplier), [])
+
+
+def frozen(task: Task, layers: int | str = "all", head_lr_multiplier: float = 1.0) -> Adaptation:
+    """Fix the embeddings and the first `layers` encoder blocks; "all" leaves only the head."""
+    fixed = _fixed_modules(task, layers)
+    head = head_parameters(task.model)
+    names = {id(p): name for name, p in task.model.named_parameters()}
+    for module in fixed:
+        module.eval()
+        for parameter in module.parameters():
+            parameter.requires_grad_(names[id(parameter)] in head)
+    return Adaptation(_factors(task, head_lr_multiplier), fixed)
+
+
+def _fixed_modules(task: Task, count: int | str) -> list:
+    blocks = encoder_layers(task.model)
+    if count == "all":
+        return [task.model.base_model]
+    if not isinstance(count, int) or not 0 <= count <= len(blocks):
+        raise ConfigError(
+            "CONF-RANGE", f"adapt.layers={count}", f"this model has {len(blocks)} layers"
+        )
+    return [embeddings(task.model), *blocks[:count]]
+
+
+def _factors(task: Task, head_lr_multiplier: float) -> dict[str, float]:
+    head = {f"model.{name}" for name in head_parameters(task.model)}
+    return {
+        name: head_lr_multiplier if name in head else 1.0
+        for name, parameter in task.named_parameters()
+        if parameter.requires_grad
+    }

@@ -1,0 +1,159 @@
+"""Which rows meet in a batch, in which order: a function of seed and epoch, resumable anywhere."""
+
+import ctypes
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from tunesmith.errors import ModelError
+
+Batch = dict[str, Any]
+Collate = Callable[[list[dict[str, Any]]], Batch]
+
+
+def plan_epoch(
+    lengths: np.ndarray, batch_size: int, window: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Deal all rows into batches for one epoch; the last one dealt may be smaller.
+
+    Rows are shuffled, then sorted by length inside windows of `window` batches, so that rows
+    of a batch have similar lengths and yet meet others in each epoch; `window=0` only shuffles.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    if window == 0:
+        return np.split(order, range(batch_size, len(order), batch_size))
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), batch_size * window):
+        rows = order[start : start + batch_size * window]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        cut = np.split(rows, range(batch_size, len(rows), batch_size))
+        batches += [cut[i] for i in rng.permutation(len(cut))]
+    return batches
+
+
+def cut_into_parts(rows: np.ndarray, accumulate: int, ranks: int, rank: int) -> list[np.ndarray]:
+    """Return this rank's part of each of the `accumulate` pieces of a batch; parts may be empty.
+
+    Pieces are runs of similar length (little padding); ranks take turns in a piece (equal work).
+    """
+    return [piece[rank::ranks] for piece in np.array_split(rows, accumulate)]
+
+
+class TrainLoader:
+    """The batches of the train split, one epoch after another.
+
+    Not a DataLoader, so that Lightning leaves it alone: it makes one for each epoch, from
+    the position on, and counts what it has handed out, not what a worker has fetched. Its
+    state goes into the checkpoint. An empty part of a batch is one row with `blank` set:
+    every rank takes every step, and blanks weigh nothing.
+    """
+
+    def __init__(
+        self,
+        features: Dataset,
+        lengths: np.ndarray,
+        collate: Collate,
+        *,
+        batch_size: int,
+        window: int,
+        seed: int,
+        workers: int,
+        identity: str,
+        accumulate: int = 1,
+        ranks: int = 1,
+        rank: int = 0,
+        limit: int | None = None,
+    ) -> None:
+        self.features, self.lengths, self.collate = features, lengths, collate
+        self.batch_size, self.window, self.seed = batch_size, window, seed
+        self.workers, self.identity = workers, identity
+        self.accumulate, self.ranks, self.rank = accumulate, ranks, rank
+        self.limit = limit
+        self.epoch = 0
+        self.position = 0  # parts handed out in this epoch
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of an epoch."""
+        batches = -(-len(self.lengths) // self.batch_size)
+        return batches if self.limit is None else min(batches, self.limit)
+
+    def __len__(self) -> int:
+        return self.steps * self.accumulate
+
+    @property
+    def sampler(self) -> "TrainLoader":
+        return self  # where Lightning looks for set_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        if epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Return the rows of each batch of an epoch, over all ranks and pieces."""
+        return plan_epoch(self.lengths, self.batch_size, self.window, self.seed, epoch)[: self.steps]
+
+    def __iter__(self) -> Iterator[Batch]:
+        # All lazily: Lightning calls iter() before it restores the state.
+        parts = [
+            (part if len(part) else rows[:1], not len(part))
+            for rows in self.batches(self.epoch)
+            for part in cut_into_parts(rows, self.accumulate, self.ranks, self.rank)
+        ][self.position :]
+        loader = _data_loader(self.features, [rows for rows, _ in parts], self.collate, self.workers)
+        for batch, (_, blank) in zip(loader, parts, strict=True):
+            self.position += 1
+            yield {**batch, "blank": torch.tensor(blank)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "position": self.position, "identity": self.identity}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["identity"] != self.identity:
+            raise ModelError("RESUME-DATA", "checkpoint", "the train rows are not those it saw")
+        self.epoch, self.position = state["epoch"], state["position"]
+        if self.position >= len(self):
+            self.epoch, self.position = self.epoch + 1, 0
+
+
+def evaluation_loader(
+    features: Dataset,
+    lengths: np.ndarray,
+    collate: Collate,
+    *,
+    batch_size: int,
+    workers: int,
+    ranks: int = 1,
+    rank: int = 0,
+    limit: int | None = None,
+) -> DataLoader:
+    """Every row once, longest first (memory shows at once), ranks taking turns with batches."""
+    order = np.argsort(-lengths, kind="stable")
+    batches = np.split(order, range(batch_size, len(order), batch_size))[:limit]
+    return _data_loader(features, batches[rank::ranks], collate, workers)
+
+
+def _data_loader(
+    features: Dataset, batches: Sequence[np.ndarray], collate: Collate, workers: int
+) -> DataLoader:
+    return DataLoader(
+        features,
+        batch_sampler=[batch.tolist() for batch in batches],  # type: ignore[arg-type]
+        collate_fn=collate,
+        num_workers=min(workers, len(batches)),
+        generator=torch.Generator().manual_seed(0),  # else it draws from the global one
+        worker_init_fn=_die_with_parent if workers else None,
+    )
+
+
+def _die_with_parent(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

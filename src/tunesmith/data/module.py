@@ -1,0 +1,104 @@
+"""Rows in, batches out. Knows no task: it is handed `encode` and `collate`."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from tunesmith.data.batches import Collate, TrainLoader, evaluation_loader
+from tunesmith.data.encoding import Encode, Encoded, encode, say_what_was_cut
+
+
+class DataModule(LightningDataModule):
+    """The encoded splits of a run and their loaders.
+
+    `identity` names all that encoding depends on (rows, tokenizer, task, lengths): it keys
+    the cache and is checked when a checkpoint is loaded.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Dataset],
+        encode_row: Encode,
+        collate: Collate,
+        *,
+        identity: Mapping[str, Any],
+        cache: Path,
+        seed: int,
+        max_length: int,
+        on_long: str,
+        batch_size: int,
+        eval_batch_size: int,
+        bucket_window: int,
+        workers: int,
+        accumulate: int = 1,
+        limit_train_batches: int | None = None,
+        limit_val_batches: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.rows = dict(rows)
+        self.collate = collate
+        self.seed, self.workers = seed, workers
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.bucket_window, self.accumulate = bucket_window, accumulate
+        self.limit_train_batches = limit_train_batches
+        self.limit_val_batches = limit_val_batches
+        self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.encoded: dict[str, Encoded] = {}
+        for split, dataset in self.rows.items():
+            self.encoded[split] = encode(dataset, encode_row, f"{self.key[:40]}-{split}", cache)
+            say_what_was_cut(self.encoded[split], split, max_length, on_long)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass over the train split."""
+        return self._train_loader(1, 0).steps
+
+    def train_dataloader(self) -> TrainLoader:
+        return self._train_loader(*self._place())
+
+    def val_dataloader(self) -> DataLoader:
+        return self.evaluation("validation", self.limit_val_batches)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.evaluation("test")
+
+    def evaluation(self, split: str, limit: int | None = None) -> DataLoader:
+        """Return the batches of a split, the same ones whoever asks: scores repeat to the bit."""
+        features, lengths, _ = self.encoded[split]
+        ranks, rank = self._place()
+        return evaluation_loader(
+            features,
+            lengths,
+            self.collate,
+            batch_size=self.eval_batch_size,
+            workers=self.workers,
+            ranks=ranks,
+            rank=rank,
+            limit=limit,
+        )
+
+    def _train_loader(self, ranks: int, rank: int) -> TrainLoader:
+        features, lengths, _ = self.encoded["train"]
+        return TrainLoader(
+            features,
+            lengths,
+            self.collate,
+            batch_size=self.batch_size,
+            window=self.bucket_window,
+            seed=self.seed,
+            workers=self.workers,
+            identity=self.key,
+            accumulate=self.accumulate,
+            ranks=ranks,
+            rank=rank,
+            limit=self.limit_train_batches,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)

@@ -1,0 +1,39 @@
+"""What a data source hands on: rows by split, the labels found, and what was noticed."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class Kind(StrEnum):
+    """What the cells of a column are."""
+
+    TEXT = "text"
+    CLASS = "class"  # one label
+    CLASSES = "classes"  # any number of labels
+    NUMBER = "number"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a task reads, under our name for it."""
+
+    kind: Kind
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of each split, memory-mapped, under our column names.
+
+    Besides the task's columns each row has `row`, its position in its source, from 0.
+    """
+
+    splits: dict[str, "Dataset"]
+    labels: list[str] | None  # as configured, or sorted from the train split; None: numbers
+    fingerprint: str  # of the sources' content and every option that changes the rows
+    notes: list[str] = field(default_factory=list)  # warnings, already logged
+    hidden_labels: frozenset[str] = frozenset()  # splits whose labels are withheld

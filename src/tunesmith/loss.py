@@ -1,0 +1,88 @@
+"""What an error costs. Each loss returns its mean and the weight that the mean was taken over."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Loss(NamedTuple):
+    """A mean and its weight: two parts of a batch combine to (Σ weight·mean) / Σ weight."""
+
+    mean: Tensor  # ()
+    weight: Tensor  # ()
+
+
+class CrossEntropy(nn.Module):
+    """One label of C: logits (N, C), labels (N,); label -100 is not counted."""
+
+    takes = "single_label_classification"
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+        self.register_buffer("class_weight", None)
+
+    def fit_to(self, counts: Sequence[int]) -> None:
+        """Set the weight of each class from its count in the train split, shape (C,)."""
+        self.class_weight = weights_by_share(counts, self.class_weights)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Loss:
+        logits = logits.float()
+        counted = labels >= 0
+        summed = F.cross_entropy(
+            logits, labels, self.class_weight, reduction="sum", label_smoothing=self.label_smoothing
+        )
+        if self.class_weight is None:
+            weight = counted.sum().to(logits.dtype)
+        else:
+            weight = (self.class_weight[labels.clamp(min=0)] * counted).sum()
+        return Loss(summed / weight.clamp(min=1e-12), weight)
+
+
+class BinaryCrossEntropy(nn.Module):
+    """Any number of labels of C: logits (N, C), labels (N, C) of 0 and 1; rows of -100 are not counted."""
+
+    takes = "multi_label_classification"
+
+    def __init__(self, class_weights: str = "none") -> None:
+        super().__init__()
+        self.class_weights = class_weights
+        self.register_buffer("class_weight", None)
+
+    def fit_to(self, counts: Sequence[int]) -> None:
+        """Set the weight of a positive of each class from its count, shape (C,)."""
+        self.class_weight = weights_by_share(counts, self.class_weights)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Loss:
+        logits = logits.float()
+        counted = labels >= 0
+        targets = labels.clamp(min=0).to(logits.dtype)
+        costs = F.binary_cross_entropy_with_logits(
+            logits, targets, pos_weight=self.class_weight, reduction="none"
+        )
+        rows = counted[:, 0].sum().to(logits.dtype)
+        return Loss((costs * counted).mean(-1).sum() / rows.clamp(min=1e-12), rows)
+
+
+class MeanSquaredError(nn.Module):
+    """A number: predictions (N,), labels (N,)."""
+
+    takes = "regression"
+
+    def forward(self, predictions: Tensor, labels: Tensor) -> Loss:
+        rows = torch.tensor(float(len(labels)), device=labels.device)
+        return Loss(F.mse_loss(predictions.float(), labels.float()), rows)
+
+
+def weights_by_share(counts: Sequence[int], method: str) -> Tensor | None:
+    """Weigh classes by 1/share or 1/sqrt(share), with mean 1 over the rows; "none" gives None."""
+    if method == "none":
+        return None
+    counted = np.maximum(np.asarray(counts, dtype=np.float64), 1.0)
+    weights = counted ** {"inverse": -1.0, "inverse_sqrt": -0.5}[method]
+    return torch.tensor(weights * counted.sum() / (weights * counted).sum(), dtype=torch.float32)

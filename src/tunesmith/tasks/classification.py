@@ -1,0 +1,88 @@
+"""Classification: one label per text, or per pair of texts."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_auroc,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_matthews_corrcoef,
+)
+
+from tunesmith.data.rows import Column, Kind
+from tunesmith.loss import CrossEntropy
+from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
+
+
+class Classification(Task):
+    """Scores every label of a text; the answer is the most probable one."""
+
+    columns = {
+        "text": Column(Kind.TEXT),
+        "text_pair": Column(Kind.TEXT, required=False),
+        "label": Column(Kind.CLASS),
+    }
+    problem = "single_label_classification"
+    metric_names = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc")
+    monitor = "accuracy"
+    mode = "max"
+
+    def __init__(self, *args: Any, loss: CrossEntropy, labels: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, labels=labels, **kwargs)
+        self.loss = loss
+        self.index = {label: i for i, label in enumerate(labels)}
+
+    def fit_to(self, rows: Any) -> None:
+        counts = Counter(rows["label"])
+        self.loss.fit_to([counts[label] for label in self.index])
+
+    def label_of(self, row: Row) -> int:
+        return self.index[row["label"]]
+
+    def forward(self, batch: Batch) -> Output:
+        logits = self.logits(batch)  # (B, C)
+        mean, weight = self.loss(logits, batch["labels"])
+        return Output(mean, logits, weight)
+
+    def gather(self, predictions: Sequence[np.ndarray], rows: Sequence[Row]) -> list[Answer]:
+        if not len(predictions):
+            return []
+        logits = torch.from_numpy(np.stack(predictions))  # (N, C)
+        probabilities = logits.softmax(-1).tolist()
+        return [answer(self.index, row) for row in probabilities]
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        guesses, truths = self.tensors(answers, rows)  # (N, C), (N,)
+        classes = {"num_classes": len(self.index)}
+        present = truths.unique().numel() == len(self.index)  # AUROC needs every class
+        scores = {
+            "accuracy": multiclass_accuracy(guesses, truths, **classes, average="micro"),
+            "f1_macro": multiclass_f1_score(guesses, truths, **classes, average="macro"),
+            "f1_micro": multiclass_f1_score(guesses, truths, **classes, average="micro"),
+            "mcc": multiclass_matthews_corrcoef(guesses, truths, **classes),
+            "auroc": multiclass_auroc(guesses, truths, **classes) if present else torch.nan,
+        }
+        return {name: float(value) for name, value in scores.items()}
+
+    def counts(self, answers: Sequence[Answer], rows: Sequence[Row]) -> np.ndarray:
+        guesses, truths = self.tensors(answers, rows)
+        return multiclass_confusion_matrix(guesses, truths, num_classes=len(self.index)).numpy()
+
+    def tensors(
+        self, answers: Sequence[Answer], rows: Sequence[Row]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return probabilities (N, C) and true indices (N,)."""
+        guesses = torch.tensor([list(a["probabilities"].values()) for a in answers])
+        return guesses, torch.tensor([self.index[row["label"]] for row in rows])
+
+
+def answer(labels: dict[str, int], probabilities: list[float]) -> Answer:
+    """Name the most probable label; the first one wins a tie."""
+    best = max(range(len(probabilities)), key=probabilities.__getitem__)
+    names = list(labels)
+    return {"label": names[best], "probabilities": dict(zip(names, probabilities, strict=True))}

@@ -1,0 +1,83 @@
+"""Multi-label classification: any number of labels per text."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torchmetrics.functional.classification import (
+    multilabel_accuracy,
+    multilabel_auroc,
+    multilabel_exact_match,
+    multilabel_f1_score,
+)
+
+from tunesmith.data.rows import Column, Kind
+from tunesmith.loss import BinaryCrossEntropy
+from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
+
+
+class MultiLabel(Task):
+    """Scores every label by itself; the answer is all that reach the threshold."""
+
+    columns = {
+        "text": Column(Kind.TEXT),
+        "text_pair": Column(Kind.TEXT, required=False),
+        "label": Column(Kind.CLASSES),
+    }
+    problem = "multi_label_classification"
+    metric_names = ("accuracy", "exact_match", "f1_macro", "f1_micro", "auroc")
+    monitor = "f1_micro"
+    mode = "max"
+
+    def __init__(
+        self,
+        *args: Any,
+        loss: BinaryCrossEntropy,
+        labels: Sequence[str],
+        threshold: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, labels=labels, **kwargs)
+        self.loss = loss
+        self.threshold = threshold
+        self.index = {label: i for i, label in enumerate(labels)}
+
+    def fit_to(self, rows: Any) -> None:
+        counts = Counter(label for row in rows["label"] for label in row)
+        self.loss.fit_to([counts[label] for label in self.index])
+
+    def label_of(self, row: Row) -> list[int]:
+        given = set(row["label"])
+        return [int(label in given) for label in self.index]
+
+    def forward(self, batch: Batch) -> Output:
+        logits = self.logits(batch)  # (B, C)
+        mean, weight = self.loss(logits, batch["labels"])
+        return Output(mean, logits, weight)
+
+    def gather(self, predictions: Sequence[np.ndarray], rows: Sequence[Row]) -> list[Answer]:
+        if not len(predictions):
+            return []
+        probabilities = torch.from_numpy(np.stack(predictions)).sigmoid().tolist()  # (N, C)
+        return [self._answer(row) for row in probabilities]
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        guesses = torch.tensor([list(a["probabilities"].values()) for a in answers])  # (N, C)
+        truths = torch.tensor([self.label_of(row) for row in rows])  # (N, C)
+        options: dict[str, Any] = {"num_labels": len(self.index), "threshold": self.threshold}
+        both = bool(((truths.sum(0) > 0) & (truths.sum(0) < len(truths))).all())
+        scores = {
+            "accuracy": multilabel_accuracy(guesses, truths, **options, average="micro"),
+            "exact_match": multilabel_exact_match(guesses, truths, **options),
+            "f1_macro": multilabel_f1_score(guesses, truths, **options, average="macro"),
+            "f1_micro": multilabel_f1_score(guesses, truths, **options, average="micro"),
+            "auroc": multilabel_auroc(guesses, truths, len(self.index)) if both else torch.nan,
+        }
+        return {name: float(value) for name, value in scores.items()}
+
+    def _answer(self, probabilities: list[float]) -> Answer:
+        named = dict(zip(self.index, probabilities, strict=True))
+        given = [label for label, p in named.items() if p >= self.threshold]
+        return {"labels": given, "probabilities": named}

@@ -1,0 +1,75 @@
+"""Regression: one number per text, or per pair of texts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.functional import mean_squared_error, pearson_corrcoef, spearman_corrcoef
+
+from tunesmith.data.rows import Column, Kind
+from tunesmith.loss import MeanSquaredError
+from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
+
+
+class Regression(Task):
+    """Predicts a number; it learns in standard units of the train split where asked to."""
+
+    columns = {
+        "text": Column(Kind.TEXT),
+        "text_pair": Column(Kind.TEXT, required=False),
+        "label": Column(Kind.NUMBER),
+    }
+    problem = "regression"
+    metric_names = ("pearson", "spearman", "mse")
+    monitor = "pearson"
+    mode = "max"
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, *args: Any, loss: MeanSquaredError, standardise: bool, labels: None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, labels=labels, **kwargs)
+        self.loss = loss
+        self.standardise = standardise
+        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def fit_to(self, rows: Any) -> None:
+        if self.standardise:
+            numbers = np.asarray(rows["label"], dtype=np.float64)
+            self.centre.fill_(float(numbers.mean()))
+            self.scale.fill_(float(numbers.std()) or 1.0)
+
+    def label_of(self, row: Row) -> float:
+        return float(row["label"])
+
+    def forward(self, batch: Batch) -> Output:
+        logits = self.logits(batch).squeeze(-1).float()  # (B,)
+        wanted = (batch["labels"].float() - self.centre) / self.scale
+        mean, weight = self.loss(logits, wanted)
+        return Output(mean, logits, weight)
+
+    def decode(self, batch: Batch, output: Output) -> list[np.ndarray]:
+        return super().decode(batch, output._replace(logits=self.in_units(output.logits)))
+
+    def in_units(self, logits: Tensor) -> Tensor:
+        """Turn the head's output into the labels' units."""
+        return logits.reshape(-1) * self.scale + self.centre
+
+    def gather(self, predictions: Sequence[np.ndarray], rows: Sequence[Row]) -> list[Answer]:
+        return [{"label": float(prediction)} for prediction in predictions]
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        guesses = torch.tensor([a["label"] for a in answers], dtype=torch.float64)
+        truths = torch.tensor([row["label"] for row in rows], dtype=torch.float64)
+        varied = len(guesses) > 1 and bool(guesses.std() > 0) and bool(truths.std() > 0)
+        scores = {
+            "pearson": pearson_corrcoef(guesses, truths) if varied else torch.nan,
+            "spearman": spearman_corrcoef(guesses, truths) if varied else torch.nan,
+            "mse": mean_squared_error(guesses, truths),
+        }
+        return {name: float(value) for name, value in scores.items()}
