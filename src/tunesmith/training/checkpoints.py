@@ -1,0 +1,170 @@
+"""When a run saves, which step was best, and where it may stop: only at whole steps."""
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from tunesmith.errors import Interrupted
+from tunesmith.training import storage
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(BaseException):
+    """Training ended early because the score stopped improving; the checkpoint says so."""
+
+
+class Checkpoints(L.Callback):
+    """Keeps `last.ckpt`, the one before it, and `best.ckpt`; ends a run between two steps.
+
+    A checkpoint is taken when no batch is under way: after a validation, at an epoch's end,
+    and every so many steps or minutes. A run that is to stop (a signal, `stop_at_step`, early
+    stopping) saves there and raises; it neither adds a validation nor touches the schedule.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        monitor: str,
+        mode: str,
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        stop_at_step: int | None = None,
+        hparams: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.monitor, self.mode = folder, monitor, mode
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self.patience, self.min_delta = patience, min_delta
+        self.stop_at_step = stop_at_step
+        self.hparams = hparams or {}
+        self.best_step: int | None = None
+        self.best_scores: dict[str, float] = {}
+        self.waited = 0  # validations since the last improvement
+        self.validated_step = -1
+        self.finished = False
+        self.improved = False  # at the validation whose checkpoint is still to be saved
+        self.saved_steps: dict[str, int] = {}
+        self.saved_at = time.monotonic()
+
+    KEPT = ("best_step", "best_scores", "waited", "validated_step", "finished", "saved_steps")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.KEPT}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in self.KEPT:
+            setattr(self, name, state[name])
+
+    @property
+    def best(self) -> float | None:
+        return self.best_scores.get(self.monitor)
+
+    # Where training may be saved and stopped
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        if trainer.fit_loop._should_accumulate() or loop.batch_progress.is_last_batch:
+            return
+        if not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+            self._pass(trainer, module, must_save=self._is_due(trainer.global_step))
+
+    def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._judge(trainer, module)
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._pass(trainer, module, must_save=True)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
+        if trainer.global_step >= module.total_steps and self.validated_step != trainer.global_step:
+            validate_here(trainer)  # a run that ends by max_steps is scored at its last step
+        self._pass(trainer, module, must_save=True)
+
+    def _pass(self, trainer: L.Trainer, module: Any, must_save: bool) -> None:
+        step = trainer.global_step
+        ends = step >= module.total_steps
+        self.finished = ends or (self.patience is not None and self.waited >= self.patience)
+        stops = module.stop_agreed or (self.stop_at_step is not None and step >= self.stop_at_step)
+        if must_save or stops or self.finished:
+            self.save(trainer)
+        if self.finished and not ends:
+            log.info("stopped early: %s has not improved for %d validations", self.monitor, self.waited)
+            raise Stopped
+        if stops and not ends:
+            raise Interrupted
+
+    def _is_due(self, step: int) -> bool:
+        if self.every_n_steps and step % self.every_n_steps == 0:
+            return True
+        minutes = (time.monotonic() - self.saved_at) / 60
+        return self.every_n_minutes is not None and minutes >= self.every_n_minutes
+
+    # What is best
+
+    def _judge(self, trainer: L.Trainer, module: Any) -> None:
+        step, scores = trainer.global_step, dict(module.scores)
+        self.validated_step = step
+        module.write(scores, step)
+        value = scores[self.monitor]
+        if not math.isfinite(value):
+            log.warning("step %d: %s is %s and cannot be best", step, self.monitor, value)
+        if self._is_better(value):
+            self.best_step, self.best_scores = step, scores
+            self.waited, self.improved = 0, True
+            self._show_best(trainer, value, step)
+        else:
+            self.waited += 1
+
+    def _is_better(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        if self.best is None:
+            return True
+        gain = value - self.best if self.mode == "max" else self.best - value
+        return gain > self.min_delta
+
+    def _show_best(self, trainer: L.Trainer, value: float, step: int) -> None:
+        for logger in trainer.loggers:
+            if hasattr(logger, "hparams"):
+                logger.hparams(self.hparams, self.monitor, value, step)
+
+    # Files
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write last.ckpt, keep the one before, name it best too if it is; then the manifest."""
+        last, step = self.folder / "last.ckpt", trainer.global_step
+        if self.saved_steps.get("last.ckpt") == step and not self.improved and last.exists():
+            return
+        if "last.ckpt" in self.saved_steps:
+            self.saved_steps["previous.ckpt"] = self.saved_steps["last.ckpt"]
+        self.saved_steps["last.ckpt"] = step
+        if self.improved:
+            self.saved_steps["best.ckpt"] = step
+        fresh = self.folder / "fresh.ckpt"
+        trainer.save_checkpoint(fresh)  # every rank takes part
+        if trainer.is_global_zero:
+            if last.exists():
+                storage.link(last, self.folder / "previous.ckpt")
+            if self.improved:
+                storage.link(fresh, self.folder / "best.ckpt")
+            fresh.replace(last)
+            storage.write_manifest(self.folder, self.saved_steps)
+        trainer.strategy.barrier("saved")
+        self.improved = False
+        self.saved_at = time.monotonic()
+
+
+def validate_here(trainer: L.Trainer) -> None:
+    """Run the validation loop inside fit, as Lightning does between two batches."""
+    trainer.validating = True
+    trainer.fit_loop.epoch_loop.val_loop.run()
+    trainer.training = True
