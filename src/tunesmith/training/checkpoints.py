@@ -52,6 +52,7 @@ class Checkpoints(L.Callback):
         self.improved = False  # at the validation whose checkpoint is still to be saved
         self.saved_steps: dict[str, int] = {}
         self.saved_at = time.monotonic()
+        self.starts_anew = False  # from another run's checkpoint: its best is not ours
 
     KEPT = ("best_step", "best_scores", "waited", "validated_step", "finished", "saved_steps")
 
@@ -59,7 +60,7 @@ class Checkpoints(L.Callback):
         return {name: getattr(self, name) for name in self.KEPT}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in self.KEPT:
+        for name in () if self.starts_anew else self.KEPT:
             setattr(self, name, state[name])
 
     @property

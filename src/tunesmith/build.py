@@ -1,0 +1,295 @@
+"""From a config to the parts of a run: rows, task, data, module, trainer."""
+
+import inspect
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith import config, targets
+from tunesmith.adapt import Adaptation
+from tunesmith.data.module import DataModule
+from tunesmith.data.rows import Rows
+from tunesmith.data.source import read
+from tunesmith.errors import ConfigError
+from tunesmith.models.classifier import classifier
+from tunesmith.models.source import Source, find, max_tokens, tokenizer
+from tunesmith.tasks.base import Task
+from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.figures import Figures
+from tunesmith.training.machine import Machine
+from tunesmith.training.module import Module
+from tunesmith.training.progress import Progress
+from tunesmith.training.randomness import SeedEachStep, derive, set_seed
+from tunesmith.training.storage import AtomicCheckpointIO
+
+NOT_READING = (  # keys of `data` that say how rows are encoded and batched, not how they are read
+    "max_length",
+    "truncation",
+    "on_long",
+    "batch_size",
+    "eval_batch_size",
+    "bucket_window",
+    "workers",
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that can be known, and be wrong, before a weight is loaded."""
+
+    rows: Rows
+    source: Source
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+
+
+def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
+    """Read the rows and find the model; refuse what does not fit."""
+    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+    options = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
+    rows = read(task.columns, **options, cache=Path(cfg.paths.cache), only=only)
+    source = find(**plain(cfg.model), labels=rows.labels, problem=task.problem)
+    longest = max_tokens(source)
+    wanted = cfg.data.max_length or longest
+    if wanted > longest:
+        raise ConfigError(
+            "CONF-LENGTH",
+            f"data.max_length={wanted}",
+            f"{cfg.model.path} takes at most {longest} tokens",
+            f"set data.max_length={longest} or null",
+        )
+    words = tokenizer(source)
+    words.truncation_side = cfg.data.truncation
+    return Parts(rows, source, words, wanted)
+
+
+def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
+    """Refuse a run that would not take a step, or never be scored."""
+    steps = total_steps(cfg, steps_per_epoch(cfg, len(parts.rows.splits["train"])))
+    if steps < 1:
+        raise ConfigError("TRAIN-0", "trainer", "no optimizer step would run")
+    interval = cfg.trainer.val_check_interval
+    if isinstance(interval, int) and interval > steps:
+        raise ConfigError(
+            "CONF-RANGE",
+            f"trainer.val_check_interval={interval}",
+            f"the run has {steps} steps and would never be scored",
+        )
+    if cfg.data.batch_size < machine.processes * cfg.trainer.accumulate:
+        raise ConfigError(
+            "CONF-BATCH",
+            f"data.batch_size={cfg.data.batch_size}",
+            f"cannot be cut into {machine.processes} devices x {cfg.trainer.accumulate} parts",
+        )
+
+
+def steps_per_epoch(cfg: DictConfig, rows: int) -> int:
+    batches = -(-rows // cfg.data.batch_size)
+    limit = cfg.trainer.limit_train_batches
+    return batches if limit is None else min(batches, limit)
+
+
+def total_steps(cfg: DictConfig, per_epoch: int) -> int:
+    """Return the horizon of the run in optimizer steps."""
+    ends = []
+    if cfg.trainer.max_epochs is not None:
+        ends.append(cfg.trainer.max_epochs * per_epoch)
+    if cfg.trainer.max_steps is not None:
+        ends.append(cfg.trainer.max_steps)
+    return min(ends)
+
+
+def build_task(cfg: DictConfig, parts: Parts) -> tuple[Task, Adaptation]:
+    """Load the weights, put a seeded head on them, fit the task to the train split."""
+    set_seed(derive(cfg.seed, "head"))
+    task = make_task(cfg, parts)
+    if "train" in parts.rows.splits:
+        task.fit_to(parts.rows.splits["train"])
+    if cfg.trainer.gradient_checkpointing:
+        task.model.gradient_checkpointing_enable({"use_reentrant": False})
+    return task, targets.build(cfg.adapt, trust=cfg.trust, task=task)
+
+
+def make_task(cfg: DictConfig, parts: Parts) -> Task:
+    loss = targets.build(cfg.loss, trust=cfg.trust)
+    problem = targets.resolve(cfg.task._target_, trust=cfg.trust).problem
+    if getattr(loss, "takes", problem) != problem:
+        raise ConfigError(
+            "CONF-LOSS", "loss", f"{type(loss).__name__} is for {loss.takes}, the task is {problem}"
+        )
+    return targets.build(
+        cfg.task,
+        trust=cfg.trust,
+        model=classifier(parts.source),
+        tokenizer=parts.tokenizer,
+        labels=parts.rows.labels,
+        max_length=parts.max_length,
+        truncation=cfg.data.truncation,
+        loss=loss,
+    )
+
+
+def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> DataModule:
+    """Encode the splits, or open what was encoded before."""
+    names = ("on_long", "batch_size", "eval_batch_size", "bucket_window", "workers")
+    return DataModule(
+        parts.rows.splits,
+        task.encode,
+        task.collate,
+        identity={
+            "rows": parts.rows.fingerprint,
+            "tokenizer": parts.source.tokenizer_fingerprint,
+            "task": cfg.task._target_,
+            "labels": parts.rows.labels,
+            "max_length": parts.max_length,
+            "truncation": cfg.data.truncation,
+        },
+        cache=Path(cfg.paths.cache),
+        seed=derive(cfg.seed, "order"),
+        max_length=parts.max_length,
+        accumulate=cfg.trainer.accumulate,
+        limit_train_batches=cfg.trainer.limit_train_batches,
+        limit_val_batches=cfg.trainer.limit_val_batches,
+        **{name: cfg.data[name] for name in names},
+    )
+
+
+def build_module(
+    cfg: DictConfig, parts: Parts, task: Task, adaptation: Adaptation, per_epoch: int
+) -> Module:
+    """Put the task under its optimizer and schedule."""
+    how = plain(cfg.scheduler)
+    every = how.pop("frequency") * (per_epoch if how.pop("interval") == "epoch" else 1)
+    monitor = how.pop("monitor")
+    make_schedule = targets.build(how, trust=cfg.trust)
+    takes_steps = "steps" in inspect.signature(
+        targets.resolve(how["_target_"], trust=cfg.trust)
+    ).parameters
+    return Module(
+        task,
+        targets.build(cfg.optimizer, trust=cfg.trust),
+        lambda optimizer, steps: make_schedule(optimizer, **({"steps": steps} if takes_steps else {})),
+        lr=cfg.optimizer.lr,
+        factors=adaptation.factors,
+        rows=parts.rows.splits,
+        total_steps=total_steps(cfg, per_epoch),
+        scheduler_every=every,
+        scheduler_monitor=monitor,
+        accumulate=cfg.trainer.accumulate,
+        log_every_n_steps=cfg.trainer.log_every_n_steps,
+    )
+
+
+def build_trainer(
+    cfg: DictConfig,
+    machine: Machine,
+    directory: Path,
+    module: Module,
+    data: DataModule,
+    resumed_step: int | None,
+) -> L.Trainer:
+    """Put together Lightning's Trainer with our callbacks and checkpoint files."""
+    how, steps = cfg.trainer, data.steps_per_epoch if "train" in data.rows else 1
+    every = how.val_check_interval
+    per_epoch = isinstance(every, float)
+    batches = max(1, int(steps * every)) if per_epoch else every
+    return L.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.num_nodes,
+        strategy=_strategy(machine),
+        precision=machine.precision,  # type: ignore[arg-type]
+        max_epochs=-1 if how.max_epochs is None else how.max_epochs,
+        max_steps=-1 if how.max_steps is None else how.max_steps,
+        val_check_interval=batches * how.accumulate,
+        check_val_every_n_epoch=1 if per_epoch else None,
+        accumulate_grad_batches=how.accumulate,
+        gradient_clip_val=how.gradient_clip_val or None,
+        logger=_loggers(cfg, directory, resumed_step),
+        callbacks=_callbacks(cfg, directory, module),
+        plugins=[AtomicCheckpointIO()],
+        profiler=how.profiler,
+        default_root_dir=directory,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _strategy(machine: Machine) -> Any:
+    if machine.strategy == "ddp":
+        from lightning.pytorch.strategies import DDPStrategy
+
+        backend = "gloo" if machine.accelerator == "cpu" else None
+        return DDPStrategy(process_group_backend=backend)
+    if machine.strategy == "fsdp":
+        from lightning.pytorch.strategies import FSDPStrategy
+
+        return FSDPStrategy(state_dict_type="full")
+    return "deepspeed_stage_2" if machine.strategy == "deepspeed" else machine.strategy
+
+
+def monitor_of(cfg: DictConfig, task: Any) -> tuple[str, str]:
+    """Return the score that says "best", and whether more or less of it is better."""
+    how = cfg.callbacks.checkpoint
+    name = how.monitor or f"val/{task.monitor}"
+    known = config.mode_of(name.removeprefix("val/"))
+    return name, how.mode or known
+
+
+def _callbacks(cfg: DictConfig, directory: Path, module: Module) -> list[L.Callback]:
+    how = cfg.callbacks
+    monitor, mode = monitor_of(cfg, module.task)
+    checkpoints = Checkpoints(
+        directory / "checkpoints",
+        monitor=monitor,
+        mode=mode,
+        every_n_steps=how.checkpoint.every_n_steps,
+        every_n_minutes=how.checkpoint.every_n_minutes,
+        patience=how.early_stopping.patience,
+        min_delta=how.early_stopping.min_delta,
+        stop_at_step=cfg.trainer.stop_at_step,
+        hparams=_flat(config.redacted(cfg)),
+    )
+    shown: list[L.Callback] = [Progress(bar=how.progress)]
+    if how.figures:
+        shown.append(Figures(checkpoints))
+    return [SeedEachStep(derive(cfg.seed, "steps")), checkpoints, *shown]
+
+
+def _loggers(cfg: DictConfig, directory: Path, resumed_step: int | None) -> list[Logger]:
+    loggers = []
+    for node in plain(cfg.logger).values():
+        if node["_target_"].startswith("tunesmith."):
+            purge = None if resumed_step is None else resumed_step + 1
+            node |= {"run_dir": str(directory), "purge_step": purge}
+        elif "save_dir" in node:
+            node["save_dir"] = str(directory)
+        loggers.append(targets.build(node, trust=cfg.trust))
+    return loggers
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten a nested config into dotted names, without what does not belong in a table."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if key not in ("paths", "logger", "callbacks", "resume", "ckpt_path", "trust"):
+            flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """Return a config node as a plain, resolved dict of its own."""
+    if OmegaConf.is_config(node):
+        return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+    return dict(node)

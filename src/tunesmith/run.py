@@ -1,0 +1,339 @@
+"""The whole program: config -> rows -> model -> task -> trainer -> scores and a model on disk."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tunesmith import config, environment, rundir
+from tunesmith.build import (
+    Parts,
+    build_data,
+    build_module,
+    build_task,
+    build_trainer,
+    check_plan,
+    prepare,
+)
+from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError, raise_all
+from tunesmith.models.classifier import save
+from tunesmith.training import launch, storage
+from tunesmith.training.checkpoints import Checkpoints, Stopped
+from tunesmith.training.machine import Machine, choose, settled
+from tunesmith.training.module import Module
+from tunesmith.training.signals import stop_on_signal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run writes and where it starts from."""
+
+    directory: Path
+    resumed: bool
+    checkpoint: Path | None  # full training state to go on from
+
+
+def run(cfg: DictConfig) -> float | None:
+    """Train, test and save, as the config says; return the best monitored validation score."""
+    overrides = _overrides()
+    cfg, directory = _resumed(cfg, overrides)
+    raise_all(config.check(cfg))
+    if directory is not None and rundir.is_finished(directory):
+        print(f"{directory} is already finished")
+        return _recorded_score(directory)
+    machine = choose_machine(cfg)
+    rundir.check_writable(Path(cfg.paths.runs))
+    with settled(machine, cfg.trainer.deterministic):
+        parts = prepare(cfg)
+        check_plan(cfg, parts, machine)
+        place = _place(cfg, directory)
+        return _run_in(cfg, overrides, machine, parts, place)
+
+
+def choose_machine(cfg: DictConfig) -> Machine:
+    """Settle device, precision and threads by the `trainer` group."""
+    names = ("accelerator", "devices", "num_nodes", "strategy", "precision", "threads")
+    return choose(**{name: cfg.trainer[name] for name in names})
+
+
+def _run_in(
+    cfg: DictConfig, overrides: list[str], machine: Machine, parts: Parts, place: Place
+) -> float | None:
+    directory = place.directory
+    with ExitStack() as stack:
+        if launch.rank() == 0:
+            stack.enter_context(rundir.lock(directory))
+            stack.enter_context(rundir.setup_log(directory))
+            _write_down(cfg, overrides, machine, parts, place)
+        try:
+            with _ranks(cfg, overrides, machine, place):
+                module, checkpoints = _train(cfg, machine, parts, place)
+            if launch.rank() != 0:
+                return None
+            scores = _finish(cfg, machine, parts, place, module, checkpoints)
+        except BaseException as error:
+            _record_end(directory, error)
+            raise
+    return scores[checkpoints.monitor]
+
+
+# Training
+
+
+def _train(
+    cfg: DictConfig, machine: Machine, parts: Parts, place: Place
+) -> tuple[Module, Checkpoints]:
+    """Fit from the start or from a checkpoint; return at the end of training."""
+    task, adaptation = build_task(cfg, parts)
+    data = build_data(cfg, parts, task, machine)
+    module = build_module(cfg, parts, task, adaptation, data.steps_per_epoch)
+    state = storage.read(place.checkpoint) if place.checkpoint is not None else None
+    step = state["global_step"] if state is not None else None
+    trainer = build_trainer(cfg, machine, place.directory, module, data, resumed_step=step)
+    checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
+    if state is not None:
+        _take_over(checkpoints, state, place, module)
+    if checkpoints.finished:
+        return module, checkpoints
+    task.train()
+    for fixed in adaptation.fixed:
+        fixed.eval()
+    with stop_on_signal(lambda: setattr(module, "stop_requested", True)):
+        try:
+            checkpoint = str(place.checkpoint) if place.checkpoint else None
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+        except Stopped:
+            pass
+    return module, checkpoints
+
+
+def _take_over(
+    checkpoints: Checkpoints, state: Mapping[str, Any], place: Place, module: Module
+) -> None:
+    """Read what the checkpoint says of the run; a new run starts its own record of the best."""
+    known = next(v for k, v in state["callbacks"].items() if k.startswith("Checkpoints"))
+    if place.resumed:
+        checkpoints.load_state_dict(known)
+        return
+    checkpoints.starts_anew = True
+    if state["global_step"] >= module.total_steps:
+        raise ConfigError(
+            "TRAIN-0",
+            f"ckpt_path={place.checkpoint}",
+            f"is at step {state['global_step']}, this run ends at {module.total_steps}",
+            "raise trainer.max_epochs",
+        )
+
+
+def _ranks(cfg: DictConfig, overrides: list[str], machine: Machine, place: Place) -> Any:
+    """Start the other processes of this machine, unless something else has."""
+    if machine.devices == 1 or launch.is_launched():
+        return ExitStack()
+    payload = {
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "overrides": overrides,
+        "directory": str(place.directory),
+        "resumed": place.resumed,
+        "checkpoint": str(place.checkpoint) if place.checkpoint else None,
+    }
+    command = [sys.executable, "-c", "from tunesmith.run import other_rank; other_rank()"]
+    return launch.other_ranks(machine.devices, command, json.dumps(payload))
+
+
+def other_rank() -> None:
+    """Run as a further process of a run, told by standard input what the first one decided."""
+    told = json.load(sys.stdin)
+    cfg = OmegaConf.create(told["config"])
+    machine = choose_machine(cfg)
+    checkpoint = Path(told["checkpoint"]) if told["checkpoint"] else None
+    place = Place(Path(told["directory"]), told["resumed"], checkpoint)
+    logging.disable(logging.WARNING)  # the first process says it
+    with settled(machine, cfg.trainer.deterministic):
+        try:
+            _train(cfg, machine, prepare(cfg), place)
+        except Interrupted:
+            raise SystemExit(75) from None
+
+
+# The end
+
+
+def _finish(
+    cfg: DictConfig,
+    machine: Machine,
+    parts: Parts,
+    place: Place,
+    module: Module,
+    checkpoints: Checkpoints,
+) -> dict[str, float]:
+    """Take the best weights, save the model, test it, and write metrics.json last."""
+    directory = place.directory
+    best = directory / "checkpoints" / "best.ckpt"
+    if checkpoints.best_step is None:
+        raise ModelError("TRAIN-BEST", checkpoints.monitor, "was never a number: nothing is best")
+    module.load_state_dict(storage.read(best)["state_dict"])
+    save_model(module, directory / "model")
+    scores = dict(checkpoints.best_scores)
+    if cfg.test and "test" in parts.rows.splits and "test" not in parts.rows.hidden_labels:
+        scores |= _test(cfg, machine, parts, place, module, checkpoints)
+    elif "test" in parts.rows.hidden_labels:
+        log.warning("test has hidden labels (-1): predict only, not evaluate")
+    record = {
+        "monitor": checkpoints.monitor,
+        "mode": checkpoints.mode,
+        "best": checkpoints.best,
+        "best_step": checkpoints.best_step,
+        "steps": module.total_steps,
+        "scores": scores,
+    }
+    rundir.write_status(directory, state="finished", step=checkpoints.saved_steps["last.ckpt"])
+    rundir.write_json(directory / "metrics.json", record)
+    rundir.print_summary(record, directory)
+    return scores
+
+
+def _test(
+    cfg: DictConfig,
+    machine: Machine,
+    parts: Parts,
+    place: Place,
+    module: Module,
+    checkpoints: Checkpoints,
+) -> dict[str, float]:
+    from dataclasses import replace
+
+    single = replace(machine, devices=1, num_nodes=1, strategy="auto")
+    data = build_data(cfg, parts, module.task, single)
+    tester = build_trainer(
+        cfg, single, place.directory, module, data, resumed_step=checkpoints.saved_steps["last.ckpt"]
+    )
+    tester.test(module, datamodule=data, verbose=False)
+    module.write(module.scores, checkpoints.best_step or 0)
+    for logger in tester.loggers:
+        logger.finalize("success")
+    uses = rundir.count_test_use(Path(cfg.paths.runs), parts.rows.fingerprint)
+    if uses > 1:
+        log.warning("test set used %d times: the best of many looks is lucky", uses)
+    return dict(module.scores)
+
+
+def save_model(module: Module, folder: Path) -> None:
+    """Write the weights for plain transformers, and what else the task has learnt beside them."""
+    extra = {k: v for k, v in module.task.state_dict().items() if not k.startswith("model.")}
+    save(module.task.model, module.task.tokenizer, folder, labels=module.task.labels, extra=extra)
+
+
+# The run directory
+
+
+def _resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | None]:
+    """Find the run to go on with and check that it is the same run."""
+    if cfg.resume is None:
+        return cfg, None
+    if cfg.resume == "auto":
+        return cfg, rundir.unfinished(Path(cfg.paths.runs), config.identity(cfg))
+    directory = rundir.resolve(Path(cfg.resume))
+    stored = OmegaConf.create(config.read_stored(directory / "config.yaml", trust=cfg.trust))
+    if not [o for o in overrides if not o.startswith(("resume=", "trust=", "paths.", "trainer.stop_at"))]:
+        stored.resume, stored.trainer.stop_at_step = cfg.resume, cfg.trainer.stop_at_step
+        stored.paths = cfg.paths
+        return stored, directory
+    if config.identity(stored) != config.identity(cfg):
+        differ = "; ".join(config.differences(stored, cfg)[:3])
+        raise ConfigError("RESUME-CONFIG", f"resume={cfg.resume}", f"another config: {differ}")
+    return cfg, directory
+
+
+def _place(cfg: DictConfig, directory: Path | None) -> Place:
+    if directory is not None:
+        checkpoint = storage.newest_intact(directory / "checkpoints", log.warning)
+        return Place(directory, True, checkpoint)
+    checkpoint = _named_checkpoint(cfg)
+    if launch.is_launched() and launch.rank() != 0:
+        return Place(rundir.shared_directory(Path(cfg.paths.runs), cfg.name), False, checkpoint)
+    if launch.is_launched():
+        made = rundir.shared_directory(Path(cfg.paths.runs), cfg.name)
+        made.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Place(made, False, checkpoint)
+    return Place(rundir.create(Path(cfg.paths.runs), cfg.name), False, checkpoint)
+
+
+def _named_checkpoint(cfg: DictConfig) -> Path | None:
+    """Resolve ckpt_path: best or last of the newest run of this name, a run, or a file."""
+    named = cfg.ckpt_path
+    if named is None:
+        return None
+    if "://" in named:
+        raise ConfigError("CKPT-URL", f"ckpt_path={named}", "a checkpoint is a local file")
+    if named in ("best", "last"):
+        runs = sorted((Path(cfg.paths.runs) / cfg.name).glob(f"*/checkpoints/{named}.ckpt"))
+        if not runs:
+            raise ModelError("CKPT-404", f"ckpt_path={named}", f"no run below {cfg.paths.runs}/{cfg.name}")
+        path = runs[-1]
+    else:
+        path = Path(named) / "checkpoints/last.ckpt" if Path(named).is_dir() else Path(named)
+    if not path.is_file():
+        raise ModelError("CKPT-404", f"ckpt_path={named}", "no such file")
+    if (path.parent / storage.MANIFEST).exists() and not storage.is_intact(path):
+        raise ModelError("CKPT-CORRUPT", str(path), "does not match its recorded SHA-256")
+    return path
+
+
+def _write_down(
+    cfg: DictConfig, overrides: list[str], machine: Machine, parts: Parts, place: Place
+) -> None:
+    """Record what runs, before it runs."""
+    now = environment.describe(
+        precision=machine.precision, threads=machine.threads, processes=machine.processes, seed=cfg.seed
+    )
+    path = place.directory / "environment.json"
+    if place.resumed and path.exists():
+        changed = environment.differences(json.loads(path.read_text()), now)
+        if changed:
+            log.warning("bit-exact not promised: %s", "; ".join(changed))
+    else:
+        rundir.write_json(path, now)
+        rundir.write_text(place.directory / "config.yaml", _saved_config(cfg, machine, parts))
+        rundir.write_text(place.directory / "overrides.yaml", OmegaConf.to_yaml(overrides))
+    step = "the start" if place.checkpoint is None else place.checkpoint.name
+    if place.resumed:
+        log.info("going on with %s from %s", place.directory, step)
+    rundir.write_status(
+        place.directory, state="running", identity=config.identity(cfg), started=time.time()
+    )
+
+
+def _saved_config(cfg: DictConfig, machine: Machine, parts: Parts) -> str:
+    """Return the config with what the data and the machine decided, enough to rebuild the run."""
+    plain = config.redacted(cfg)
+    plain["data"]["labels"] = parts.rows.labels
+    plain["data"]["max_length"] = parts.max_length
+    plain["trainer"] |= {"precision": machine.precision, "threads": machine.threads}
+    return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def _record_end(directory: Path, error: BaseException) -> None:
+    state = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+    line = str(error) if isinstance(error, TunesmithError) else f"{type(error).__name__}: {error}"
+    rundir.write_status(directory, state=state, error=None if state == "interrupted" else line)
+
+
+def _recorded_score(directory: Path) -> float | None:
+    return json.loads((directory / "metrics.json").read_text())["best"]
+
+
+def _overrides() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
