@@ -108,6 +108,11 @@ class Task(nn.Module, ABC):
         """Return one prediction a feature: its logits, float32."""
         return list(output.logits.detach().float().cpu().numpy())
 
+    def predict(self, batch: Batch) -> list[np.ndarray]:
+        """Return one prediction a feature of a batch that has no labels."""
+        zero = torch.zeros(())
+        return self.decode(batch, Output(zero, self.logits(batch), zero))
+
     def counts(self, answers: Sequence[Answer], rows: Sequence[Row]) -> np.ndarray | None:
         """Return the (C, C) confusion counts, true by predicted; None where there is none."""
         return None

@@ -1,0 +1,124 @@
+"""The `tunesmith` command: train, and tools on a run."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tunesmith import __version__
+from tunesmith.config import CONF
+from tunesmith.program import guarded
+
+
+def main() -> None:
+    """Run the command that the arguments name; end with its exit code."""
+    if sys.argv[1:2] == ["train"]:
+        sys.argv = [sys.argv[0], *sys.argv[2:]]
+        guarded(_hydra_main())
+    guarded(lambda: _command(sys.argv[1:]))
+
+
+def _hydra_main() -> Any:
+    import hydra
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+    def train(cfg: Any) -> float | None:
+        from tunesmith.run import run
+
+        return run(cfg)
+
+    return train
+
+
+def _command(arguments: list[str]) -> None:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    options.run_command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tunesmith", description="Train one encoder well, and use what was trained."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_parser("train", help="train, as `python train.py` does: tunesmith train --help")
+
+    evaluate = _on_a_run(commands, "evaluate", "score a split, or a labelled file", _evaluate)
+    evaluate.add_argument("--split", default="test", choices=["train", "validation", "test"])
+    evaluate.add_argument("--data", metavar="FILE", help="a labelled file instead of a split")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+
+    predict = _on_a_run(commands, "predict", "label new texts", _predict)
+    predict.add_argument("file", nargs="?", type=Path, help="csv, tsv or json lines")
+    predict.add_argument("--text", action="append", help="a text; may be given several times")
+    predict.add_argument("--output", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl")
+    predict.add_argument("--excel-safe", action="store_true", help="quote cells that start a formula")
+
+    _on_a_run(commands, "show", "what a run was and what came of it", _show)
+    runs = commands.add_parser("runs", help="a table of runs and scores")
+    runs.add_argument("folder", nargs="?", type=Path, default=Path("runs"))
+    runs.set_defaults(run_command=_runs)
+    return parser
+
+
+def _on_a_run(commands: Any, name: str, text: str, command: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("run", metavar="RUN", help="the directory of a run")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="your package that the run names"
+    )
+    parser.set_defaults(run_command=command)
+    return parser
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    import json
+
+    from tunesmith.stored import load
+
+    scores = load(options.run, trust=options.trust).evaluate(options.split, options.data)
+    if options.json:
+        print(json.dumps(scores, sort_keys=True))
+        return
+    for name, value in sorted(scores.items()):
+        print(f"{name:<20} {value:.6g}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from tunesmith.errors import ConfigError
+
+    if (options.file is None) == (options.text is None):
+        raise ConfigError("CLI", "tunesmith predict", "needs a file or --text, one of them")
+    import json
+
+    from tunesmith.stored import load, predict_file
+
+    stored = load(options.run, trust=options.trust)
+    if options.text is not None:
+        for answer in stored.predict(options.text):
+            print(json.dumps(answer, ensure_ascii=False))
+        return
+    rows = predict_file(stored, options.file, options.output, sys.stdout, options.excel_safe)
+    if options.output is not None:
+        print(f"{rows} rows -> {options.output}")
+
+
+def _show(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from tunesmith import rundir
+
+    Console().print(rundir.show(rundir.resolve(Path(options.run))))
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from tunesmith import rundir
+
+    Console().print(rundir.listing(options.folder))
+
+
+if __name__ == "__main__":
+    main()
