@@ -87,15 +87,6 @@ class Module(L.LightningModule):
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         torch._foreach_mul_(grads, factor.to(grads[0].device))
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
-        step = self.trainer.global_step
-        if self.trainer.fit_loop._should_accumulate():
-            return
-        if step % self.log_every_n_steps == 0 or step == self.total_steps:
-            assert self.batch_loss is not None
-            self.last_loss = float(self.batch_loss)
-            self.write({"train/loss": self.last_loss, "lr": self.rate_used}, step)
-
     @property
     def rate(self) -> float:
         """The highest learning rate of any parameter group, for the next step."""
@@ -116,6 +107,14 @@ class Module(L.LightningModule):
         self.rate_used = self.rate
         if self.device.type == "cpu" or self.trainer.global_step % self.log_every_n_steps == 0:
             self._refuse_nan(index)
+        self._log_step(self.trainer.global_step + 1)
+
+    def _log_step(self, step: int) -> None:
+        """Log here, before the step: at a batch's end a run may already have been stopped."""
+        if step % self.log_every_n_steps == 0 or step == self.total_steps:
+            assert self.batch_loss is not None
+            self.last_loss = float(self.batch_loss)
+            self.write({"train/loss": self.last_loss, "lr": self.rate_used}, step)
 
     def _refuse_nan(self, index: int) -> None:
         assert self.batch_loss is not None
