@@ -1,0 +1,138 @@
+"""Pictures of a validation: a confusion matrix, and a table of right and wrong examples."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tunesmith.errors import printable
+
+LONGEST_LABEL = 24  # characters on an axis
+LONGEST_TEXT = 160  # characters of an example
+SHARES_UP_TO = 20  # labels; with more, a cell has room for its count only
+MARKUP = frozenset("\\`*_[]{}<>|&~$\"'#!")  # what markdown or HTML would read as its own
+
+Example = tuple[str, str, str, float]  # text, label, predicted, probability of the predicted
+
+
+class Figures(Callback):
+    """Shows the best validation so far to every logger that takes figures and texts.
+
+    `checkpoints` knows the `best_step`; the module holds `answers` and `answered_rows` of the
+    last validation, and its task `counts` them.
+    """
+
+    def __init__(self, checkpoints: Any) -> None:
+        self.checkpoints = checkpoints
+        self._drawn_step: int | None = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        is_best = self.checkpoints.best_step == trainer.global_step
+        if trainer.sanity_checking or not is_best or self._drawn_step == trainer.global_step:
+            return
+        self._drawn_step = trainer.global_step
+        boards = [x for x in trainer.loggers if hasattr(x, "figure") and hasattr(x, "text")]
+        if boards and trainer.is_global_zero:
+            self._draw(boards, pl_module, trainer.global_step)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        if not isinstance(exception, (Exception, KeyboardInterrupt)):  # stopped at a validation
+            self.on_validation_end(trainer, pl_module)
+
+    def _draw(self, boards: list[Any], module: Any, step: int) -> None:
+        answers, rows = module.answers, module.answered_rows
+        counts = module.task.counts(answers, rows) if answers else None
+        examples = [_example(a, r) for a, r in zip(answers, rows, strict=True) if "label" in a]
+        for board in boards:
+            if counts is not None:
+                board.figure("val/confusion", confusion_matrix(counts, module.task.labels), step)
+            if examples:
+                board.text("val/examples", examples_markdown(examples), step)
+
+
+def confusion_matrix(counts: Any, labels: Sequence[str]) -> Figure:
+    """Draw counts (C, C), rows the labels and columns the predictions, coloured by row share.
+
+    Raises ValueError if there is not one label a row.
+    """
+    counts = np.asarray(counts)
+    if counts.shape != (len(labels), len(labels)):
+        raise ValueError(f"counts is (C, C) for C labels, but got {counts.shape}, {len(labels)}")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (C, C)
+    inches = min(2.5 + 0.55 * len(labels), 18.0)
+    figure = Figure(figsize=(inches + 1.0, inches), layout="constrained")  # no pyplot state
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    figure.colorbar(image, ax=axes, label="share of the label", shrink=0.8)
+    _name_axes(axes, [_short(label, LONGEST_LABEL) for label in labels])
+    _write_cells(axes, counts, shares)
+    return figure
+
+
+def examples_markdown(examples: Iterable[Example], most: int = 16) -> str:
+    """Return a markdown table of wrong examples, the surest first, and as many right ones.
+
+    At most `most` rows. All cells are escaped: a text cannot add a cell, markup or HTML.
+    """
+    ranked = sorted(examples, key=lambda example: (-example[3], example[0]))
+    wrong = [example for example in ranked if example[1] != example[2]]
+    right = [example for example in ranked if example[1] == example[2]]
+    share = max(most // 2, most - len(right))
+    chosen = wrong[:share]
+    chosen += right[: most - len(chosen)]
+    head = ["| | label | predicted | probability | text |", "|---|---|---|---|---|"]
+    return "\n".join(head + [_row(*example) for example in chosen])
+
+
+def escape_markdown(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Return text that a markdown table shows as it is, on one line, shortened."""
+    return "".join(f"&#{ord(c)};" if c in MARKUP else c for c in _short(text, longest))
+
+
+def _example(answer: Any, row: Any) -> Example:
+    texts = [row["text"], row.get("text_pair")]
+    probability = float(answer["probabilities"][answer["label"]])
+    text = " / ".join(str(text) for text in texts if text is not None)
+    return text, str(row["label"]), str(answer["label"]), probability
+
+
+def _row(text: str, label: str, predicted: str, probability: float) -> str:
+    verdict = "right" if label == predicted else "wrong"
+    cells = [escape_markdown(label), escape_markdown(predicted), f"{probability:.3f}"]
+    return f"| {verdict} | {' | '.join(cells)} | {escape_markdown(text)} |"
+
+
+def _name_axes(axes: Any, labels: list[str]) -> None:
+    size = _font_size(len(labels))
+    places = range(len(labels))
+    # Without parse_math a `$` in a label is a `$`.
+    axes.set_xticks(places, labels, rotation=90, fontsize=size, parse_math=False)
+    axes.set_yticks(places, labels, fontsize=size, parse_math=False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+
+
+def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray) -> None:
+    size = _font_size(len(counts))
+    for (row, column), count in np.ndenumerate(counts):
+        if not count and len(counts) > SHARES_UP_TO:
+            continue
+        share = f"\n{shares[row, column]:.0%}" if len(counts) <= SHARES_UP_TO else ""
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        place = {"ha": "center", "va": "center", "color": colour, "fontsize": size}
+        axes.text(column, row, f"{count}{share}", **place)
+
+
+def _font_size(labels: int) -> float:
+    return 9.0 if labels <= SHARES_UP_TO else 6.0
+
+
+def _short(text: str, longest: int) -> str:
+    text = printable(str(text)[: longest + 1])
+    return text if len(text) <= longest else text[: longest - 1] + "…"
