@@ -1,0 +1,144 @@
+"""What holds for each conf/task/*.yaml. A new task is covered from the day its yaml exists."""
+
+import copy
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from folders import sentences, tiny_bert
+from tunesmith.build import build_data, build_task, prepare
+from tunesmith.config import CONF
+from tunesmith.run import choose_machine
+from tunesmith.stored import _answers
+
+TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
+LABELS = {  # what a row of made text is labelled with, by kind of label column
+    "class": lambda i: ["no", "yes"][i % 2],
+    "classes": lambda i: "|".join(["a", "b"][: 1 + i % 2]),
+    "number": lambda i: str(0.5 * (i % 5)),
+}
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def made(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    model = tiny_bert(folder / "model")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(
+            "train",
+            [
+                f"task={request.param}",
+                "data=files",
+                "data.split.validation=0.3",
+                f"data.train_file={folder}/train.csv",
+                "data.label_separator='|'",
+                "data.max_length=32",
+                "data.batch_size=8",
+                "model=base",
+                f"model.path={model}",
+                f"paths.runs={folder}/runs",
+                "trainer.precision=32",
+            ],
+        )
+    from tunesmith import targets
+
+    kind = targets.resolve(cfg.task._target_).columns["label"].kind
+    rows = [f"{text},{LABELS[kind](i)}" for i, text in enumerate(sentences(40, seed=3))]
+    (folder / "train.csv").write_text("text,label\n" + "\n".join(rows))
+    parts = prepare(cfg)
+    task, _ = build_task(cfg, parts)
+    return cfg, parts, task, build_data(cfg, parts, task, choose_machine(cfg))
+
+
+@pytest.fixture
+def task(made):
+    return copy.deepcopy(made[2])
+
+
+@pytest.fixture
+def batch(made):
+    return next(iter(made[3].train_dataloader()))
+
+
+def test_learns_one_batch_by_heart(task, batch):
+    task.eval()
+    optimizer = torch.optim.AdamW(task.parameters(), lr=3e-3)
+    first = float(task(batch).loss)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = task(batch).loss
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.1 * first
+
+
+def test_every_trainable_parameter_gets_a_gradient(task, batch):
+    task.train()
+    task(batch).loss.backward()
+    idle = [name for name, p in task.named_parameters() if p.requires_grad and p.grad is None]
+    assert not idle
+
+
+def test_padding_and_batching_change_nothing(made, task):
+    task.eval()
+    data = made[3]
+    features = sorted(data.encoded["train"].features.to_list(), key=lambda f: len(f["input_ids"]))
+    short, long = features[0], features[-1]
+    assert len(short["input_ids"]) < len(long["input_ids"])
+    with torch.no_grad():
+        alone = task(task.collate([short])).logits[0]
+        padded = task(task.collate([short, long])).logits[0]
+    torch.testing.assert_close(padded[: len(alone)], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_a_loss_is_the_weighted_mean_of_its_parts(task, batch):
+    task.eval()
+    part = {k: v[:3] if v.ndim else v for k, v in batch.items()}
+    rest = {k: v[3:] if v.ndim else v for k, v in batch.items()}
+    whole, outputs = task(batch), [task(part), task(rest)]
+    joined = sum(o.loss * o.weight for o in outputs) / sum(o.weight for o in outputs)
+    torch.testing.assert_close(joined, whole.loss, atol=1e-5, rtol=1e-4)
+
+
+def test_scores_are_what_the_task_declares(made, task):
+    cfg, parts, _, _ = made
+    rows = parts.rows.splits["validation"].to_list()
+    answers = _answers(task.eval(), rows, 4, choose_machine(cfg))
+    assert set(task.score(answers, rows)) == set(task.metric_names)
+    assert task.monitor in task.metric_names
+    assert task.mode in ("max", "min")
+
+
+def test_answers_do_not_depend_on_the_batch_size(made, task):
+    cfg, parts, _, _ = made
+    rows = parts.rows.splits["validation"].to_list()
+    one = _answers(task.eval(), rows, 1, choose_machine(cfg))
+    many = _answers(task.eval(), rows, 8, choose_machine(cfg))
+    for a, b in zip(one, many, strict=True):
+        assert a == pytest.approx(b, abs=1e-4) or a["probabilities"] == pytest.approx(
+            b["probabilities"], abs=1e-4
+        )
+
+
+def test_a_second_seed_gives_another_head(made):
+    cfg, parts, task, _ = made
+    again, _ = build_task(cfg, parts)
+    other_cfg = cfg.copy()
+    other_cfg.seed = 1
+    other, _ = build_task(other_cfg, parts)
+    first, same, second = (
+        dict(t.model.named_parameters())["classifier.weight"] for t in (task, again, other)
+    )
+    assert torch.equal(first, same)
+    assert not torch.equal(first, second)
+
+
+def test_saved_is_loaded_with_the_same_weights(made, task, tmp_path):
+    torch.save(task.state_dict(), tmp_path / "task.pt")
+    cfg, parts, _, _ = made
+    fresh, _ = build_task(cfg, parts)
+    fresh.load_state_dict(torch.load(tmp_path / "task.pt", weights_only=True))
+    rows = parts.rows.splits["validation"].to_list()
+    machine = choose_machine(cfg)
+    assert _answers(task.eval(), rows, 8, machine) == _answers(fresh.eval(), rows, 8, machine)
