@@ -1,0 +1,200 @@
+"""Runs that are killed, ended or stopped at a step and resumed: a script, so that it may fork.
+
+    python tests/kills.py FOLDER PRECISION ACCUMULATE INTERVAL WORKERS KIND [STEP ...]
+
+Imports once, then forks a child a case (torch's threads do not survive a fork: this process
+computes nothing). Prints a JSON object: the undisturbed run, and each case, as fingerprints.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from folders import sentences, tiny_bert
+
+
+def overrides(folder: Path, precision: str, accumulate: int, interval: str, workers: int):
+    return [
+        "data=files",
+        f"data.train_file={folder}/train.csv",
+        f"data.validation_file={folder}/validation.csv",
+        f"data.test_file={folder}/test.csv",
+        "data.max_length=32",
+        "data.batch_size=4",
+        "data.eval_batch_size=4",
+        "data.bucket_window=2",
+        f"data.workers={workers}",
+        "model=base",
+        f"model.path={folder}/model",
+        "model.hidden_dropout=0.1",
+        "optimizer.lr=1e-3",
+        "trainer.max_epochs=2",
+        f"trainer.precision={precision}",
+        f"trainer.accumulate={accumulate}",
+        f"trainer.val_check_interval={interval}",
+        "trainer.threads=1",
+        "trainer.log_every_n_steps=1",
+        "callbacks.checkpoint.every_n_steps=1",
+        "callbacks.progress=false",
+        "name=kills",
+        f"paths.cache={folder}/cache",
+    ]
+
+
+def make_inputs(folder: Path) -> None:
+    tiny_bert(folder / "model")
+    for seed, (split, count) in enumerate([("train", 26), ("validation", 10), ("test", 6)]):
+        rows = [f"{text},{'ab'[i % 2]}" for i, text in enumerate(sentences(count, seed=seed))]
+        (folder / f"{split}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+
+
+def train(arguments: list[str]) -> None:
+    from tunesmith.config import CONF
+    from tunesmith.errors import Interrupted
+    from tunesmith.run import run
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", arguments)
+    try:
+        run(cfg)
+    except Interrupted:
+        os._exit(75)
+
+
+def at_batch(number: int, kind: str) -> None:
+    """Arrange for a signal when the given batch is about to start."""
+    from tunesmith.training.randomness import SeedEachStep
+
+    seed = SeedEachStep.on_train_batch_start
+
+    def start(self, trainer, module, batch, index):
+        if trainer.fit_loop.epoch_loop.total_batch_idx == number:
+            os.kill(os.getpid(), getattr(signal, kind))
+        seed(self, trainer, module, batch, index)
+
+    SeedEachStep.on_train_batch_start = start
+
+
+def child(folder: Path, arguments: list[str], kind: str | None = None, number: int = -1) -> int:
+    pid = os.fork()
+    if pid == 0:
+        out = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        try:
+            if kind:
+                at_batch(number, kind)
+            train(arguments)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def fingerprint(runs: Path) -> dict:
+    """Say what a finished run left: hashes of weights and state, metrics, event scalars."""
+    directories = list((runs / "kills").iterdir())
+    assert len(directories) == 1, f"one run directory, not {directories}"
+    pid = os.fork()  # torch and tensorboard compute here: in a child
+    if pid == 0:
+        print_to = runs / "fingerprint.json"
+        print_to.write_text(json.dumps(_read(directories[0])))
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    return json.loads((runs / "fingerprint.json").read_text())
+
+
+def _read(run: Path) -> dict:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from tunesmith.training import storage
+
+    last = storage.read(run / "checkpoints/last.ckpt")
+    best = storage.read(run / "checkpoints/best.ckpt")
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    return {
+        "weights": _hash(last["state_dict"]),
+        "optimizer": _hash([last["optimizer_states"], last["lr_schedulers"]]),
+        "best": _hash([best["state_dict"], best["global_step"]]),
+        "metrics": (run / "metrics.json").read_text(),
+        "scalars": {
+            tag: [[e.step, e.value.hex()] for e in events.Scalars(tag)]
+            for tag in sorted(events.Tags()["scalars"])
+        },
+    }
+
+
+def _hash(value) -> str:
+    import torch
+
+    digest = hashlib.sha256()
+
+    def add(value) -> None:
+        if isinstance(value, torch.Tensor):
+            digest.update(value.contiguous().view(-1).float().numpy().tobytes())
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                digest.update(str(key).encode())
+                add(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item)
+        else:
+            digest.update(repr(value).encode())
+
+    add(value)
+    return digest.hexdigest()
+
+
+def case(folder: Path, arguments: list[str], kind: str, number: int) -> dict:
+    """Disturb a run at a batch (or end it at a step), resume it, and say what came out."""
+    runs = folder / f"{kind}{number}"
+    shutil.rmtree(runs, ignore_errors=True)
+    here = [*arguments, f"paths.runs={runs}"]
+    if kind == "stop_at_step":
+        first = child(folder, [*here, f"trainer.stop_at_step={number}"])
+    else:
+        first = child(folder, here, kind, number)
+    second = child(folder, [*here, "resume=auto"])
+    result = fingerprint(runs) if second == 0 else {}
+    shutil.rmtree(runs)
+    return {"codes": [first, second], **result}
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    precision, accumulate, interval, workers, kind, *steps = sys.argv[2:]
+    arguments = overrides(folder, precision, int(accumulate), interval, int(workers))
+    if not (folder / "model").exists():
+        make_inputs_in_child(folder)
+    import tunesmith.run  # noqa: F401 (once, for all the children)
+
+    undisturbed = folder / "undisturbed"
+    shutil.rmtree(undisturbed, ignore_errors=True)
+    code = child(folder, [*arguments, f"paths.runs={undisturbed}"])
+    assert code == 0, (folder / "output.txt").read_text()[-3000:]
+    cases = {step: case(folder, arguments, kind, int(step)) for step in steps}
+    print(json.dumps({"undisturbed": fingerprint(undisturbed), "cases": cases}))
+
+
+def make_inputs_in_child(folder: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        make_inputs(folder)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+if __name__ == "__main__":
+    main()
