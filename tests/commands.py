@@ -1,0 +1,67 @@
+"""Running the program as a user does, on small made files and a tiny BERT."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from folders import sentences, tiny_bert
+
+ROOT = Path(__file__).parents[1]
+
+
+def csv_file(path: Path, count: int, seed: int = 0, header: str = "text,label") -> Path:
+    """Write a csv whose label can be learnt: the word that starts the text."""
+    rows = [
+        f"{['awful', 'lovely'][i % 2]} {text},{['neg', 'pos'][i % 2]}"
+        for i, text in enumerate(sentences(count, seed=seed))
+    ]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def small(folder: Path, rows: int = 40) -> list[str]:
+    """Make files and a model below `folder`; return the overrides that use them."""
+    for seed, (split, count) in enumerate([("train", rows), ("validation", 16), ("test", 16)]):
+        csv_file(folder / f"{split}.csv", count, seed)
+    tiny_bert(folder / "model")
+    return [
+        "data=files",
+        f"data.train_file={folder}/train.csv",
+        f"data.validation_file={folder}/validation.csv",
+        f"data.test_file={folder}/test.csv",
+        "data.max_length=32",
+        "data.batch_size=8",
+        "model=base",
+        f"model.path={folder}/model",
+        "optimizer.lr=1e-3",
+        "trainer.threads=1",
+        f"paths.runs={folder}/runs",
+    ]
+
+
+def train(arguments: list[str], **options) -> subprocess.CompletedProcess[str]:
+    """Run `python train.py` with the arguments; output is captured."""
+    return command([str(ROOT / "train.py"), *arguments], **options)
+
+
+def tunesmith(arguments: list[str], **options) -> subprocess.CompletedProcess[str]:
+    """Run the `tunesmith` command."""
+    return command(["-m", "tunesmith.cli", *map(str, arguments)], **options)
+
+
+def command(arguments: list[str], env=None, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+        **{"timeout": 240, "stdin": subprocess.DEVNULL, **options},
+    )
+
+
+def only_run(folder: Path, name: str = "default") -> Path:
+    """Return the one run directory below folder/runs."""
+    directories = [p for p in (folder / "runs" / name).iterdir() if p.is_dir()]
+    assert len(directories) == 1, directories
+    return directories[0]
