@@ -98,7 +98,7 @@ def require_finished(run: Path, allow_partial: bool = False) -> None:
         return
     status = read_status(run)
     what = f"run is {str(status.get('state', 'unfinished'))!r} at step {status.get('step', 0)}"
-    raise ModelError("RUN", str(run), what, f"go on with resume={run}, or use --allow-partial")
+    raise ModelError("RUN", str(run), what, "use --allow-partial")
 
 
 def check_writable(runs: Path) -> None:
@@ -117,7 +117,6 @@ def shared_directory(runs: Path, name: str) -> Path:
     Nothing is made. Named by the job, and on one machine by the launcher and its start.
     """
     variables = ["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID"]
-
     variables += ["TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"]
     job = [os.environ.get(variable, "") for variable in variables]
     several = int(os.environ.get("SLURM_NNODES", os.environ.get("GROUP_WORLD_SIZE", "1"))) > 1
@@ -440,7 +439,7 @@ def summary(
         parts.append(Text(f"test set used {uses} {times}"))
     parts += [Text(f"run directory: {printable(str(_near(run)))}", overflow="fold"), Text("next:")]
     parts.append(_Command(["tensorboard", "--logdir", shlex.quote(str(_near(_root(run))))]))
-    parts.append(_Command([command, "evaluate", where, "--split", "validation"]))
+    parts.append(_Command([command, "evaluate", where, "--split validation"]))
     parts.append(_Command([command, "predict", where, shlex.quote(file)]))
     return Group(*parts)
 
@@ -486,7 +485,11 @@ def _summary_of(run: Path, folder: Path) -> list[Any]:
     status, metrics = read_status(run), read_json(run / "metrics.json")
     monitor, best = metrics.get("monitor"), metrics.get("best")
     monitor, best = monitor or status.get("monitor"), status.get("best") if best is None else best
-    tests = [f"{name} {_number(pair[1])}" for name, pair in scores(metrics).items() if pair[1]]
+    tests = [
+        f"{name} {_number(pair[1])}"
+        for name, pair in scores(metrics).items()
+        if pair[1] is not None
+    ]
     name = run.relative_to(folder) if run != folder else run
     steps = metrics.get("steps", status.get("step", ""))
     shown = f"{monitor} {_number(best)}" if monitor else ""
@@ -638,7 +641,7 @@ class _LogFile(logging.FileHandler):
         descriptor = os.open(self.baseFilename, flags, 0o600)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
-    def handleError(self, record: logging.LogRecord) -> None:  # ruff: ignore[invalid-function-name]
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not self._broken:
             self._broken = True
             print(f"warning: {self.baseFilename} is not written any more", file=sys.stderr)

@@ -105,5 +105,7 @@ def _is_row(row: list[str]) -> bool:
 
 
 def _open(path: Path, mode: str) -> Any:
-    descriptor_of = lambda name, flags: os.open(name, flags, 0o600)  # ruff: ignore[lambda-assignment]
-    return open(path, mode, newline="", encoding="utf-8", opener=descriptor_of)
+    def private(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    return open(path, mode, newline="", encoding="utf-8", opener=private)
