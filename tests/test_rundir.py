@@ -338,8 +338,8 @@ def test_the_summary_can_be_read_and_copied_at_60_columns(
         "  tunesmith evaluate \\",
         f"    {where} \\",
         "    --split validation",
-        "  tunesmith predict \\",
-        f"    {where} FILE.csv",
+        f"  tunesmith predict {where} \\",
+        "    FILE.csv",
     ]
     assert "\\" not in printed(rundir.summary(METRICS, run), 100)
 
