@@ -1,0 +1,54 @@
+# Everything here runs in .venv, made on first use; an active virtual environment is left alone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+
+# One thread a test process: the workers together fill the cores, and results do not move with them.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+ARGS ?=
+
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install train test check format torture bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+install: $(STAMP)  ## make .venv and install what constraints.txt pins
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "error: Tunesmith needs Python 3.11 or newer, and $(PYTHON) is not; try: make $(or $(MAKECMDGOALS),install) PYTHON=python3.11" >&2; exit 5; }
+	test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing into $(VENV); this takes a minute or two"
+	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+train: install  ## install if needed, then train the default model (ARGS='optimizer.lr=3e-5')
+	$(BIN)/python train.py $(ARGS)
+
+test: install  ## run the tests (ARGS='-k wheel'), without torture and benchmarks
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -q -m "not torture and not benchmark" $(ARGS)
+
+check: install  ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+torture: install  ## kills, faults and long repeats, one after the other
+	$(TEST_ENV) $(BIN)/python -m pytest -q -m torture $(ARGS)
+
+bench: install  ## measure speed, one after the other
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -s -m benchmark $(ARGS)
+
+clean:  ## remove .venv, caches and builds; runs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
