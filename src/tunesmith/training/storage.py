@@ -58,9 +58,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        from tunesmith.models.safety import refuse_code_in
+        from tunesmith.models.safety import refuse_pickle
 
-        refuse_code_in(path)
+        refuse_pickle(path)
         raise ModelError("CKPT-CORRUPT", str(path), "not a checkpoint") from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError("CKPT-CORRUPT", str(path), f"cannot be read: {error}") from error

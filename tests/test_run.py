@@ -1,0 +1,224 @@
+"""A run from the command line to its directory: what it prints, writes and refuses."""
+
+import hashlib
+import json
+import urllib.request
+
+import numpy as np
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from commands import csv_file, only_run, small, train, tunesmith
+from servers import tensorboard
+from tunesmith import load
+from tunesmith.training import storage
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def arguments(folder):
+    return [*small(folder), "trainer.max_epochs=3", "trainer.log_every_n_steps=2"]
+
+
+@pytest.fixture(scope="module")
+def finished(folder, arguments):
+    done = train(arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done, only_run(folder)
+
+
+def test_it_ends_with_scores_the_directory_and_what_to_type_next(finished):
+    done, run = finished
+    flat = done.stdout.replace("\n", "").replace(" ", "")
+    assert "accuracy" in flat
+    assert run.name in flat
+    assert "tensorboard--logdir" in flat
+    assert "tunesmithpredict" in flat
+
+
+def test_the_directory_holds_what_was_promised(finished):
+    _, run = finished
+    promised = ["config.yaml", "overrides.yaml", "environment.json", "train.log", "tensorboard"]
+    promised += ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.json", "model"]
+    assert [name for name in promised if not (run / name).exists()] == []
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    record = json.loads((run / "metrics.json").read_text())
+    assert record["best"] == record["scores"]["val/accuracy"]
+    assert {"val/loss", "test/accuracy", "test/auroc"} <= set(record["scores"])
+
+
+def test_tensorboard_serves_scalars_and_one_row_with_the_best_metric(finished):
+    _, run = finished
+    record = json.loads((run / "metrics.json").read_text())
+    with tensorboard(run.parents[1]) as url:
+        tags = json.load(urllib.request.urlopen(f"{url}/data/plugin/scalars/tags"))
+        names = {tag for tags_of_run in tags.values() for tag in tags_of_run}
+        assert {"train/loss", "lr", "val/accuracy", "test/accuracy"} <= names
+        body = {
+            "experimentName": "",
+            "allowedStatuses": [
+                f"STATUS_{s}" for s in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")
+            ],
+            "colParams": [],
+            "startIndex": 0,
+            "sliceSize": 100,
+        }
+        request = urllib.request.Request(
+            f"{url}/data/plugin/hparams/session_groups", data=json.dumps(body).encode()
+        )
+        groups = json.load(urllib.request.urlopen(request))["sessionGroups"]
+    assert len(groups) == 1
+    assert [m["value"] for m in groups[0]["metricValues"]] == [np.float32(record["best"])]
+    assert groups[0]["hparams"]["optimizer.lr"] == 1e-3
+
+
+def test_evaluate_repeats_the_logged_scores_to_the_bit(finished):
+    _, run = finished
+    logged = json.loads((run / "metrics.json").read_text())["scores"]
+    for split, prefix in [("validation", "val/"), ("test", "test/")]:
+        done = tunesmith(["evaluate", run, "--split", split, "--json"])
+        assert done.returncode == 0, done.stderr
+        scores = json.loads(done.stdout.splitlines()[-1])
+        assert {k: v.hex() for k, v in scores.items()} == {
+            k: v.hex() for k, v in logged.items() if k.startswith(prefix)
+        }
+
+
+def test_evaluate_scores_a_file(finished, tmp_path):
+    _, run = finished
+    path = csv_file(tmp_path / "more.csv", 12, seed=9)
+    done = tunesmith(["evaluate", run, "--data", path, "--json"])
+    assert done.returncode == 0, done.stderr
+    assert 0 <= json.loads(done.stdout.splitlines()[-1])["test/accuracy"] <= 1
+
+
+def test_predict_writes_the_same_rows_and_the_answers(finished, tmp_path):
+    _, run = finished
+    (tmp_path / "in.csv").write_text('id,text\n7,"lovely, film"\n8,awful\n')
+    for name in ("out.jsonl", "out.csv"):
+        done = tunesmith(["predict", run, tmp_path / "in.csv", "--output", tmp_path / name])
+        assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["text"]) for row in rows] == [("7", "lovely, film"), ("8", "awful")]
+    assert all(set(row["probabilities"]) == {"neg", "pos"} for row in rows)
+    header = (tmp_path / "out.csv").read_text().splitlines()[0]
+    assert header == "id,text,label,probabilities:neg,probabilities:pos"
+    (tmp_path / "empty.csv").write_text("text\n")
+    assert tunesmith(["predict", run, tmp_path / "empty.csv"]).returncode == 0
+    (tmp_path / "bad.csv").write_text("body\nx\n")
+    done = tunesmith(["predict", run, tmp_path / "bad.csv"])
+    assert done.returncode == 3
+    assert "no column 'text'" in done.stderr
+
+
+def test_the_library_predicts_and_plain_transformers_loads_the_model(finished):
+    _, run = finished
+    answer = load(run).predict(["lovely film"])[0]
+    model = AutoModelForSequenceClassification.from_pretrained(run / "model").eval()
+    tokens = AutoTokenizer.from_pretrained(run / "model")("lovely film", return_tensors="pt")
+    probabilities = model(**tokens).logits.softmax(-1)[0].tolist()
+    assert list(model.config.id2label.values()) == ["neg", "pos"]
+    assert list(answer["probabilities"].values()) == pytest.approx(probabilities, abs=0.02)
+
+
+def test_a_finished_run_is_not_touched_by_resume(finished, arguments):
+    _, run = finished
+
+    def tree():
+        return {
+            p: (p.stat().st_mtime_ns, hashlib.sha256(p.read_bytes()).hexdigest())
+            for p in run.rglob("*")
+            if p.is_file()
+        }
+
+    before = tree()
+    done = train([*arguments, f"resume={run}"])
+    assert done.returncode == 0
+    assert "already finished" in done.stdout
+    assert tree() == before
+
+
+def test_show_and_runs(finished):
+    _, run = finished
+    shown = tunesmith(["show", run])
+    assert shown.returncode == 0
+    assert "accuracy" in shown.stdout
+    table = tunesmith(["runs", run.parents[1]], env={"COLUMNS": "200"})
+    assert run.name in table.stdout
+
+
+def test_a_new_run_starts_from_a_checkpoint(folder, finished, arguments):
+    _, run = finished
+    start = f"ckpt_path={run}/checkpoints/last.ckpt"
+    done = train([*arguments, start])
+    assert done.returncode == 2
+    assert "raise trainer.max_epochs" in done.stderr
+    done = train([*arguments, start, "trainer.max_epochs=4", "name=longer"])
+    assert done.returncode == 0, done.stderr
+    state = storage.read(only_run(folder, "longer") / "checkpoints/last.ckpt")
+    assert state["global_step"] == 20
+
+
+def test_a_run_is_a_model_for_the_next_one(folder, finished, arguments):
+    _, run = finished
+    others = [a for a in arguments if not a.startswith(("model.path", "trainer.max_epochs"))]
+    done = train([*others, f"model.path={run}", "trainer.max_epochs=1", "name=second"])
+    assert done.returncode == 0, done.stderr
+    first = json.loads((run / "metrics.json").read_text())["scores"]["val/loss"]
+    second = json.loads((only_run(folder, "second") / "metrics.json").read_text())
+    assert second["scores"]["val/loss"] < first + 0.2  # it went on from what was learnt
+
+
+@pytest.mark.parametrize("bad", ["truncated", "flipped"])
+def test_a_damaged_checkpoint_is_not_used(folder, finished, arguments, bad, tmp_path):
+    _, run = finished
+    copy = tmp_path / "last.ckpt"
+    data = bytearray((run / "checkpoints/last.ckpt").read_bytes())
+    if bad == "truncated":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 2] ^= 1
+    copy.write_bytes(bytes(data))
+    (tmp_path / "manifest.json").write_text((run / "checkpoints/manifest.json").read_text())
+    done = train([*arguments, f"ckpt_path={copy}", "trainer.max_epochs=4"])
+    assert done.returncode == 4
+    assert "error[CKPT-CORRUPT]" in done.stderr
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_with_6(folder, arguments):
+    done = train([*arguments, "optimizer.lr=1e30", "name=nan", "trainer.precision=32"])
+    assert done.returncode == 6
+    assert "error[TRAIN-NAN] step" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_regression_and_several_labels_run_from_the_command_line(tmp_path):
+    inputs = small(tmp_path)
+    for split in ("train", "validation", "test"):
+        lines = (tmp_path / f"{split}.csv").read_text().splitlines()[1:]
+        numbers = [f"{line.rsplit(',', 1)[0]},{i % 5 / 2}" for i, line in enumerate(lines)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *numbers]) + "\n")
+    done = train([*inputs, "task=regression", "trainer.max_epochs=1", "name=regression"])
+    assert done.returncode == 0, done.stderr
+    run = only_run(tmp_path, "regression")
+    logged = json.loads((run / "metrics.json").read_text())["scores"]
+    again = load(run).evaluate("validation")
+    assert again["val/mse"].hex() == logged["val/mse"].hex()
+    assert isinstance(load(run).predict(["lovely"])[0]["label"], float)
+
+
+def test_early_stopping_and_max_steps_end_with_a_score(folder, arguments):
+    done = train(
+        [*arguments, "callbacks.early_stopping.patience=1", "optimizer.lr=1e-12", "name=early"]
+    )
+    assert done.returncode == 0, done.stderr
+    state = storage.read(only_run(folder, "early") / "checkpoints/last.ckpt")
+    assert state["global_step"] == 10  # the second validation was no better
+    done = train([*arguments, "trainer.max_steps=7", "name=steps"])
+    assert done.returncode == 0, done.stderr
+    record = json.loads((only_run(folder, "steps") / "metrics.json").read_text())
+    assert record["steps"] == 7
