@@ -42,9 +42,7 @@ def test_class_weights_favour_the_rare_and_average_to_one(method):
 def test_binary_cross_entropy_is_torchs():
     labels = torch.tensor([[1, 0, 1], [0, 0, 1]])
     mean, weight = BinaryCrossEntropy()(LOGITS[:2], labels)
-    torch.testing.assert_close(
-        mean, F.binary_cross_entropy_with_logits(LOGITS[:2], labels.float())
-    )
+    torch.testing.assert_close(mean, F.binary_cross_entropy_with_logits(LOGITS[:2], labels.float()))
     assert weight == 2
 
 

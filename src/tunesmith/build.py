@@ -168,13 +168,15 @@ def build_module(
     every = how.pop("frequency") * (per_epoch if how.pop("interval") == "epoch" else 1)
     monitor = how.pop("monitor")
     make_schedule = targets.build(how, trust=cfg.trust)
-    takes_steps = "steps" in inspect.signature(
-        targets.resolve(how["_target_"], trust=cfg.trust)
-    ).parameters
+    takes_steps = (
+        "steps" in inspect.signature(targets.resolve(how["_target_"], trust=cfg.trust)).parameters
+    )
     return Module(
         task,
         targets.build(cfg.optimizer, trust=cfg.trust),
-        lambda optimizer, steps: make_schedule(optimizer, **({"steps": steps} if takes_steps else {})),
+        lambda optimizer, steps: make_schedule(
+            optimizer, **({"steps": steps} if takes_steps else {})
+        ),
         lr=cfg.optimizer.lr,
         factors=adaptation.factors,
         rows=parts.rows.splits,
@@ -241,8 +243,10 @@ def monitor_of(cfg: DictConfig, task: Any) -> tuple[str, str]:
     """Return the score that says "best", and whether more or less of it is better."""
     how = cfg.callbacks.checkpoint
     name = how.monitor or f"val/{task.monitor}"
-    known = config.mode_of(name.removeprefix("val/"))
-    return name, how.mode or known
+    known = (
+        task.mode if name == f"val/{task.monitor}" else config.mode_of(name.removeprefix("val/"))
+    )
+    return name, how.mode or known or "max"
 
 
 def _callbacks(cfg: DictConfig, directory: Path, module: Module) -> list[L.Callback]:

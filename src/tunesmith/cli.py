@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("file", nargs="?", type=Path, help="csv, tsv or json lines")
     predict.add_argument("--text", action="append", help="a text; may be given several times")
     predict.add_argument("--output", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl")
-    predict.add_argument("--excel-safe", action="store_true", help="quote cells that start a formula")
+    predict.add_argument(
+        "--excel-safe", action="store_true", help="quote cells that start a formula"
+    )
 
     _on_a_run(commands, "show", "what a run was and what came of it", _show)
     runs = commands.add_parser("runs", help="a table of runs and scores")
@@ -66,7 +68,11 @@ def _on_a_run(commands: Any, name: str, text: str, command: Any) -> argparse.Arg
     parser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("run", metavar="RUN", help="the directory of a run")
     parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="your package that the run names"
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="your package that the run names",
     )
     parser.set_defaults(run_command=command)
     return parser

@@ -45,7 +45,7 @@ class CrossEntropy(nn.Module):
 
 
 class BinaryCrossEntropy(nn.Module):
-    """Any number of labels of C: logits (N, C), labels (N, C) of 0 and 1; rows of -100 are not counted."""
+    """Any labels of C: logits (N, C), labels (N, C) of 0 and 1; rows of -100 are not counted."""
 
     takes = "multi_label_classification"
 

@@ -214,7 +214,12 @@ def _test(
     single = replace(machine, devices=1, num_nodes=1, strategy="auto")
     data = build_data(cfg, parts, module.task, single)
     tester = build_trainer(
-        cfg, single, place.directory, module, data, resumed_step=checkpoints.saved_steps["last.ckpt"]
+        cfg,
+        single,
+        place.directory,
+        module,
+        data,
+        resumed_step=checkpoints.saved_steps["last.ckpt"],
     )
     tester.test(module, datamodule=data, verbose=False)
     module.write(module.scores, checkpoints.best_step or 0)
@@ -243,7 +248,9 @@ def _resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | 
         return cfg, rundir.unfinished(Path(cfg.paths.runs), config.identity(cfg))
     directory = rundir.resolve(Path(cfg.resume))
     stored = OmegaConf.create(config.read_stored(directory / "config.yaml", trust=cfg.trust))
-    if not [o for o in overrides if not o.startswith(("resume=", "trust=", "paths.", "trainer.stop_at"))]:
+    if not [
+        o for o in overrides if not o.startswith(("resume=", "trust=", "paths.", "trainer.stop_at"))
+    ]:
         stored.resume, stored.trainer.stop_at_step = cfg.resume, cfg.trainer.stop_at_step
         stored.paths = cfg.paths
         return stored, directory
@@ -277,7 +284,9 @@ def _named_checkpoint(cfg: DictConfig) -> Path | None:
     if named in ("best", "last"):
         runs = sorted((Path(cfg.paths.runs) / cfg.name).glob(f"*/checkpoints/{named}.ckpt"))
         if not runs:
-            raise ModelError("CKPT-404", f"ckpt_path={named}", f"no run below {cfg.paths.runs}/{cfg.name}")
+            raise ModelError(
+                "CKPT-404", f"ckpt_path={named}", f"no run below {cfg.paths.runs}/{cfg.name}"
+            )
         path = runs[-1]
     else:
         path = Path(named) / "checkpoints/last.ckpt" if Path(named).is_dir() else Path(named)
@@ -293,7 +302,10 @@ def _write_down(
 ) -> None:
     """Record what runs, before it runs."""
     now = environment.describe(
-        precision=machine.precision, threads=machine.threads, processes=machine.processes, seed=cfg.seed
+        precision=machine.precision,
+        threads=machine.threads,
+        processes=machine.processes,
+        seed=cfg.seed,
     )
     path = place.directory / "environment.json"
     if place.resumed and path.exists():
@@ -335,5 +347,3 @@ def _overrides() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-
-

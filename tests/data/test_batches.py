@@ -1,5 +1,7 @@
 """The order of batches: every row once, short padding, a function of seed and epoch alone."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -64,9 +66,10 @@ def test_ranks_and_pieces_make_up_the_same_batches(ranks, accumulate):
         ]
         for r in range(ranks)
     ]
-    pieces = [sum((part[i] for part in parts), []) for i in range(len(parts[0]))]
+    pieces = [list(chain.from_iterable(part[i] for part in parts)) for i in range(len(parts[0]))]
     joined = [
-        set(sum(pieces[i : i + accumulate], [])) for i in range(0, len(pieces), accumulate)
+        set(chain.from_iterable(pieces[i : i + accumulate]))
+        for i in range(0, len(pieces), accumulate)
     ]
     assert joined == whole
 
@@ -115,4 +118,4 @@ def test_evaluation_sees_every_row_once_over_all_ranks():
             )
         )
     ]
-    assert sorted(sum(batches, [])) == list(range(1000))
+    assert sorted(chain.from_iterable(batches)) == list(range(1000))

@@ -50,7 +50,7 @@ def test_one_cycle_starts_and_ends_low():
 
 
 def test_a_warmup_that_is_no_fraction_is_refused():
-    with pytest.raises(ValueError, match="scheduler.warmup is a fraction"):
+    with pytest.raises(ValueError, match=r"scheduler\.warmup is a fraction"):
         rates(schedulers.linear, warmup=10)
 
 

@@ -97,7 +97,9 @@ class TrainLoader:
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Return the rows of each batch of an epoch, over all ranks and pieces."""
-        return plan_epoch(self.lengths, self.batch_size, self.window, self.seed, epoch)[: self.steps]
+        return plan_epoch(self.lengths, self.batch_size, self.window, self.seed, epoch)[
+            : self.steps
+        ]
 
     def __iter__(self) -> Iterator[Batch]:
         # All lazily: Lightning calls iter() before it restores the state.
@@ -106,7 +108,9 @@ class TrainLoader:
             for rows in self.batches(self.epoch)
             for part in cut_into_parts(rows, self.accumulate, self.ranks, self.rank)
         ][self.position :]
-        loader = _data_loader(self.features, [rows for rows, _ in parts], self.collate, self.workers)
+        loader = _data_loader(
+            self.features, [rows for rows, _ in parts], self.collate, self.workers
+        )
         for batch, (_, blank) in zip(loader, parts, strict=True):
             self.position += 1
             yield {**batch, "blank": torch.tensor(blank)}

@@ -14,9 +14,7 @@ def linear(optimizer: Optimizer, steps: int, warmup: float = 0.1) -> LambdaLR:
     return _warmed(optimizer, steps, warmup, lambda t: 1.0 - t)
 
 
-def cosine(
-    optimizer: Optimizer, steps: int, warmup: float = 0.1, final: float = 0.0
-) -> LambdaLR:
+def cosine(optimizer: Optimizer, steps: int, warmup: float = 0.1, final: float = 0.0) -> LambdaLR:
     """Rise, then fall along half a cosine to `final` of the rate."""
     return _warmed(
         optimizer, steps, warmup, lambda t: final + (1 - final) * (1 + math.cos(math.pi * t)) / 2
@@ -35,10 +33,8 @@ def constant(optimizer: Optimizer, steps: int, warmup: float = 0.1) -> LambdaLR:
     return _warmed(optimizer, steps, warmup, lambda t: 1.0)
 
 
-def wsd(
-    optimizer: Optimizer, steps: int, warmup: float = 0.1, decay: float = 0.2
-) -> LambdaLR:
-    """Rise, stay, and fall linearly to 0 over the last `decay` fraction of steps (Hu et al., 2024)."""
+def wsd(optimizer: Optimizer, steps: int, warmup: float = 0.1, decay: float = 0.2) -> LambdaLR:
+    """Rise, stay, and fall linearly to 0 over the last `decay` fraction (Hu et al., 2024)."""
     tail = max(decay / (1 - warmup), 1e-9)
     return _warmed(optimizer, steps, warmup, lambda t: min(1.0, (1.0 - t) / tail))
 

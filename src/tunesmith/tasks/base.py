@@ -17,7 +17,12 @@ Batch = dict[str, Tensor]
 Answer = dict[str, Any]  # what `predict` writes for one row
 
 IGNORE = -100  # a label that neither loss nor metric counts
-NOT_INPUTS = ("labels", "row", "full_length", "blank")  # what features hold beside the model's inputs
+NOT_INPUTS = (
+    "labels",
+    "row",
+    "full_length",
+    "blank",
+)  # what features hold beside the model's inputs
 
 
 class Output(NamedTuple):
@@ -82,7 +87,7 @@ class Task(nn.Module, ABC):
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         """Compare answers with the rows' labels; the keys are `metric_names`."""
 
-    def fit_to(self, rows: Any) -> None:  # noqa: B027 (most tasks need nothing)
+    def fit_to(self, rows: Any) -> None:
         """Learn what must come from the train split (statistics, weights), before training."""
 
     def encode(self, row: Row) -> list[Features]:

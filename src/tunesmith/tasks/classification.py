@@ -1,8 +1,8 @@
 """Classification: one label per text, or per pair of texts."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
 class Classification(Task):
     """Scores every label of a text; the answer is the most probable one."""
 
-    columns = {
+    columns: ClassVar[Mapping[str, Column]] = {
         "text": Column(Kind.TEXT),
         "text_pair": Column(Kind.TEXT, required=False),
         "label": Column(Kind.CLASS),
@@ -32,8 +32,8 @@ class Classification(Task):
     monitor = "accuracy"
     mode = "max"
 
-    def __init__(self, *args: Any, loss: CrossEntropy, labels: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(*args, labels=labels, **kwargs)
+    def __init__(self, *, loss: CrossEntropy, labels: Sequence[str], **common: Any) -> None:
+        super().__init__(labels=labels, **common)
         self.loss = loss
         self.index = {label: i for i, label in enumerate(labels)}
 
@@ -58,7 +58,7 @@ class Classification(Task):
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         guesses, truths = self.tensors(answers, rows)  # (N, C), (N,)
-        classes = {"num_classes": len(self.index)}
+        classes: dict[str, Any] = {"num_classes": len(self.index)}
         present = truths.unique().numel() == len(self.index)  # AUROC needs every class
         scores = {
             "accuracy": multiclass_accuracy(guesses, truths, **classes, average="micro"),

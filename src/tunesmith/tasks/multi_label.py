@@ -1,8 +1,8 @@
 """Multi-label classification: any number of labels per text."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
 class MultiLabel(Task):
     """Scores every label by itself; the answer is all that reach the threshold."""
 
-    columns = {
+    columns: ClassVar[Mapping[str, Column]] = {
         "text": Column(Kind.TEXT),
         "text_pair": Column(Kind.TEXT, required=False),
         "label": Column(Kind.CLASSES),
@@ -32,14 +32,9 @@ class MultiLabel(Task):
     mode = "max"
 
     def __init__(
-        self,
-        *args: Any,
-        loss: BinaryCrossEntropy,
-        labels: Sequence[str],
-        threshold: float,
-        **kwargs: Any,
+        self, *, loss: BinaryCrossEntropy, labels: Sequence[str], threshold: float, **common: Any
     ) -> None:
-        super().__init__(*args, labels=labels, **kwargs)
+        super().__init__(labels=labels, **common)
         self.loss = loss
         self.threshold = threshold
         self.index = {label: i for i, label in enumerate(labels)}

@@ -1,7 +1,7 @@
 """Regression: one number per text, or per pair of texts."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
 class Regression(Task):
     """Predicts a number; it learns in standard units of the train split where asked to."""
 
-    columns = {
+    columns: ClassVar[Mapping[str, Column]] = {
         "text": Column(Kind.TEXT),
         "text_pair": Column(Kind.TEXT, required=False),
         "label": Column(Kind.NUMBER),
@@ -30,9 +30,9 @@ class Regression(Task):
     scale: Tensor
 
     def __init__(
-        self, *args: Any, loss: MeanSquaredError, standardise: bool, labels: None = None, **kwargs: Any
+        self, *, loss: MeanSquaredError, standardise: bool, labels: None = None, **common: Any
     ) -> None:
-        super().__init__(*args, labels=labels, **kwargs)
+        super().__init__(labels=labels, **common)
         self.loss = loss
         self.standardise = standardise
         self.register_buffer("centre", torch.zeros(()))

@@ -72,7 +72,7 @@ class Checkpoints(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        loop = trainer.fit_loop.epoch_loop
+        loop: Any = trainer.fit_loop.epoch_loop
         if trainer.fit_loop._should_accumulate() or loop.batch_progress.is_last_batch:
             return
         if not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
@@ -98,7 +98,9 @@ class Checkpoints(L.Callback):
         if must_save or stops or self.finished:
             self.save(trainer)
         if self.finished and not ends:
-            log.info("stopped early: %s has not improved for %d validations", self.monitor, self.waited)
+            log.info(
+                "stopped early: %s has not improved for %d validations", self.monitor, self.waited
+            )
             raise Stopped
         if stops and not ends:
             raise Interrupted

@@ -46,14 +46,19 @@ def choose(
         )
     count = (gpus if accelerator == "gpu" else 1) if devices == "auto" else int(devices)
     if accelerator == "gpu" and count > gpus:
-        raise MachineError("ENV-DEVICE", f"trainer.devices={count}", f"only {gpus} GPUs are visible")
+        raise MachineError(
+            "ENV-DEVICE", f"trainer.devices={count}", f"only {gpus} GPUs are visible"
+        )
     if strategy in ("fsdp", "deepspeed") and accelerator == "cpu":
         raise MachineError(
             "ENV-DEVICE", f"trainer.strategy={strategy}", "needs GPUs", "use trainer.strategy=ddp"
         )
     if strategy == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
         raise MachineError(
-            "ENV-PACKAGE", "trainer=deepspeed", "not installed", "pip install 'tunesmith[deepspeed]'"
+            "ENV-PACKAGE",
+            "trainer=deepspeed",
+            "not installed",
+            "pip install 'tunesmith[deepspeed]'",
         )
     if count * num_nodes > 1 and strategy == "auto":
         strategy = "ddp"
@@ -95,7 +100,8 @@ def settled(machine: Machine, deterministic: bool) -> Iterator[None]:
     torch.set_num_threads(machine.threads)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes no result
+        # Filling costs time and changes no result.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(deterministic)
     try:
         yield

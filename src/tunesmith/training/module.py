@@ -72,8 +72,8 @@ class Module(L.LightningModule):
         weight = output.weight.detach() * (~batch["blank"])
         self.window.append(torch.stack([weight, weight * output.loss.detach()]).float())
         if self.accumulate == 1:
-            self._settle(index)
-            return output.loss * (weight * self._ranks / self.batch_weight)
+            total = self._settle(index)
+            return output.loss * (weight * self._ranks / total)
         if len(self.window) == self.accumulate:
             self._settle(index)
         return output.loss * weight  # divided by the batch's weight before the step
@@ -92,8 +92,8 @@ class Module(L.LightningModule):
         """The highest learning rate of any parameter group, for the next step."""
         return max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
 
-    def _settle(self, index: int) -> None:
-        """Add up the batch's pieces over the ranks, and agree whether to stop after it."""
+    def _settle(self, index: int) -> Tensor:
+        """Add up the batch's pieces over the ranks; return its weight. Agree whether to stop."""
         weight, loss = torch.stack(self.window).sum(0)
         self.window = []
         totals = torch.stack([weight, loss, loss.new_tensor(float(self.stop_requested))])
@@ -108,6 +108,7 @@ class Module(L.LightningModule):
         if self.device.type == "cpu" or self.trainer.global_step % self.log_every_n_steps == 0:
             self._refuse_nan(index)
         self._log_step(self.trainer.global_step + 1)
+        return self.batch_weight
 
     def _log_step(self, step: int) -> None:
         """Log here, before the step: at a batch's end a run may already have been stopped."""
@@ -143,7 +144,10 @@ class Module(L.LightningModule):
             if self.plateau_state is not None:
                 scheduler.load_state_dict(self.plateau_state)
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         if self.trainer.global_step % self.scheduler_every == 0:
@@ -167,10 +171,10 @@ class Module(L.LightningModule):
         self._pieces = []
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._evaluate(batch, self.trainer.val_dataloaders.batch_sampler[index])
+        self._evaluate(batch, _batches(self.trainer.val_dataloaders)[index])
 
     def test_step(self, batch: Batch, index: int) -> None:
-        self._evaluate(batch, self.trainer.test_dataloaders.batch_sampler[index])
+        self._evaluate(batch, _batches(self.trainer.test_dataloaders)[index])
 
     def on_validation_epoch_end(self) -> None:
         self._finish("validation", "val")
@@ -194,7 +198,11 @@ class Module(L.LightningModule):
             pieces = [piece for rank in gathered for piece in rank]
         pieces.sort(key=lambda piece: piece[0][0])
         by_feature = sorted(
-            (pair for features, predictions, *_ in pieces for pair in zip(features, predictions)),
+            (
+                pair
+                for features, predictions, *_ in pieces
+                for pair in zip(features, predictions, strict=True)
+            ),
             key=lambda pair: pair[0],
         )
         row_of = self.trainer.datamodule.encoded[split].features.with_format(None)  # type: ignore[attr-defined]
@@ -216,3 +224,8 @@ class Module(L.LightningModule):
             except OSError as error:
                 log.warning("%s stopped logging: %s", type(logger).__name__, error)
                 self.trainer.loggers.remove(logger)
+
+
+def _batches(loader: Any) -> Sequence[Sequence[int]]:
+    """Return which features are in each batch of an evaluation loader."""
+    return loader.batch_sampler

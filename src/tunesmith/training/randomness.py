@@ -18,7 +18,7 @@ def derive(seed: int, *names: object) -> int:
 def set_seed(seed: int) -> None:
     """Seed torch (all devices), numpy and random."""
     torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 (libraries may still draw from it)
+    np.random.seed(seed)  # libraries may still draw from it
     random.seed(seed)
 
 

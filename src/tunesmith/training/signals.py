@@ -1,4 +1,4 @@
-"""SIGTERM and the first Ctrl-C ask a run to stop at the next step; a second Ctrl-C leaves at once."""
+"""SIGTERM and the first Ctrl-C stop a run at its next step; a second one leaves at once."""
 
 import os
 import signal

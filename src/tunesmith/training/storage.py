@@ -35,7 +35,9 @@ def write(path: Path, fill: Callable[[Any], None]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
+        )
         with os.fdopen(handle, "wb") as file:
             fill(file)
             file.flush()
@@ -53,7 +55,10 @@ def read(path: Path) -> dict[str, Any]:
     """Load a checkpoint: tensors, numbers, strings, lists and dicts only."""
     if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "").lower() in ("1", "y", "yes", "true"):
         raise SafetyError(
-            "UNSAFE-ENV", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "is set", "unset it to load a checkpoint"
+            "UNSAFE-ENV",
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD",
+            "is set",
+            "unset it to load a checkpoint",
         )
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
