@@ -1,0 +1,138 @@
+"""The model that learns: an encoder with a classification head, its parts, its saved form."""
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tunesmith.errors import ModelError
+from tunesmith.models.heads import class_of, head_names, skeleton
+from tunesmith.models.quiet import quiet
+from tunesmith.models.source import Source
+from tunesmith.models.weights import read_weights
+
+log = logging.getLogger(__name__)
+
+
+def classifier(source: Source) -> PreTrainedModel:
+    """Build the model in train mode and float32.
+
+    What the checkpoint lacks and may lack, a head or a pooler, is drawn from torch's global
+    generator: seed it before. Raises ModelError if the weights are not the encoder's.
+    """
+    with quiet():
+        model = _pretrained(source) if source.pretrained else _from_scratch(source)
+    return model.float().train()
+
+
+def head_parameters(model: PreTrainedModel) -> set[str]:
+    """Return the names of the parameters of the head, and of a pooler that was not pretrained."""
+    return head_names(model) | getattr(model, "fresh_pooler", set())
+
+
+def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """Return the encoder's blocks, first to last."""
+    count = model.config.num_hidden_layers
+    for module in model.base_model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise ModelError("MODEL-CONFIG", type(model).__name__, "has no list of encoder layers")
+
+
+def embeddings(model: PreTrainedModel) -> nn.Module:
+    """Return the module that turns ids into the first layer's input."""
+    module = getattr(model.base_model, "embeddings", None)
+    return module if isinstance(module, nn.Module) else model.get_input_embeddings()
+
+
+def save(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    labels: Sequence[str] | None = None,
+    extra: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a folder that plain transformers loads; it appears whole or not at all.
+
+    `labels` go to labels.json, tensors that a task has learnt beside the model (`extra`) to
+    task.safetensors. Everything is safetensors or JSON.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        with quiet():
+            model.save_pretrained(new, max_shard_size="1TB")
+            tokenizer.save_pretrained(new)
+        if labels is not None:
+            numbers = {label: number for number, label in enumerate(labels)}
+            (new / "labels.json").write_text(json.dumps(numbers, ensure_ascii=False), "utf-8")
+        if extra:
+            tensors = {name: tensor.contiguous().cpu() for name, tensor in extra.items()}
+            save_file(tensors, new / "task.safetensors")
+        _put(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _put(new: Path, folder: Path) -> None:
+    # A folder cannot be replaced in one step: the old one makes room first.
+    old = new.with_name(f"{new.name}.old")
+    if folder.exists():
+        folder.replace(old)
+    new.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _from_scratch(source: Source) -> PreTrainedModel:
+    model_class: Any = class_of(source.config, source.path)
+    return model_class._from_config(
+        source.config, attn_implementation=source.attention, dtype=torch.float32
+    )
+
+
+def _pretrained(source: Source) -> PreTrainedModel:
+    tensors = read_weights(source.weights)
+    if source.new_head:
+        names = head_names(skeleton(source.config, source.path))
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in names}
+    # Tensors instead of the folder's path: nothing else that lies there is read.
+    model_class: Any = class_of(source.config, source.path)
+    model, info = model_class.from_pretrained(
+        None,
+        config=source.config,
+        state_dict=tensors,
+        attn_implementation=source.attention,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,  # to say it in our words
+        output_loading_info=True,
+        trust_remote_code=False,
+    )
+    _check_complete(source, model, info)
+    return model
+
+
+def _check_complete(source: Source, model: PreTrainedModel, info: dict[str, Any]) -> None:
+    if info["mismatched_keys"]:
+        name, found, wanted = sorted(info["mismatched_keys"])[0]
+        what = f"{name} is {tuple(found)} in the weights, {tuple(wanted)} by config.json"
+        raise ModelError("MODEL-SHAPE", source.path, what)
+    pooler = f"{model.base_model_prefix}.pooler."
+    fresh_pooler = {name for name in info["missing_keys"] if name.startswith(pooler)}
+    head = set() if source.own_head else head_names(model)
+    lacking = sorted(info["missing_keys"] - fresh_pooler - head)
+    if lacking or (source.own_head and fresh_pooler):
+        names = lacking or sorted(fresh_pooler)
+        what = f"the weights lack {len(names)} of its parameters, such as {names[0]}"
+        raise ModelError("MODEL-MISSING", source.path, what)
+    model.fresh_pooler = fresh_pooler  # type: ignore[assignment]
+    if fresh_pooler:
+        log.info("%s has no pooler: a random one is trained with the head", source.path)
