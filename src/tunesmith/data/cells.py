@@ -1,0 +1,173 @@
+"""Cells of a source made into what a task reads: text, labels, numbers."""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.data.files import Raw
+from tunesmith.data.rows import Column, Kind
+from tunesmith.errors import DataError, did_you_mean, raise_all
+
+# Nothing to read: white space, control characters, zero-width marks.
+EMPTY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*")
+HAS_EMPTY, HAS_NUL = 1, 2  # bits of `_flags`
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows of one split where they come from."""
+
+    name: str  # as messages name it
+    identity: str  # changes whenever a row does
+    columns: list[str]
+    rows: Callable[[], Iterator[Raw]]
+    in_lines: bool = True  # rows are numbered by lines of a file, else by themselves from 1
+    classes: Mapping[str, list[str]] = field(default_factory=dict)  # names behind integers
+
+    def at(self, number: int) -> str:
+        """Return where a row stands, as a message begins: `train.csv:3`."""
+        return f"{self.name}:{number}" if self.in_lines else f"{self.name}: row {number}"
+
+    def place(self, number: int) -> str:
+        return f"line {number}" if self.in_lines else f"row {number}"
+
+
+def present_columns(
+    source: Source, columns: Mapping[str, Column], names: Mapping[str, str | None], sealed: bool
+) -> dict[str, str]:
+    """Return {our name: the source's name} of the columns to read.
+
+    A column named in the config must be there; only a `sealed` split may lack its labels.
+    Raises DataError naming what is missing and what there is.
+    """
+    labels = {c for c, column in columns.items() if column.kind is not Kind.TEXT}
+    chosen = {ours: theirs for ours, theirs in names.items() if theirs is not None}
+    absent = {ours: theirs for ours, theirs in chosen.items() if theirs not in source.columns}
+    wrong = [theirs for ours, theirs in absent.items() if not (sealed and ours in labels)]
+    # Two columns missing in a file of one column have one reason: the separator.
+    raise_all([no_column(source, name) for name in (wrong[:1] if looks_split(source) else wrong)])
+    return {ours: theirs for ours, theirs in chosen.items() if ours not in absent}
+
+
+def looks_split(source: Source) -> str:
+    """Return the character that seems to separate a file read as one column, or ""."""
+    there = source.columns
+    return next((s for s in ";\t|," if len(there) == 1 and s in there[0]), "")
+
+
+def no_column(source: Source, name: str) -> DataError:
+    there = source.columns
+    if mark := repr(looks_split(source)).removeprefix("''"):
+        what = f"one column {there[0]!r}; file looks {mark}-separated"
+        return DataError("DATA-COL", source.name, what, f"set data.sep={mark}")
+    what = f"no column {name!r}; columns: {', '.join(there)}"
+    return DataError("DATA-COL", source.name, what, did_you_mean(name, there))
+
+
+def canonical_rows(
+    source: Source,
+    columns: Mapping[str, Column],
+    chosen: Mapping[str, str],
+    separator: str | None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows under our names, with what later checks need to know of each."""
+    convert = {
+        ours: converter(columns.get(ours), source.classes.get(theirs), separator)
+        for ours, theirs in chosen.items()
+    }
+    texts = [c for c in chosen if c in columns and columns[c].kind is Kind.TEXT]
+    for position, (number, raw) in enumerate(source.rows()):
+        row: dict[str, Any] = {"row": position, "_line": number}
+        for ours, theirs in chosen.items():
+            if theirs not in raw and ours in texts:
+                raise DataError("DATA-COL", source.at(number), f"key {theirs!r} missing")
+            try:
+                row[ours] = convert[ours](raw.get(theirs))
+            except ValueError as error:
+                raise DataError("DATA-CELL", source.at(number), f"{theirs} {error}") from None
+        yield row | marks(row, texts)
+
+
+def marks(row: Mapping[str, Any], texts: list[str]) -> dict[str, int]:
+    """Return hashes of the texts (and of the id), by which rows are compared and split."""
+    given = [row[c] for c in texts]
+    whole = "\0".join(given)
+    flags = HAS_EMPTY * any(EMPTY.fullmatch(t) is not None for t in given)
+    flags |= HAS_NUL * any("\0" in t for t in given)
+    loose = "\0".join(" ".join(t.casefold().split()) for t in given)
+    found = {"_text": digest(whole), "_loose": digest(loose), "_flags": flags}
+    return found | ({"_id": digest(row["id"])} if "id" in row else {})
+
+
+def digest(text: str) -> int:
+    """Hash a text to 64 bits; half of 2^32 texts would be needed for a likely collision."""
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def converter(
+    column: Column | None, names: list[str] | None, separator: str | None
+) -> Callable[[Any], Any]:
+    kind = column.kind if column is not None else Kind.TEXT
+    if kind is Kind.CLASS:
+        return lambda cell: class_of(cell, names)
+    if kind is Kind.CLASSES:
+        return lambda cell: classes_of(cell, names, separator)
+    return number_of if kind is Kind.NUMBER else text_of
+
+
+def text_of(cell: Any) -> str:
+    """Make a text of a cell; none at all is an empty one. Raises ValueError."""
+    if isinstance(cell, str):
+        return cell
+    if cell is None:
+        return ""
+    if isinstance(cell, bool | int | float):
+        return spelled(cell)
+    raise ValueError(f"is a {type(cell).__name__}, not a text")
+
+
+def spelled(cell: bool | int | float) -> str:
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+def class_of(cell: Any, names: list[str] | None) -> str | None:
+    """Make a label of a cell; None where it holds none. Raises ValueError."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if names is not None and isinstance(cell, int):
+        return names[cell] if 0 <= cell < len(names) else None  # -1: withheld
+    if not isinstance(cell, str | bool | int | float):
+        raise ValueError(f"is a {type(cell).__name__}, not one label")
+    label = (cell if isinstance(cell, str) else spelled(cell)).strip()
+    return None if label in ("", "nan", "NaN") else label
+
+
+def classes_of(cell: Any, names: list[str] | None, separator: str | None) -> list[str] | None:
+    """Make a list of labels of a cell, without repeats; an empty cell is no label at all."""
+    if cell is None:
+        return None
+    if isinstance(cell, str):
+        cell = cell.split(separator) if separator else [cell]
+    elif not isinstance(cell, list | tuple):
+        cell = [cell]
+    labels = (class_of(part, names) for part in cell)
+    return list(dict.fromkeys(label for label in labels if label is not None))
+
+
+def number_of(cell: Any) -> float | None:
+    """Make a number of a cell; None where it holds none. Raises ValueError."""
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return None
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+        raise ValueError(f"{cell!r} is not a number")
+    try:
+        number = float(cell)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{cell!r} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{cell} is not finite")
+    return number

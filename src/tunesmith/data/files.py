@@ -1,0 +1,271 @@
+"""Rows of one file, read line by line: csv, tsv, json lines, parquet."""
+
+import codecs
+import csv
+import json
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from tunesmith.errors import ConfigError, DataError
+
+LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a text
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".parquet": "parquet",
+}
+
+Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
+
+
+def stream(
+    path: str | Path,
+    *,
+    sep: str | None = None,
+    encoding: str = "utf-8",
+    encoding_errors: str = "strict",
+) -> Iterator[Raw]:
+    """Yield (line number, row with all columns) of a file; of parquet the row number, from 1.
+
+    Cells of csv are always text. Raises DataError at the line that is broken.
+    """
+    path = readable(path)
+    if kind_of(path) == "parquet":
+        yield from parquet_rows(path)
+    elif kind_of(path) == "json":
+        yield from json_rows(path, lines_of(path, encoding, encoding_errors))
+    else:
+        lines = lines_of(path, encoding, encoding_errors)
+        yield from csv_rows(path, lines, separator(path, sep))
+
+
+def columns_of(
+    path: str | Path,
+    *,
+    sep: str | None = None,
+    encoding: str = "utf-8",
+    encoding_errors: str = "strict",
+) -> list[str]:
+    """Return the names of a file's columns; of json lines, the keys of the first one."""
+    path = readable(path)
+    if kind_of(path) == "parquet":
+        return list(parquet(path).schema_arrow.names)
+    with closing(lines_of(path, encoding, encoding_errors)) as lines:
+        if kind_of(path) == "json":
+            return list(next((row for _, row in json_rows(path, lines)), {}))
+        return header(path, records(path, lines, separator(path, sep)))
+
+
+def readable(path: str | Path) -> Path:
+    """Return the path of a file that is there and holds something."""
+    path = Path(path)
+    if path.is_dir():
+        raise DataError("DATA-404", str(path), "a folder, not a file", "set data.path to it")
+    if not path.is_file():
+        raise missing(path)
+    if path.stat().st_size == 0:
+        raise DataError("DATA-EMPTY", str(path), "file is empty")
+    return path
+
+
+def missing(path: Path) -> DataError:
+    """Say that a file is not there, and which one may be meant."""
+    where = "" if path.is_absolute() else f" (cwd {Path.cwd()})"
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, siblings, n=1, cutoff=0.5)
+    fix = f"nearest: {path.parent / near[0]}" if near else ""
+    return DataError("DATA-404", str(path), f"no such file{where}", fix)
+
+
+def kind_of(path: Path) -> str:
+    """Tell the format by the extension: "csv", "json" or "parquet"."""
+    if path.suffix.lower() not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)
+    return SUFFIXES[path.suffix.lower()]
+
+
+def separator(path: Path, sep: str | None) -> str:
+    """Return the character between the cells: the one given, else told by the extension."""
+    if sep is None:
+        return "," if path.suffix.lower() == ".csv" else "\t"
+    sep = "\t" if sep == r"\t" else sep  # as typed in a shell
+    if len(sep) != 1:
+        raise ConfigError("CONF-VALUE", "data.sep", f"{sep!r} is not one character")
+    return sep
+
+
+def lines_of(path: Path, encoding: str, errors: str) -> Generator[str, None, None]:
+    """Yield the lines with their ends; a byte-order mark of UTF-8 is no part of them."""
+    codec = checked_codec(path, encoding)
+    # newline="" keeps a line break inside a quoted cell as it is.
+    with path.open(encoding=codec, errors=errors, newline="") as handle:
+        number = 0
+        try:
+            while line := handle.readline(LONGEST_ROW + 1):
+                number += 1
+                if len(line) > LONGEST_ROW:
+                    raise too_long(path, number)
+                yield line
+        except UnicodeError:
+            raise undecodable(path, str(path), codec) from None
+
+
+def too_long(path: Path, number: int) -> DataError:
+    return DataError(
+        "DATA-ROW", f"{path}:{number}", f"one row of more than {LONGEST_ROW // 10**6} MB"
+    )
+
+
+def checked_codec(path: Path, encoding: str) -> str:
+    """Return the codec that reads the file, or say what its first bytes say against it."""
+    try:
+        codec = codecs.lookup(encoding).name
+    except LookupError:
+        raise ConfigError("CONF-VALUE", "data.encoding", f"no encoding {encoding!r}") from None
+    with path.open("rb") as handle:
+        start = handle.read(2)
+    if codec.startswith("utf-8") and start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        what = "UTF-16 byte-order mark"
+        raise DataError("DATA-ENC", str(path), what, "set data.encoding=utf-16")
+    return "utf-8-sig" if codec == "utf-8" else codec
+
+
+def undecodable(path: Path, name: str, codec: str) -> DataError:
+    """Find the first bytes that the codec does not know; called once reading has failed."""
+    if not codec.startswith("utf-8"):
+        return DataError("DATA-ENC", name, f"not {codec.upper()}", "set data.encoding")
+    with path.open("rb") as handle:
+        for number, line in enumerate(iter(lambda: handle.readline(LONGEST_ROW + 1), b""), 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                where = f"{name}:{number} byte {error.start + 1}"
+                what = f"not UTF-8 (0x{line[error.start]:02x})"
+                return DataError("DATA-ENC", where, what, "set data.encoding=latin-1")
+    return DataError("DATA-ENC", name, "not UTF-8", "set data.encoding=latin-1")
+
+
+def csv_rows(path: Path, lines: Iterable[str], sep: str) -> Iterator[Raw]:
+    rows = records(path, lines, sep)
+    names = header(path, rows)
+    for number, cells in rows:
+        if len(cells) != len(names):
+            what = f"{len(cells)} fields, expected {len(names)}"
+            raise DataError("DATA-CSV", f"{path}:{number}", what)
+        yield number, dict(zip(names, cells, strict=True))
+
+
+def header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Take the first record; its names must differ."""
+    _, names = next(rows, (0, None))
+    if not names:
+        raise DataError("DATA-EMPTY", str(path), "file is empty")
+    for name in names:
+        if names.count(name) > 1:
+            many = "twice" if names.count(name) == 2 else f"{names.count(name)} times"
+            raise DataError("DATA-COL", str(path), f"column {name!r} occurs {many}")
+    return names
+
+
+class Feed:
+    """Lines for the csv parser, which may not pull more than one longest row for a record."""
+
+    def __init__(self, path: Path, lines: Iterable[str]) -> None:
+        self.path, self.lines = path, iter(lines)
+        self.first = self.number = 0  # lines, from 1
+        self.size = 0  # characters of this record
+
+    def begin(self) -> None:
+        self.first, self.size = self.number + 1, 0
+
+    def __iter__(self) -> "Feed":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.lines)
+        self.number += 1
+        self.size += len(line)
+        if self.size > LONGEST_ROW:
+            raise never_closed(self.path, self.first)
+        return line
+
+
+def records(path: Path, lines: Iterable[str], sep: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of its first line, cells) of each record; blank lines are skipped."""
+    csv.field_size_limit(LONGEST_ROW + 1)
+    feed = Feed(path, lines)
+    reader = csv.reader(feed, delimiter=sep, strict=True)
+    while True:
+        feed.begin()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise broken_record(path, feed, str(error)) from None
+        if cells is None:
+            return
+        if cells:
+            yield feed.first, cells
+
+
+def broken_record(path: Path, feed: Feed, error: str) -> DataError:
+    # A quote that stays open swallows lines until the next quote, which then stands wrong.
+    if feed.number > feed.first or "unexpected end" in error:
+        return never_closed(path, feed.first)
+    what = "text after a closing quote"
+    return DataError("DATA-CSV", f"{path}:{feed.first}", what, 'write a quote in a cell as ""')
+
+
+def never_closed(path: Path, number: int) -> DataError:
+    return DataError("DATA-CSV", f"{path}:{number}", "quote opened here never closes")
+
+
+def json_rows(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, json_object(f"{path}:{number}", line.rstrip())
+
+
+def json_object(where: str, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        what = f"invalid JSON at column {error.colno}"
+        raise DataError("DATA-JSON", where, what, "one object a line") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; deep nesting
+        raise DataError("DATA-JSON", where, "JSON too deep or too long a number") from None
+    if not isinstance(row, dict):
+        what = f"a JSON {'list' if isinstance(row, list) else 'value'}, not an object"
+        raise DataError("DATA-JSON", where, what, "one object a line")
+    return row
+
+
+def parquet(path: Path) -> pyarrow.parquet.ParquetFile:
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        what = f"not a whole parquet file: {str(error).splitlines()[0]}"
+        raise DataError("DATA-PARQUET", str(path), what) from None
+
+
+def parquet_rows(path: Path) -> Iterator[Raw]:
+    number = 0
+    try:
+        with parquet(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        what = f"cannot be read: {str(error).splitlines()[0]}"
+        raise DataError("DATA-PARQUET", f"{path}: row {number + 1}", what) from None

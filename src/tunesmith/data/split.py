@@ -1,0 +1,147 @@
+"""Who trains, who validates, who tests: decided by the text alone."""
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunesmith.errors import ConfigError, TunesmithError
+
+log = logging.getLogger(__name__)
+
+METHODS = ("hash", "stratified")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the train rows are divided where the source does not do it."""
+
+    validation: float = 0.0  # fraction of the rows
+    test: float = 0.0
+    method: str = "hash"
+    seed: int = 0
+    folds: int | None = None
+    fold: int = 0
+
+    def mistakes(self) -> list[TunesmithError]:
+        """Return all that is wrong with the options."""
+        found: list[TunesmithError] = []
+        for name, part in (("validation", self.validation), ("test", self.test)):
+            if not 0 <= part < 1:
+                found.append(wrong(name, part, "a fraction, 0 <= f < 1"))
+        if not found and self.validation + self.test >= 1:
+            whole = self.validation + self.test
+            found.append(wrong("validation+test", f"{whole:g}", "must leave rows to train on: < 1"))
+        if self.method not in METHODS:
+            found.append(wrong("method", self.method, f"one of {', '.join(METHODS)}"))
+        if self.folds is not None and self.folds < 2:
+            found.append(wrong("folds", self.folds, "must be >= 2"))
+        elif self.folds is not None and not 0 <= self.fold < self.folds:
+            found.append(wrong("fold", self.fold, f"0 <= fold < {self.folds}"))
+        return found
+
+
+def wrong(name: str, value: object, rule: str) -> ConfigError:
+    return ConfigError("CONF-RANGE", f"data.split.{name}={value}", rule)
+
+
+def fractions(texts: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """Map text hashes (N,) to [0, 1), evenly, and to the same value wherever a text stands.
+
+    Each purpose draws anew, so that a fold is no function of who tests.
+    """
+    salt = f"{seed}/{purpose}/".encode()
+    drawn = np.empty(len(texts), dtype=np.float64)
+    for i, text in enumerate(texts.tolist()):
+        data = salt + text.to_bytes(8, "little")
+        # 53 bits fill a float exactly, so that no value rounds up to 1.
+        bits = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") >> 11
+        drawn[i] = bits / 2**53
+    return drawn
+
+
+def cut(
+    texts: np.ndarray, labels: Sequence[str] | None, how: Cut, names: Mapping[str, bool]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Divide rows into splits; return {split: row indices, ascending} and what to warn of.
+
+    `texts` (N,) are hashes: equal ones always share a split. `labels` (N) serve to stratify.
+    `names` says of "validation" and "test" whether they are to be cut. The test part comes
+    first and does not depend on the folds.
+    """
+    left = np.arange(len(texts))
+    parts: dict[str, np.ndarray] = {}
+    notes: list[str] = []
+    share = how.test if names.get("test") else 0.0
+    fold = names.get("validation", False) and how.folds is not None
+    validation = how.validation if names.get("validation") and not fold else 0.0
+    places = place(texts, labels, how, "split", notes)
+    if share:
+        parts["test"] = left[places < share]
+    if validation:
+        parts["validation"] = left[(places >= share) & (places < share + validation)]
+    rest = left[places >= share + validation]
+    if fold and how.folds is not None:
+        rest_labels = [labels[i] for i in rest] if labels is not None else None
+        again = place(texts[rest], rest_labels, how, "fold", [])
+        low, high = how.fold / how.folds, (how.fold + 1) / how.folds
+        chosen = (again >= low) & (again < high)
+        parts["validation"], rest = rest[chosen], rest[~chosen]
+    return {"train": rest} | parts, notes
+
+
+def place(
+    texts: np.ndarray, labels: Sequence[str] | None, how: Cut, purpose: str, notes: list[str]
+) -> np.ndarray:
+    """Give each row its place (N,) in [0, 1), of which a split is a range; infinity: train."""
+    drawn = fractions(texts, how.seed, purpose)
+    if how.method == "hash":
+        return drawn
+    if labels is None:
+        raise wrong("method", how.method, "needs labels; set data.split.method=hash")
+    return stratified(texts, labels, drawn, notes)
+
+
+def stratified(
+    texts: np.ndarray, labels: Sequence[str], drawn: np.ndarray, notes: list[str]
+) -> np.ndarray:
+    """Place the texts of each label evenly over [0, 1), in the order of their hash.
+
+    A text's copies go together, under the label of the first. The last text of a label stands
+    at the very end, and an only one at infinity, so that no label is without a row in train.
+    """
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for i, text in enumerate(texts.tolist()):
+        rows_of[text].append(i)
+    groups: dict[str, list[list[int]]] = defaultdict(list)
+    for rows in rows_of.values():
+        groups[labels[rows[0]]].append(rows)
+    places = np.empty(len(texts), dtype=np.float64)
+    for members in groups.values():
+        members.sort(key=lambda rows: (drawn[rows[0]], rows[0]))
+        total, before = sum(len(rows) for rows in members), 0
+        for rows in members:
+            places[rows] = (before + len(rows) / 2) / total
+            before += len(rows)
+        places[members[-1]] = np.nextafter(1, 0) if len(members) > 1 else np.inf
+    note_small_classes(groups, notes)
+    return places
+
+
+def note_small_classes(groups: Mapping[str, list[list[int]]], notes: list[str]) -> None:
+    small = sorted(label for label, members in groups.items() if len(members) < 2)
+    if small:
+        who = f"class {small[0]!r} has" if len(small) == 1 else f"{len(small)} classes have"
+        first = "" if len(small) == 1 else f", first {small[0]!r}"
+        notes.append(f"{who} fewer than 2 different texts{first}: kept in train, not split")
+
+
+def sample(texts: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+    """Choose `limit` of N rows by the hash of their texts; return indices in source order."""
+    if limit is None or limit >= len(texts):
+        return np.arange(len(texts))
+    order = np.argsort(fractions(texts, seed, "limit"), kind="stable")
+    return np.sort(order[:limit])
