@@ -161,7 +161,12 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
 
 
 def build_module(
-    cfg: DictConfig, parts: Parts, task: Task, adaptation: Adaptation, per_epoch: int
+    cfg: DictConfig,
+    parts: Parts,
+    task: Task,
+    adaptation: Adaptation,
+    per_epoch: int,
+    machine: Machine,
 ) -> Module:
     """Put the task under its optimizer and schedule."""
     how = plain(cfg.scheduler)
@@ -171,9 +176,12 @@ def build_module(
     takes_steps = (
         "steps" in inspect.signature(targets.resolve(how["_target_"], trust=cfg.trust)).parameters
     )
+    optimizer = plain(cfg.optimizer)
+    if machine.precision == "16-mixed" and "fused" in optimizer:
+        optimizer["fused"] = None  # fused steps unscale after clipping would have been wrong
     return Module(
         task,
-        targets.build(cfg.optimizer, trust=cfg.trust),
+        targets.build(optimizer, trust=cfg.trust),
         lambda optimizer, steps: make_schedule(
             optimizer, **({"steps": steps} if takes_steps else {})
         ),

@@ -95,7 +95,7 @@ def _train(
     """Fit from the start or from a checkpoint; return at the end of training."""
     task, adaptation = build_task(cfg, parts)
     data = build_data(cfg, parts, task, machine)
-    module = build_module(cfg, parts, task, adaptation, data.steps_per_epoch)
+    module = build_module(cfg, parts, task, adaptation, data.steps_per_epoch, machine)
     state = storage.read(place.checkpoint) if place.checkpoint is not None else None
     step = state["global_step"] if state is not None else None
     trainer = build_trainer(cfg, machine, place.directory, module, data, resumed_step=step)

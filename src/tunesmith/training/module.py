@@ -87,6 +87,18 @@ class Module(L.LightningModule):
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         torch._foreach_mul_(grads, factor.to(grads[0].device))
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        """Clip by norm; Lightning's own way refuses fused optimizers under bf16 needlessly."""
+        if not gradient_clip_val:
+            return
+        whole: Any = self.trainer.strategy.model
+        if hasattr(whole, "clip_grad_norm_"):  # sharded: the norm is over all shards
+            whole.clip_grad_norm_(gradient_clip_val)
+        else:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     @property
     def rate(self) -> float:
         """The highest learning rate of any parameter group, for the next step."""
@@ -138,6 +150,8 @@ class Module(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(parameter_groups(self.task, self.factors, self.lr))
+        # A fused optimizer offers to unscale fp16 gradients itself; nothing could clip them then.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         scheduler = self.make_scheduler(optimizer, self.total_steps)
         if isinstance(scheduler, ReduceLROnPlateau):  # stepped here, so that its step is saved
             self.plateau = scheduler
