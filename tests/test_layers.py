@@ -22,6 +22,7 @@ LAYERS = [
     "targets",
     "schema",
     "config",
+    "overrides",
     "environment",
     "rundir",
     "build",

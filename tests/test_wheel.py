@@ -142,7 +142,8 @@ def test_trains_on_your_own_files_in_an_empty_folder(tunesmith: Path, tmp_path: 
 
 
 def test_trains_the_default_in_an_empty_folder(tunesmith: Path, tmp_path: Path) -> None:
-    run([str(tunesmith), "train", "optimizer.lr=3e-5", "debug=fast"], tmp_path)
+    options = ["optimizer.lr=3e-5", "debug=fast", "data.max_length=32"]
+    run([str(tunesmith), "train", *options], tmp_path)
     (metrics,) = (tmp_path / "runs" / "debug").glob("*/metrics.json")
     assert json.loads(metrics.read_text())["steps"] == 3
     assert "lr: 3.0e-05" in (metrics.parent / "config.yaml").read_text()

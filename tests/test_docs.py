@@ -1,0 +1,154 @@
+"""What README and CONTRIBUTING say is so: each command, table and example is tried."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from folders import sentences, tiny_bert
+from tunesmith import errors
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")
+}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+
+
+def said(page: str) -> list[str]:
+    """Return everything a reader could type: lines of blocks, and code inside sentences."""
+    lines = [line for _, body in BLOCK.findall(PAGES[page]) for line in body.splitlines()]
+    return lines + INLINE.findall(BLOCK.sub("", PAGES[page]))
+
+
+def commands(start: str) -> list[str]:
+    """Return each command that begins so, without its comment."""
+    typed = [line.lstrip("# ").partition("  #")[0].strip() for page in PAGES for line in said(page)]
+    return sorted({line for line in typed if line == start or line.startswith(f"{start} ")})
+
+
+def examples() -> dict[str, str]:
+    """Return the files that CONTRIBUTING shows, by the path in their first line."""
+    bodies = [body for kind, body in BLOCK.findall(PAGES["CONTRIBUTING.md"]) if kind]
+    named = [re.match(r"# (\S+\.(?:yaml|py))\n", body) for body in bodies]
+    return {m[1]: body[m.end() :] for m, body in zip(named, bodies, strict=True) if m}
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy conf/ and add the examples of CONTRIBUTING to it."""
+    folder = tmp_path_factory.mktemp("documented")
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    for path, text in examples().items():
+        if path.endswith(".yaml"):
+            (folder / path).write_text(text)
+    return folder / "conf"
+
+
+def composed(conf: Path, overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return compose("train", overrides)
+
+
+def overrides_of(command: str) -> list[str]:
+    """Return a command's overrides; flags of Hydra and their values are not among them."""
+    return [word for word in shlex.split(command)[2:] if "=" in word and not word.startswith("-")]
+
+
+@pytest.mark.parametrize("command", commands("python train.py"))
+def test_every_training_command_composes(command: str, conf: Path) -> None:
+    config = composed(conf, overrides_of(command))
+    chosen = [word.split("=", 1) for word in overrides_of(command)]
+    assert all(key.split(".")[0] in config or key in ("experiment", "debug") for key, _ in chosen)
+
+
+@pytest.mark.parametrize("command", commands("make"))
+def test_every_make_target_exists(command: str) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    words = [word for word in shlex.split(command)[1:] if "=" not in word]
+    assert set(words) <= set(targets)
+
+
+@pytest.mark.parametrize("name", sorted({c.split()[1] for c in commands("tunesmith")}))
+def test_every_tool_is_a_command(name: str) -> None:
+    script = "from tunesmith.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, name, "--help"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert name in done.stdout
+
+
+@pytest.mark.parametrize("command", commands("tunesmith"))
+def test_every_tool_takes_the_options_shown(command: str) -> None:
+    from tunesmith.cli import _parser
+
+    words = shlex.split(command)[1:]
+    assert _parser().parse_args(words).run_command
+
+
+def test_the_table_of_groups_is_conf() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", PAGES["README.md"], re.MULTILINE)
+    shown = {group: re.findall(r"`(\w+)`", choices) for group, choices in rows}
+    folders = [folder for folder in (ROOT / "conf").iterdir() if folder.is_dir()]
+    assert shown == {f.name: sorted(path.stem for path in f.glob("*.yaml")) for f in folders}
+
+
+def test_the_table_of_exit_codes_is_complete() -> None:
+    shown = set(map(int, re.findall(r"^\| (\d+) \|", PAGES["README.md"], re.MULTILINE)))
+    kinds = errors.TunesmithError.__subclasses__()
+    defined = {errors.TunesmithError.exit_code} | {kind.exit_code for kind in kinds}
+    assert shown == defined | {0, errors.INTERRUPTED}
+
+
+def test_the_pages_link_to_files_that_exist() -> None:
+    links = [link for page in PAGES.values() for link in re.findall(r"\]\(([^)#:]+)\)", page)]
+    named = [
+        word
+        for page in PAGES
+        for word in said(page)
+        if re.fullmatch(r"(src|tests|conf)/[\w./]+", word)
+    ]
+    assert [path for path in links + named if not (ROOT / path).exists()] == []
+
+
+def test_no_page_names_what_is_not_there_yet() -> None:
+    assert not commands("python train.py -m")
+
+
+def test_the_task_of_the_guide_trains(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunesmith import tasks
+    from tunesmith.run import run
+
+    source = examples()["src/tunesmith/tasks/likelihood.py"]
+    (tmp_path / "likelihood.py").write_text(source)
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    rows = [f"{text},{i % 11 / 10}" for i, text in enumerate(sentences(40))]
+    (tmp_path / "odds.csv").write_text("\n".join(["text,label", *rows]))
+    options = ["task=likelihood", "data=files", f"data.train_file={tmp_path}/odds.csv"]
+    options += ["data.split.validation=0.3", "data.batch_size=8", "data.max_length=32"]
+    options += ["model=base", f"model.path={tiny_bert(tmp_path / 'model')}", "trainer.max_epochs=1"]
+    options += ["trainer.precision=32", "logger=none", f"paths.runs={tmp_path}/runs"]
+    brier = run(composed(conf, options))
+    assert brier is not None
+    assert 0 < brier < 1
+
+
+def test_the_guide_shows_each_kind_of_file() -> None:
+    folders = {str(Path(path).parent) for path in examples()}
+    assert folders == {
+        "conf/data",
+        "conf/optimizer",
+        "conf/scheduler",
+        "conf/task",
+        "src/tunesmith/tasks",
+    }
