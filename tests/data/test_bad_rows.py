@@ -1,50 +1,20 @@
 """Rows that are wrong: each kind of mistake gives its code, its exit code and one line."""
 
-import inspect
 import logging
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
+from reading import GOOD, SCORE, rows, write
 
-from tunesmith.data.rows import Column, Kind, Rows
-from tunesmith.data.source import read
 from tunesmith.errors import TunesmithError
-
-ROOT = Path(__file__).parents[2]
-CLASSIFY = {
-    "text": Column(Kind.TEXT),
-    "text_pair": Column(Kind.TEXT, required=False),
-    "label": Column(Kind.CLASS),
-}
-SCORE = {"text": Column(Kind.TEXT), "label": Column(Kind.NUMBER)}
-GOOD = "text,label\na fine day,pos\na bad day,neg\n"
-
-
-def rows(columns: dict[str, Column] = CLASSIFY, **options: Any) -> Rows:
-    """Read with the defaults of conf/data/files.yaml but for the options given."""
-    defaults = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/data/files.yaml"))
-    known = inspect.signature(read).parameters
-    asked = {k: v for k, v in defaults.items() if k in known} | {"cache": Path("cache")} | options
-    asked["split"] = defaults["split"] | options.get("split", {})
-    asked["splits"] = defaults["splits"] | options.get("splits", {})
-    return read(columns, **asked)
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(name: str, content: str | bytes) -> str:
-    content = content.encode() if isinstance(content, str) else content
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return name
 
 
 def bad(code: str, message: str, train: str | bytes, **options: Any) -> tuple[Any, ...]:
@@ -90,7 +60,7 @@ CASES: dict[str, tuple[Any, ...]] = {
         "DATA-CSV", "train.csv:3: 3 fields, expected 2", "text,label\na,pos\nb,neg,\n"
     ),
     "9 too few fields": bad(
-        "DATA-CSV", "train.csv:3: 1 fields, expected 2", "text,label\na,pos\nb\n"
+        "DATA-CSV", "train.csv:3: 1 field, expected 2", "text,label\na,pos\nb\n"
     ),
     "10 quote open to the end": bad(
         "DATA-CSV",
@@ -294,7 +264,7 @@ def test_the_mistakes_of_all_files_are_said_at_once() -> None:
         rows(train_file="a.csv", validation_file="b.csv", test_file="c.csv")
     assert caught.value.lines == [
         "error[DATA-EMPTY] a.csv: header but 0 rows",
-        "error[DATA-CSV] b.csv:2: 1 fields, expected 2",
+        "error[DATA-CSV] b.csv:2: 1 field, expected 2",
     ]
 
 

@@ -60,7 +60,8 @@ def looks_split(source: Source) -> str:
 
 def no_column(source: Source, name: str) -> DataError:
     there = source.columns
-    if mark := repr(looks_split(source)).removeprefix("''"):
+    if looks_split(source):
+        mark = repr(looks_split(source))
         what = f"one column {there[0]!r}; file looks {mark}-separated"
         return DataError("DATA-COL", source.name, what, f"set data.sep={mark}")
     what = f"no column {name!r}; columns: {', '.join(there)}"

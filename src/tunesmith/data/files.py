@@ -161,7 +161,8 @@ def csv_rows(path: Path, lines: Iterable[str], sep: str) -> Iterator[Raw]:
     names = header(path, rows)
     for number, cells in rows:
         if len(cells) != len(names):
-            what = f"{len(cells)} fields, expected {len(names)}"
+            many = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
+            what = f"{many}, expected {len(names)}"
             raise DataError("DATA-CSV", f"{path}:{number}", what)
         yield number, dict(zip(names, cells, strict=True))
 

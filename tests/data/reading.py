@@ -1,0 +1,37 @@
+"""Reads made-up data with the defaults that `conf/data/files.yaml` ships."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from tunesmith.data.rows import Column, Kind, Rows
+from tunesmith.data.source import read
+
+ROOT = Path(__file__).parents[2]
+CLASSIFY = {
+    "text": Column(Kind.TEXT),
+    "text_pair": Column(Kind.TEXT, required=False),
+    "label": Column(Kind.CLASS),
+}
+SCORE = {"text": Column(Kind.TEXT), "label": Column(Kind.NUMBER)}
+GOOD = "text,label\na fine day,pos\na bad day,neg\n"
+
+
+def rows(columns: dict[str, Column] = CLASSIFY, **options: Any) -> Rows:
+    """Read with the defaults of conf/data/files.yaml but for the options given."""
+    defaults = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/data/files.yaml"))
+    known = inspect.signature(read).parameters
+    asked = {k: v for k, v in defaults.items() if k in known} | {"cache": Path("cache")} | options
+    asked["split"] = defaults["split"] | options.get("split", {})
+    asked["splits"] = defaults["splits"] | options.get("splits", {})
+    return read(columns, **asked)
+
+
+def write(name: str, content: str | bytes) -> str:
+    content = content.encode() if isinstance(content, str) else content
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return name
