@@ -1,23 +1,21 @@
 """Train one encoder, as the config says.
 
-    python train.py                                   real model, real data, no network
-    python train.py optimizer.lr=3e-5
-    python train.py data=files data.train_file=reviews.csv data.split.validation=0.1
-    python train.py resume=auto                       go on with the newest unfinished run
+python train.py                                   real model, real data, no network
+python train.py optimizer.lr=3e-5
+python train.py data=files data.train_file=reviews.csv data.split.validation=0.1
+python train.py resume=auto                       go on with the newest unfinished run
 """
 
 import hydra
 from omegaconf import DictConfig
 
-from tunesmith.program import guarded
+from tunesmith.program import guarded, start
 
 
-# Defined here, not imported: Hydra looks for config_path beside the file that defines this function.
+# Defined here: Hydra looks for config_path beside the file that defines this function.
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    from tunesmith.run import run  # torch comes with it; `--help` must not wait for that
-
-    return run(cfg)
+    return start(cfg)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,251 @@
+"""A command line that Hydra refused: every mistake in it, in the user's words, at once."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from tunesmith import config, targets
+from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
+
+NO_SWEEPS = "sweeps are not part of this version"
+
+
+@dataclass
+class Diagnosis:
+    """What is wrong, and the overrides that are not."""
+
+    loader: Any
+    config_name: str
+    mistakes: list[TunesmithError] = field(default_factory=list)
+    groups: list[Any] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+
+
+def diagnose(
+    overrides: Sequence[str],
+    config_name: str = "train",
+    conf: Path = config.CONF,
+    config_dir: Path | None = None,
+) -> list[TunesmithError]:
+    """Return every mistake of these overrides, and of the config that the good ones make."""
+    if config_dir is not None and not config_dir.is_dir():
+        return [ConfigError("CONF-DIR", f"--config-dir {config_dir}", "no such folder")]
+    found = Diagnosis(_loader(conf, config_dir), config_name)
+    if found.loader.repository.load_config(config_name) is None:
+        known = found.loader.list_groups("") + [file.stem for file in conf.glob("*.yaml")]
+        fix = did_you_mean(config_name, known)
+        return [ConfigError("CONF-NAME", f"--config-name {config_name}", f"not in {conf}", fix)]
+    _sort(found, overrides)
+    cfg = _compose(found)
+    if cfg is None:
+        return found.mistakes
+    for override in found.values:
+        _apply(found, cfg, override)
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+    return found.mistakes + config.check(cfg)
+
+
+def _loader(conf: Path, config_dir: Path | None) -> Any:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.utils import JobRuntime
+
+    JobRuntime.instance().set("name", "train")
+    search_path = create_config_search_path(f"file://{conf.absolute()}")
+    if config_dir is not None:
+        anchor = SearchPathQuery(provider="schema")
+        search_path.prepend("command-line", f"file://{config_dir.absolute()}", anchor)
+    return ConfigLoaderImpl(search_path)
+
+
+def _sort(found: Diagnosis, overrides: Sequence[str]) -> None:
+    """Parse each override by itself, and tell choices of a group from values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            override = parser.parse_overrides([text])[0]
+        except HydraException as error:
+            found.mistakes.append(_syntax(text, error))
+            continue
+        if override.is_sweep_override():
+            found.mistakes.append(_sweep(text))
+        elif not _is_choice(found, override):
+            found.values.append(override)
+        elif (mistake := _wrong_choice(found, override)) is not None:
+            found.mistakes.append(mistake)
+        else:
+            found.groups.append(override)
+
+
+def _is_choice(found: Diagnosis, override: Any) -> bool:
+    is_group = found.loader.repository.group_exists(override.key_or_group)
+    return is_group and not isinstance(override.value(), dict)
+
+
+def _syntax(text: str, error: Exception) -> TunesmithError:
+    if "=" not in text and not text.startswith("~"):
+        return ConfigError("CONF-SYNTAX", text, "is not key=value", did_you_mean(text, OPTIONS))
+    reason = re.sub(r"^Error parsing override .*?\n", "", str(error)).splitlines()[0]
+    return ConfigError("CONF-SYNTAX", text, reason, "quote it: \"key='a, b'\"")
+
+
+OPTIONS = ("--help", "--cfg", "--debug", "--multirun", "--config-dir", "--config-name")
+
+
+def _sweep(text: str) -> TunesmithError:
+    key, _, values = text.partition("=")
+    return ConfigError(
+        "CONF-SWEEP",
+        text,
+        f"several values for one run; {NO_SWEEPS}",
+        f"a list is {key}=[{values}]",
+    )
+
+
+def _wrong_choice(found: Diagnosis, override: Any) -> TunesmithError | None:
+    """Compare a group's choice with the files there are."""
+    group, value = override.key_or_group, override.value()
+    if override.is_delete():
+        return None
+    options = found.loader.get_group_options(group)
+    wanted = value if isinstance(value, list) else [value]
+    wrong = [str(name) for name in wanted if name is not None and str(name) not in options]
+    if value is None and group not in ("experiment", "debug"):
+        return ConfigError(
+            "CONF-GROUP", f"{group}=null", "a group needs a choice", _listed(options)
+        )
+    if not wrong:
+        return None
+    near = did_you_mean(wrong[0], options)
+    return ConfigError(
+        "CONF-GROUP", f"{group}={wrong[0]}", f"no such choice; there are {', '.join(options)}", near
+    )
+
+
+def _listed(options: Sequence[str]) -> str:
+    return f"there are {', '.join(options)}"
+
+
+def _compose(found: Diagnosis) -> Any:
+    """Compose what the choices make; without those that cannot be made."""
+    try:
+        return _composed(found, found.groups)
+    except Exception as error:
+        bad = [o for o in found.groups if _fails(found, [o])]
+        found.mistakes += [_uncomposable(o.input_line, _failure(found, [o]) or error) for o in bad]
+        if not bad:
+            found.mistakes.append(_uncomposable("", error))
+            return None
+        found.groups = [o for o in found.groups if o not in bad]
+    try:
+        return _composed(found, found.groups)
+    except Exception as error:  # reported below; a second try would say the same
+        found.mistakes.append(_uncomposable("", error))
+        return None
+
+
+def _composed(found: Diagnosis, overrides: Sequence[Any]) -> Any:
+    from hydra.types import RunMode
+
+    lines = [override.input_line for override in overrides]
+    return found.loader.load_configuration(found.config_name, lines, RunMode.RUN)
+
+
+def _failure(found: Diagnosis, overrides: Sequence[Any]) -> Exception | None:
+    try:
+        _composed(found, overrides)
+    except Exception as error:
+        return error
+    return None
+
+
+def _fails(found: Diagnosis, overrides: Sequence[Any]) -> bool:
+    return _failure(found, overrides) is not None
+
+
+def _uncomposable(where: str, error: Exception) -> TunesmithError:
+    if isinstance(error, TunesmithError):
+        return error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = [
+        line for line in lines if not line.startswith(("To append", "full_key", "object_type"))
+    ]
+    cause = str(error.__cause__).splitlines()[0] if not plain and error.__cause__ else ""
+    return ConfigError("CONF-COMPOSE", where, " ".join(plain[:2]) or cause or type(error).__name__)
+
+
+def _apply(found: Diagnosis, cfg: Any, override: Any) -> None:
+    """Set one value; report the key that does not exist."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
+    except Exception as error:
+        found.mistakes.append(_wrong_key(found, cfg, override, error))
+
+
+def _wrong_key(found: Diagnosis, cfg: Any, override: Any, error: Exception) -> TunesmithError:
+    key = override.key_or_group
+    if override.is_add() or _exists(cfg, key):
+        return _uncomposable(override.input_line, error)
+    parent, _, last = key.rpartition(".")
+    node: Any = OmegaConf.select(cfg, parent) if parent else None
+    if OmegaConf.is_dict(node) and targets.TARGET in node and not override.is_delete():
+        taken = _taken(node[targets.TARGET], cfg, parent, last, override)
+        if taken is not None:
+            return taken
+    visible = {
+        name: cfg[name] for name in cfg if name != "hydra" and not OmegaConf.is_missing(cfg, name)
+    }
+    known = [*_paths(visible), *found.loader.list_groups("")]
+    return ConfigError("CONF-KEY", key, "no such key", config.suggestion(key, known))
+
+
+def _exists(cfg: Any, key: str) -> bool:
+    parent, _, last = key.rpartition(".")
+    try:
+        node: Any = OmegaConf.select(cfg, parent) if parent else cfg
+    except OmegaConfBaseException:
+        return False
+    return OmegaConf.is_dict(node) and last in node
+
+
+def _taken(name: str, cfg: Any, parent: str, last: str, override: Any) -> TunesmithError | None:
+    """Tell a key that the target takes, and that only needs a +, from one that it does not."""
+    node: Any = OmegaConf.select(cfg, parent)
+    keys = [key for key in node if not str(key).startswith("_")]
+    if near := did_you_mean(last, keys):
+        written = f"{parent}.{near.split(chr(39))[1]}"
+        return ConfigError(
+            "CONF-KEY", f"{parent}.{last}", "no such key", f"did you mean {written!r}?"
+        )
+    try:
+        takes, _ = targets.parameters(targets.resolve(name, cfg.get("trust") or []))
+    except TunesmithError as error:
+        return error
+    given = config.GIVEN.get(parent.partition(".")[0], set())
+    if last in takes and last not in given:
+        what = f"not in this config, but {name} takes it"
+        return ConfigError("CONF-KEY", f"{parent}.{last}", what, f"write +{override.input_line}")
+    return config.not_taken(parent, last, name, [n for n in takes if n not in given])
+
+
+def _paths(node: Any, prefix: str = "") -> list[str]:
+    paths = []
+    for key in node:
+        path = f"{prefix}{key}"
+        paths.append(path)
+        child = node._get_node(key) if OmegaConf.is_config(node) else node[key]
+        if OmegaConf.is_dict(child) and not child._is_none() and not child._is_interpolation():
+            paths += _paths(child, f"{path}.")
+    return paths
