@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import urllib.request
 
 import numpy as np
 import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from commands import csv_file, only_run, small, train, tunesmith
-from servers import tensorboard
+from servers import eventually, fetch, hparams_rows, tensorboard
 from tunesmith import load
 from tunesmith.training import storage
 
@@ -55,22 +54,10 @@ def test_tensorboard_serves_scalars_and_one_row_with_the_best_metric(finished):
     _, run = finished
     record = json.loads((run / "metrics.json").read_text())
     with tensorboard(run.parents[1]) as url:
-        tags = json.load(urllib.request.urlopen(f"{url}/data/plugin/scalars/tags"))
+        tags = eventually(lambda: fetch(f"{url}/data/plugin/scalars/tags"))
         names = {tag for tags_of_run in tags.values() for tag in tags_of_run}
         assert {"train/loss", "lr", "val/accuracy", "test/accuracy"} <= names
-        body = {
-            "experimentName": "",
-            "allowedStatuses": [
-                f"STATUS_{s}" for s in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")
-            ],
-            "colParams": [],
-            "startIndex": 0,
-            "sliceSize": 100,
-        }
-        request = urllib.request.Request(
-            f"{url}/data/plugin/hparams/session_groups", data=json.dumps(body).encode()
-        )
-        groups = json.load(urllib.request.urlopen(request))["sessionGroups"]
+        groups = eventually(lambda: hparams_rows(url))
     assert len(groups) == 1
     assert [m["value"] for m in groups[0]["metricValues"]] == [np.float32(record["best"])]
     assert groups[0]["hparams"]["optimizer.lr"] == 1e-3

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunesmith import __version__
 from tunesmith.config import CONF
-from tunesmith.program import guarded
+from tunesmith.program import guarded, start
 
 
 def main() -> None:
@@ -23,9 +23,7 @@ def _hydra_main() -> Any:
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
     def train(cfg: Any) -> float | None:
-        from tunesmith.run import run
-
-        return run(cfg)
+        return start(cfg)
 
     return train
 
@@ -113,9 +111,11 @@ def _predict(options: argparse.Namespace) -> None:
 def _show(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from tunesmith import rundir
+    from tunesmith import config, rundir
 
-    Console().print(rundir.show(rundir.resolve(Path(options.run))))
+    run = rundir.resolve(Path(options.run))
+    config.read_stored(run / "config.yaml", options.trust)  # what must not be used is not shown
+    Console().print(rundir.show(run))
 
 
 def _runs(options: argparse.Namespace) -> None:

@@ -32,6 +32,9 @@ from tunesmith.training.signals import stop_on_signal
 
 log = logging.getLogger(__name__)
 
+# What the saved config says more exactly than the composed one.
+FILLED_IN = (("data", "labels"), ("data", "max_length"), ("trainer", "precision"), ("trainer", "threads"))
+
 
 @dataclass(frozen=True)
 class Place:
@@ -120,7 +123,13 @@ def _take_over(
     checkpoints: Checkpoints, state: Mapping[str, Any], place: Place, module: Module
 ) -> None:
     """Read what the checkpoint says of the run; a new run starts its own record of the best."""
-    known = next(v for k, v in state["callbacks"].items() if k.startswith("Checkpoints"))
+    where = str(place.checkpoint)
+    known = next((v for k, v in state["callbacks"].items() if k.startswith("Checkpoints")), None)
+    if known is None:
+        raise ModelError("CKPT-CORRUPT", where, "not a checkpoint of a run")
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    if own != {name: getattr(value, "shape", None) for name, value in state["state_dict"].items()}:
+        raise ModelError("CKPT-MODEL", where, "is of another model")
     if place.resumed:
         checkpoints.load_state_dict(known)
         return
@@ -254,7 +263,9 @@ def _resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | 
         stored.resume, stored.trainer.stop_at_step = cfg.resume, cfg.trainer.stop_at_step
         stored.paths = cfg.paths
         return stored, directory
-    if config.identity(stored) != config.identity(cfg):
+    if rundir.read_status(directory).get("identity") != config.identity(cfg):
+        for group, key in FILLED_IN:
+            stored[group][key] = cfg[group][key]
         differ = "; ".join(config.differences(stored, cfg)[:3])
         raise ConfigError("RESUME-CONFIG", f"resume={cfg.resume}", f"another config: {differ}")
     return cfg, directory
@@ -315,7 +326,8 @@ def _write_down(
     else:
         rundir.write_json(path, now)
         rundir.write_text(place.directory / "config.yaml", _saved_config(cfg, machine, parts))
-        rundir.write_text(place.directory / "overrides.yaml", OmegaConf.to_yaml(overrides))
+        shown = [environment.redact_text(override) for override in overrides]
+        rundir.write_text(place.directory / "overrides.yaml", OmegaConf.to_yaml(shown))
     step = "the start" if place.checkpoint is None else place.checkpoint.name
     if place.resumed:
         log.info("going on with %s from %s", place.directory, step)
@@ -346,4 +358,7 @@ def _recorded_score(directory: Path) -> float | None:
 def _overrides() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    if not HydraConfig.initialized():
+        return []
+    # As typed: reading them would resolve ${oc.env:TOKEN}, and they are written down.
+    return list(OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunesmith.environment import redact_text
-from tunesmith.errors import ConfigError, MachineError, ModelError, printable
+from tunesmith.errors import ConfigError, MachineError, ModelError, SafetyError, printable
 
 LONGEST_NAME = 200  # characters of a run's name
 LARGEST = 4 * 1024 * 1024  # bytes that are read of a file somebody else may have written
@@ -62,7 +62,10 @@ def create(runs: Path, name: str) -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """Return the run directory at `path`; raises ModelError where there is none."""
+    """Return the run directory at `path`.
+
+    Raises ModelError where there is none, SafetyError where a link in it leads out.
+    """
     run = Path(path)
     if not run.is_dir():
         what = "not a directory" if run.exists() else "no such directory"
@@ -71,7 +74,18 @@ def resolve(path: str | Path) -> Path:
         below = find(run)
         fix = f"did you mean {below[-1]}?" if below else ""
         raise ModelError("RUN", str(path), "no config.yaml", fix)
+    _refuse_ways_out(run)
     return run
+
+
+def _refuse_ways_out(run: Path) -> None:
+    """A run may come from somebody else: what is read and written below it must lie in it."""
+    root = run.resolve()
+    for folder, folders, files in os.walk(run):
+        for path in (Path(folder, name) for name in folders + files):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                where = str(path.relative_to(run))
+                raise SafetyError("UNSAFE-PATH", str(run), f"{where} leads out of the run; refused")
 
 
 def find(folder: Path) -> list[Path]:

@@ -11,13 +11,14 @@ from typing import IO, Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import load_file
 
 from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, build_data, make_task, prepare
 from tunesmith.data.files import stream
-from tunesmith.errors import DataError, MachineError, ModelError
+from tunesmith.errors import DataError, MachineError, ModelError, SafetyError
+from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
+from tunesmith.models.weights import check_weights, read_weights
 from tunesmith.tasks.base import Answer, Task
 from tunesmith.training.machine import Machine, choose, settled
 from tunesmith.training.module import Module
@@ -157,12 +158,23 @@ def _with_model(cfg: DictConfig, directory: Path) -> DictConfig:
 
 def _load_task(cfg: DictConfig, parts: Parts) -> Task:
     task = make_task(cfg, parts)
-    extra = parts.source.folder / "task.safetensors"
-    if extra.exists():
-        for name, tensor in load_file(extra).items():
-            owner, _, buffer = name.rpartition(".")
-            setattr(task.get_submodule(owner), buffer, tensor)
+    if (parts.source.folder / "task.safetensors").exists():
+        _restore(task, inside(parts.source.folder, "task.safetensors"))
     return task.eval()
+
+
+def _restore(task: Task, file: Path) -> None:
+    """Put back what the task learnt besides its model: buffers that it declares, nothing else."""
+    check_weights([file])
+    modules = {name: m for name, m in task.named_modules() if name.partition(".")[0] != "model"}
+    for name, tensor in read_weights([file]).items():
+        owner, _, buffer = name.rpartition(".")
+        if owner not in modules or buffer not in modules[owner]._buffers:
+            raise SafetyError("UNSAFE-STATE", file.name, f"sets {name!r}, no buffer of the task")
+        known = modules[owner]._buffers[buffer]
+        if known is not None and known.shape != tensor.shape:
+            raise ModelError("MODEL-CORRUPT", file.name, f"{name!r} has another shape")
+        modules[owner]._buffers[buffer] = tensor
 
 
 def _evaluate(

@@ -27,9 +27,7 @@ def disturbed(folder, precision, accumulate, interval, workers, kind, steps):
 
 
 def check(folder, precision, accumulate, interval, workers, kind, steps, code):
-    undisturbed, cases = disturbed(
-        folder, precision, accumulate, interval, workers, kind, steps
-    )
+    undisturbed, cases = disturbed(folder, precision, accumulate, interval, workers, kind, steps)
     assert undisturbed["scalars"]["train/loss"]
     assert undisturbed["scalars"]["val/accuracy"]
     assert len(cases) == len(list(steps))

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def read(path: Path) -> dict[str, Any]:
             "unset it to load a checkpoint",
         )
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other formats; what matters is raised
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         from tunesmith.models.safety import refuse_pickle
 
@@ -69,9 +72,16 @@ def read(path: Path) -> dict[str, Any]:
         raise ModelError("CKPT-CORRUPT", str(path), "not a checkpoint") from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError("CKPT-CORRUPT", str(path), f"cannot be read: {error}") from error
-    if not isinstance(loaded, dict) or "state_dict" not in loaded:
+    if not _is_of_a_run(loaded):
         raise ModelError("CKPT-CORRUPT", str(path), "not a checkpoint of a run")
     return loaded
+
+
+def _is_of_a_run(loaded: Any) -> bool:
+    kinds = {"state_dict": dict, "callbacks": dict, "global_step": int}
+    return isinstance(loaded, dict) and all(
+        isinstance(loaded.get(name), kind) for name, kind in kinds.items()
+    )
 
 
 def sha256(path: Path) -> str:
