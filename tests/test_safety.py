@@ -267,7 +267,7 @@ def test_a_yaml_that_is_more_than_data_is_refused(run, ask, canary, monkeypatch,
     (run / "config.yaml").write_text(text.replace("CANARY", str(canary)))
     code, line = ask(name)
     assert code == 8
-    assert line.startswith("error[UNSAFE-")
+    assert line.startswith(("error[UNSAFE-", "error[CONF-SIZE]"))
     assert "hunter2" not in line
 
 
