@@ -19,7 +19,7 @@ from packaging.version import Version
 from folders import sentences, tiny_bert
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ["src", "conf", "tests", "notebooks"]
+SOURCES = ["src", "conf", "tests"]
 FILES = ["pyproject.toml", "train.py", "Makefile", "constraints.txt", "LICENSE", "README.md"]
 FLOORS = {  # older ones have known holes
     "lightning": "2.6.6",
