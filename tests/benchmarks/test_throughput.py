@@ -1,0 +1,182 @@
+"""Our training loop against a raw PyTorch loop: same model, batches, precision, in one process.
+
+    python -m pytest -s -m benchmark tests/benchmarks/test_throughput.py
+
+Repeats are paired and take turns at going first. Both start from the same weights without
+dropout, so that the losses at the end say whether they did the same work.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import lightning as L
+import pytest
+import torch
+import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from report import report, spread
+
+from commands import small
+from tunesmith import build
+from tunesmith.config import CONF
+from tunesmith.run import choose_machine
+from tunesmith.tasks.base import NOT_INPUTS
+from tunesmith.training.checkpoints import Stopped
+from tunesmith.training.machine import Machine, settled
+
+WARM_UP = 4  # steps before the clock starts: kernels are compiled for each shape
+
+
+class Result(NamedTuple):
+    seconds: float  # of the measured steps
+    steps: int
+    loss: float  # of the last measured step
+
+
+class Clock(L.Callback):
+    """Notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
+        self.ends.append(time.perf_counter())
+        self.losses.append(float(module.batch_loss))
+
+
+def config(folder: Path, *more: str) -> DictConfig:
+    arguments = [
+        "model.hidden_dropout=0.0",
+        "model.attention_dropout=0.0",
+        "model.classifier_dropout=0.0",
+        "trainer.max_epochs=null",
+        "trainer.limit_val_batches=1",
+        "callbacks.figures=false",
+        f"paths.runs={folder}/runs",
+        *more,
+    ]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", arguments)
+
+
+def ours(cfg: DictConfig, parts: build.Parts, machine: Machine, folder: Path) -> Result:
+    """Train as `python train.py` does, with all its callbacks and loggers."""
+    task, adaptation = build.build_task(cfg, parts)
+    data = build.build_data(cfg, parts, task, machine)
+    module = build.build_module(cfg, parts, task, adaptation, data.steps_per_epoch, machine)
+    trainer = build.build_trainer(cfg, machine, folder, module, data, resumed_step=None)
+    clock = Clock()
+    trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+    task.train()
+    with contextlib.suppress(Stopped):
+        trainer.fit(module, datamodule=data)
+    # The last step is left out: what follows it (validation, checkpoints) is no training.
+    ends = clock.ends[WARM_UP - 1 : -1]
+    return Result(ends[-1] - ends[0], len(ends) - 1, clock.losses[-2])
+
+
+def raw(cfg: DictConfig, parts: build.Parts, machine: Machine) -> Result:
+    """Train as one would write it by hand for this model."""
+    task, _ = build.build_task(cfg, parts)
+    data = build.build_data(cfg, parts, task, machine)
+    torch.use_deterministic_algorithms(False)
+    model = task.model.train()
+    decaying = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decaying, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
+        lr=cfg.optimizer.lr,
+        fused=True,
+    )
+    steps, warm = cfg.trainer.max_steps, max(1, int(0.1 * cfg.trainer.max_steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda i: min(i / warm, (steps - i) / (steps - warm))
+    )
+    ends, loss = [], torch.tensor(torch.nan)
+    for batch in endless(data, steps - 1):
+        inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
+        with torch.autocast("cpu", torch.bfloat16, enabled=machine.precision == "bf16-mixed"):
+            loss = F.cross_entropy(model(**inputs).logits.float(), batch["labels"])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.trainer.gradient_clip_val)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        ends.append(time.perf_counter())
+    ends = ends[WARM_UP - 1 :]
+    return Result(ends[-1] - ends[0], len(ends) - 1, loss.item())
+
+
+def endless(data, steps: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield the batches that our loop sees, in its order."""
+    loader, epoch = data.train_dataloader(), 0
+    while steps > 0:
+        loader.set_epoch(epoch)
+        for batch in loader:
+            if steps == 0:
+                return
+            steps -= 1
+            yield batch
+        epoch += 1
+
+
+def compare(cfg: DictConfig, folder: Path, repeats: int) -> tuple[list[Result], list[Result]]:
+    machine = choose_machine(cfg)
+    results: dict[str, list[Result]] = {"ours": [], "raw": []}
+    for repeat in range(repeats):
+        for name in ("ours", "raw") if repeat % 2 == 0 else ("raw", "ours"):
+            with settled(machine, cfg.trainer.deterministic):
+                parts = build.prepare(cfg)
+                place = folder / f"{repeat}"
+                result = (
+                    ours(cfg, parts, machine, place) if name == "ours" else raw(cfg, parts, machine)
+                )
+            results[name].append(result)
+    return results["ours"], results["raw"]
+
+
+def show(cfg: DictConfig, mine: list[Result], bare: list[Result]) -> float:
+    """Print the report; return the median of the paired ratios of steps a second."""
+    ratios = [b.seconds / m.seconds for m, b in zip(mine, bare, strict=True)]
+    rates = {
+        name: spread([r.steps * cfg.data.batch_size / r.seconds for r in results])
+        for name, results in (("ours", mine), ("raw", bare))
+    }
+    report(
+        "throughput",
+        choose_machine(cfg).precision,
+        model=cfg.model.path,
+        ratio=spread(ratios),
+        repeats=len(ratios),
+        steps=mine[0].steps,
+        rows_a_second=rates,
+        last_loss={"ours": mine[0].loss, "raw": bare[0].loss},
+    )
+    return median(ratios)
+
+
+def test_both_loops_run_and_do_the_same_work(tmp_path, capsys):
+    cfg = config(
+        tmp_path,
+        *(word for word in small(tmp_path) if not word.startswith("paths.")),
+        f"trainer.max_steps={WARM_UP + 6}",
+        "trainer.precision=32",
+    )
+    mine, bare = compare(cfg, tmp_path, repeats=1)
+    assert show(cfg, mine, bare) > 0
+    assert '"benchmark": "throughput"' in capsys.readouterr().out
+    assert mine[0].steps == bare[0].steps == 5
+    assert mine[0].loss == pytest.approx(bare[0].loss, abs=1e-4)
+
+
+@pytest.mark.benchmark
+def test_our_loop_is_nearly_as_fast_as_a_raw_one(tmp_path):
+    cfg = config(tmp_path, "trainer.max_steps=40")  # less than an epoch: no validation inside
+    mine, bare = compare(cfg, tmp_path, repeats=7)
+    assert show(cfg, mine, bare) >= 0.9
