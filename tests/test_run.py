@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_not_used(folder, finished, arguments, bad, tmp_
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_with_6(folder, arguments):
-    done = train([*arguments, "optimizer.lr=1e30", "name=nan", "trainer.precision=32"])
+    done = train([*arguments, "optimizer.lr=1e30", "name=diverged", "trainer.precision=32"])
     assert done.returncode == 6
     assert "error[TRAIN-NAN] step" in done.stderr
     assert "Traceback" not in done.stderr

@@ -69,7 +69,7 @@ class SafetyError(TunesmithError):
     exit_code = 8
 
 
-class Mistakes(TunesmithError):
+class MistakesError(TunesmithError):
     """Several mistakes, reported all at once; the first one gives the exit code."""
 
     def __init__(self, errors: Iterable[TunesmithError]) -> None:
@@ -99,12 +99,12 @@ def printable(text: str) -> str:
 
 
 def raise_all(errors: Iterable[TunesmithError]) -> None:
-    """Raise the one error as itself, several as `Mistakes`, none not at all."""
+    """Raise the one error as itself, several as `MistakesError`, none not at all."""
     errors = list(errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise Mistakes(errors)
+        raise MistakesError(errors)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

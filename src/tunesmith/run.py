@@ -33,7 +33,12 @@ from tunesmith.training.signals import stop_on_signal
 log = logging.getLogger(__name__)
 
 # What the saved config says more exactly than the composed one.
-FILLED_IN = (("data", "labels"), ("data", "max_length"), ("trainer", "precision"), ("trainer", "threads"))
+FILLED_IN = (
+    ("data", "labels"),
+    ("data", "max_length"),
+    ("trainer", "precision"),
+    ("trainer", "threads"),
+)
 
 
 @dataclass(frozen=True)
@@ -153,14 +158,17 @@ def _ranks(cfg: DictConfig, overrides: list[str], machine: Machine, place: Place
         "directory": str(place.directory),
         "resumed": place.resumed,
         "checkpoint": str(place.checkpoint) if place.checkpoint else None,
+        "path": sys.path,
     }
-    command = [sys.executable, "-c", "from tunesmith.run import other_rank; other_rank()"]
+    # -P: a torch.py where one stands must not be imported; this process's own path is told.
+    command = [sys.executable, "-P", "-c", "from tunesmith.run import other_rank; other_rank()"]
     return launch.other_ranks(machine.devices, command, json.dumps(payload))
 
 
 def other_rank() -> None:
     """Run as a further process of a run, told by standard input what the first one decided."""
     told = json.load(sys.stdin)
+    sys.path[:] = told["path"]  # so that the user's own code is found where the first found it
     cfg = OmegaConf.create(told["config"])
     machine = choose_machine(cfg)
     checkpoint = Path(told["checkpoint"]) if told["checkpoint"] else None

@@ -624,7 +624,12 @@ def _quiet_libraries() -> None:
             logger.removeHandler(handler)
         logger.setLevel(logging.WARNING)  # tips and advertisements are information
         logger.propagate = True
-    for message in (".*does not have many workers", ".*is smaller than the logging interval"):
+    said_by_lightning = (
+        ".*does not have many workers",
+        ".*is smaller than the logging interval",
+        ".*isinstance.treespec, LeafSpec",  # its own use of torch, not the user's
+    )
+    for message in said_by_lightning:
         warnings.filterwarnings("ignore", message=message)
     import datasets
     import transformers

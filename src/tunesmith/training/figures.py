@@ -47,7 +47,11 @@ class Figures(Callback):
     def _draw(self, boards: list[Any], module: Any, step: int) -> None:
         answers, rows = module.answers, module.answered_rows
         counts = module.task.counts(answers, rows) if answers else None
-        examples = [_example(a, r) for a, r in zip(answers, rows, strict=True) if "label" in a]
+        examples = [
+            _example(a, r)
+            for a, r in zip(answers, rows, strict=True)
+            if {"label", "probabilities"} <= set(a)
+        ]
         for board in boards:
             if counts is not None:
                 board.figure("val/confusion", confusion_matrix(counts, module.task.labels), step)
