@@ -461,6 +461,15 @@ def test_python_planted_in_the_run_where_one_stands_is_never_imported(run, canar
     assert not canary.exists()
 
 
+def test_python_planted_where_one_stands_is_not_imported_by_other_ranks(tmp_path, canary):
+    arguments = [*small(tmp_path), "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+    for name in ("torch", "json", "numpy"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(canary)!r}, 'w')\nraise SystemExit(3)\n")
+    done = train([*arguments, "trainer.max_epochs=1", "test=false"], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not canary.exists()
+
+
 # What a run leaves
 
 

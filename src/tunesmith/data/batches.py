@@ -137,10 +137,13 @@ def evaluation_loader(
     rank: int = 0,
     limit: int | None = None,
 ) -> DataLoader:
-    """Every row once, longest first (memory shows at once), ranks taking turns with batches."""
+    """Every row once, longest first (memory shows at once), ranks taking turns with batches.
+
+    A rank that would have none repeats the first: every rank takes part in the scoring.
+    """
     order = np.argsort(-lengths, kind="stable")
     batches = np.split(order, range(batch_size, len(order), batch_size))[:limit]
-    return _data_loader(features, batches[rank::ranks], collate, workers)
+    return _data_loader(features, batches[rank::ranks] or batches[:1], collate, workers)
 
 
 def _data_loader(

@@ -210,6 +210,7 @@ class Module(L.LightningModule):
             gathered: list[Any] = [None] * self._ranks
             dist.all_gather_object(gathered, pieces)
             pieces = [piece for rank in gathered for piece in rank]
+            pieces = list({piece[0][0]: piece for piece in reversed(pieces)}.values())  # each once
         pieces.sort(key=lambda piece: piece[0][0])
         by_feature = sorted(
             (
