@@ -461,6 +461,7 @@ def test_python_planted_in_the_run_where_one_stands_is_never_imported(run, canar
     assert not canary.exists()
 
 
+@pytest.mark.torture
 def test_python_planted_where_one_stands_is_not_imported_by_other_ranks(tmp_path, canary):
     arguments = [*small(tmp_path), "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     for name in ("torch", "json", "numpy"):
