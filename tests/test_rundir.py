@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from tunesmith import rundir
-from tunesmith.errors import ConfigError, MachineError, ModelError
+from tunesmith.errors import ConfigError, MachineError, ModelError, SafetyError
 
 METRICS = {
     "monitor": "val/accuracy",
@@ -301,8 +301,10 @@ def test_foreign_and_half_written_directories_break_nothing(tmp_path: Path) -> N
     (links / "metrics.json").symlink_to("/dev/zero")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert len(rundir.find(tmp_path)) == 5
-    for path in rundir.find(tmp_path):
+    for path in set(rundir.find(tmp_path)) - {links}:
         assert "\x1b" not in printed(rundir.show(path))
+    with pytest.raises(SafetyError, match=r"metrics.json leads out of the run; refused"):
+        rundir.show(links)
     text = printed(rundir.show(run), 200) + printed(rundir.listing(tmp_path), 200)
     assert "\\x1b]0;evil\\x07 [bold]x[/nope]" in text and "\x1b" not in text
 
