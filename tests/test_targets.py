@@ -51,7 +51,9 @@ def test_a_refused_module_is_never_imported(tmp_path, monkeypatch):
     (tmp_path / "evil_module.py").write_text(f"open({str(canary)!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SafetyError, match="UNSAFE-TARGET"):
-        targets.build({"_target_": "tunesmith.errors.Mistakes", "x": {"_target_": "evil_module.f"}})
+        targets.build(
+            {"_target_": "tunesmith.errors.MistakesError", "x": {"_target_": "evil_module.f"}}
+        )
     assert not canary.exists()
     assert "evil_module" not in sys.modules
 
@@ -69,7 +71,9 @@ def test_what_a_trusted_module_imported_is_not_trusted(name):
         targets.resolve(name)
 
 
-@pytest.mark.parametrize("name", ["tunesmith.targets._built", "tunesmith.errors.Mistakes.__init__"])
+@pytest.mark.parametrize(
+    "name", ["tunesmith.targets._built", "tunesmith.errors.MistakesError.__init__"]
+)
 def test_private_names_are_refused(name):
     with pytest.raises(ConfigError):
         targets.resolve(name)
@@ -124,7 +128,7 @@ def test_build_binds_where_the_node_is_partial():
 def test_what_is_given_is_not_copied():
     labels = ["a", "b"]
     make = targets.build(
-        {"_target_": "tunesmith.errors.Mistakes", "_partial_": True}, errors=labels
+        {"_target_": "tunesmith.errors.MistakesError", "_partial_": True}, errors=labels
     )
     assert make.keywords["errors"] is labels
 

@@ -178,7 +178,7 @@ def build_module(
     )
     optimizer = plain(cfg.optimizer)
     if machine.precision == "16-mixed" and "fused" in optimizer:
-        optimizer["fused"] = None  # fused steps unscale after clipping would have been wrong
+        optimizer["fused"] = None  # a fused step unscales gradients after they were clipped
     return Module(
         task,
         targets.build(optimizer, trust=cfg.trust),

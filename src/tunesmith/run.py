@@ -28,7 +28,7 @@ from tunesmith.training import launch, storage
 from tunesmith.training.checkpoints import Checkpoints, Stopped
 from tunesmith.training.machine import Machine, choose, settled
 from tunesmith.training.module import Module
-from tunesmith.training.signals import stop_on_signal
+from tunesmith.training.signals import StopOnSignal
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,9 @@ def _train(
     task.train()
     for fixed in adaptation.fixed:
         fixed.eval()
-    with stop_on_signal(lambda: setattr(module, "stop_requested", True)):
+    signals = StopOnSignal(lambda: setattr(module, "stop_requested", True))
+    trainer.callbacks.append(signals)  # type: ignore[attr-defined]
+    with signals:
         try:
             checkpoint = str(place.checkpoint) if place.checkpoint else None
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)

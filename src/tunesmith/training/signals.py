@@ -3,29 +3,44 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+import lightning as L
 
-@contextmanager
-def stop_on_signal(request: Callable[[], None]) -> Iterator[None]:
-    """Call `request` on SIGTERM and SIGINT; leave with 130 (143) on the second one."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
-        return
-    asked = False
 
-    def handle(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(128 + number)
-        asked = True
-        request()
+class StopOnSignal(L.Callback):
+    """Calls `request` on the first SIGTERM or SIGINT; leaves with 143 or 130 on the second.
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    A context manager around `fit`, and a callback in it: Lightning puts a handler of its own
+    over ours, which would end the run with exit code 0.
+    """
+
+    def __init__(self, request: Callable[[], None]) -> None:
+        self.request = request
+        self.asked = False
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopOnSignal":
+        if threading.current_thread() is threading.main_thread():  # signals are its alone
+            self.before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+            self._listen()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
             signal.signal(number, handler)
+        self.before = {}
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._listen()
+
+    def _listen(self) -> None:
+        for number in self.before:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = True
+        self.request()

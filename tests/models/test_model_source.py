@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from folders import hub_cache, tiny_bert, tiny_model
-from tunesmith.errors import Mistakes, TunesmithError
+from tunesmith.errors import MistakesError, TunesmithError
 from tunesmith.models import weights
 from tunesmith.models.source import find, max_tokens, tokenizer
 
@@ -417,7 +417,7 @@ def test_a_dropout_that_an_architecture_lacks_is_named(here):
 def test_all_wrong_dropouts_are_reported_at_once(here):
     tiny_bert(here / "m")
     error = refused("./m", hidden_dropout=2.0, classifier_dropout="x")
-    assert isinstance(error, Mistakes) and len(error.lines) == 2
+    assert isinstance(error, MistakesError) and len(error.lines) == 2
 
 
 def test_a_hash_is_checked(here, no_weights_opened):
