@@ -21,12 +21,12 @@ class TunesmithError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        where = f" {self.where}:" if self.where else ""
-        fix = f"; {self.fix}" if self.fix else ""
-        start = f"error[{self.code}]{where} "
+        where = f" {printable(self.where)}:" if self.where else ""
+        fix = f"; {printable(self.fix)}" if self.fix else ""
+        start, what = f"error[{self.code}]{where} ", printable(self.what)
         room = LONGEST - len(start) - len(fix)
-        what = self.what if len(self.what) <= room else self.what[: max(room - 1, 0)] + "…"
-        return printable(f"{start}{what}{fix}")[:LONGEST]
+        shown = what if len(what) <= room else what[: max(room - 1, 0)] + "…"
+        return f"{start}{shown}{fix}"[:LONGEST]
 
     @property
     def lines(self) -> list[str]:

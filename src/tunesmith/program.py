@@ -51,7 +51,7 @@ def guarded(main: Callable[[], Any]) -> NoReturn:
 def start(cfg: Any) -> float | None:
     """Check the config, then train as it says: the body of a `@hydra.main` function.
 
-    MistakesError are told before torch is imported, which takes seconds.
+    Mistakes are told before torch is imported, which takes seconds.
     """
     from tunesmith import config
 

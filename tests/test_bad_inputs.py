@@ -1,0 +1,140 @@
+"""What a run refuses before a weight is opened: rows that need data, model and machine together.
+
+The other rows of the catalogue: files and labels in data/test_bad_rows.py, models in models/,
+configs in test_config.py and test_program.py, run directories in test_rundir.py and test_run.py.
+"""
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from commands import csv_file, small
+from tunesmith import build
+from tunesmith.config import CONF
+from tunesmith.errors import TunesmithError
+from tunesmith.program import exit_code
+from tunesmith.run import run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("bad")
+
+
+@pytest.fixture(scope="module")
+def arguments(folder):
+    return small(folder)
+
+
+def refused(arguments, capsys):
+    """Run in this process; return the exit code and what stderr said."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", arguments)
+    code = exit_code(lambda: run(cfg))
+    return code, capsys.readouterr().err.strip()
+
+
+CASES = {
+    "34: max_length over the model's limit": (
+        ["data.max_length=1000"],
+        2,
+        "error[CONF-LENGTH] data.max_length=1000: ",
+    ),
+    "42: a batch that cannot be cut": (
+        ["data.batch_size=2", "trainer.accumulate=4"],
+        2,
+        "error[CONF-BATCH] data.batch_size=2: cannot be cut into 1 devices x 4 parts",
+    ),
+    "43: never scored, so nothing would be chosen": (
+        ["trainer.val_check_interval=500"],
+        2,
+        "error[CONF-RANGE] trainer.val_check_interval=500: the run has 10 steps",
+    ),
+    "44: a warmup longer than the run": (
+        ["scheduler.warmup=1.5"],
+        2,
+        "error[CONF-RANGE] scheduler.warmup=1.5: ",
+    ),
+    "57: a monitor that the task does not produce": (
+        ["callbacks.checkpoint.monitor=val/acuracy"],
+        2,
+        "did you mean 'val/accuracy'?",
+    ),
+    "58: minimising accuracy": (
+        ["callbacks.checkpoint.monitor=val/accuracy", "callbacks.checkpoint.mode=min"],
+        2,
+        "callbacks.checkpoint.mode",
+    ),
+    "60: a model folder that is not there": (["model.path=./nope"], 4, "error[MODEL-404] ./nope"),
+    "71: a GPU where there is none": (
+        ["trainer=gpu"],
+        5,
+        "error[ENV-DEVICE] trainer.accelerator=gpu: no GPU is visible; use trainer=cpu",
+    ),
+    "71: sharding without GPUs": (
+        ["trainer=fsdp", "trainer.accelerator=cpu"],
+        5,
+        "error[ENV-DEVICE] trainer.strategy=fsdp: needs GPUs",
+    ),
+    "72: fp16 on the CPU": (
+        ["trainer.precision=16-mixed"],
+        5,
+        "error[ENV-PRECISION] trainer.precision=16-mixed: needs a GPU",
+    ),
+    "35 of the fault matrix: a run directory below a file": (
+        ["paths.runs=/dev/null/runs"],
+        5,
+        "error[ENV-DIR]",
+    ),
+    "a checkpoint that is a URL": (
+        ["ckpt_path=http://127.0.0.1/x"],
+        2,
+        "error[CONF-RANGE] ckpt_path=http://127.0.0.1/x: must be a local path, not a URL",
+    ),
+    "a checkpoint that is not there": (["ckpt_path=nope.ckpt"], 4, "error[CKPT-404]"),
+    "a loss for another task": (["loss=mse"], 2, "error["),
+}
+
+
+@pytest.mark.parametrize(("change", "code", "says"), CASES.values(), ids=CASES.keys())
+def test_it_is_refused_in_one_line_before_the_model_is_opened(
+    arguments, monkeypatch, capsys, change, code, says
+):
+    def opened(source):
+        raise AssertionError("the model was opened")
+
+    monkeypatch.setattr(build, "classifier", opened)
+    got, said = refused([*arguments, *change], capsys)
+    assert (got, len(said.splitlines())) == (code, 1), said
+    assert said.startswith("error[")
+    assert says in said
+    assert len(said) <= 200
+    assert "Traceback" not in said
+
+
+def test_33_a_cut_text_is_told_or_refused(folder, arguments, capsys):
+    long = folder / "long.csv"
+    csv_file(long, 20)
+    long.write_text(long.read_text() + f'"{"word " * 200}",pos\n')
+    change = [f"data.train_file={long}", "data.on_long=error"]
+    code, said = refused([*arguments, *change], capsys)
+    assert code == 3
+    assert said.startswith("error[DATA-LONG] train: 5% of texts cut at 32 tokens")
+
+
+def test_errors_name_themselves_in_status_json_too(folder, arguments, capsys):
+    from tunesmith import rundir
+
+    change = ["optimizer.lr=1e30", "trainer.precision=32", "name=status"]
+    code, said = refused([*arguments, *change], capsys)
+    assert code == 6
+    (directory,) = (folder / "runs" / "status").iterdir()
+    status = rundir.read_status(directory)
+    assert status["state"] == "failed"
+    assert status["error"] in said
+
+
+def test_errors_are_cut_to_a_line_and_show_no_control_characters():
+    error = TunesmithError("X", "a\x1b]0;b", "what\n" * 100, "mend it")
+    assert len(str(error)) <= 200
+    assert str(error).endswith("mend it")
+    assert str(error).isprintable()
