@@ -357,6 +357,8 @@ def _saved_config(cfg: DictConfig, machine: Machine, parts: Parts) -> str:
 
 def _record_end(directory: Path, error: BaseException) -> None:
     state = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+    if isinstance(error, Interrupted):
+        log.warning("stopped between two steps; go on with resume=%s", directory)
     line = str(error) if isinstance(error, TunesmithError) else f"{type(error).__name__}: {error}"
     rundir.write_status(directory, state=state, error=None if state == "interrupted" else line)
 
