@@ -228,15 +228,20 @@ def test_the_newest_unfinished_run_of_the_same_config_is_found(tmp_path: Path) -
     assert rundir.unfinished(tmp_path / "nowhere", "i") is None
 
 
-def test_a_directory_that_is_no_run_says_so_and_offers_the_newest_below(tmp_path: Path) -> None:
+def test_a_directory_that_is_no_run_says_so_and_offers_the_newest_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # short names: a message has 200 characters
+    runs = Path("runs")
+    runs.mkdir()
     with pytest.raises(ModelError) as caught:
-        rundir.resolve(tmp_path)
-    assert str(caught.value) == f"error[RUN] {tmp_path}: no config.yaml"
+        rundir.resolve(runs)
+    assert str(caught.value) == "error[RUN] runs: no config.yaml"
     assert caught.value.exit_code == 4
-    make(tmp_path)
-    newest = make(tmp_path)
+    make(runs)
+    newest = make(runs)
     with pytest.raises(ModelError, match=re.escape(f"did you mean {newest}?")):
-        rundir.resolve(tmp_path)
+        rundir.resolve(runs)
     with pytest.raises(ModelError, match=r"error\[RUN\] nowhere: no such directory"):
         rundir.resolve("nowhere")
 

@@ -80,7 +80,12 @@ class Stored:
         cfg = self.cfg
         problem = targets.resolve(cfg.task._target_, trust=cfg.trust).problem
         labels = list(cfg.data.labels) if cfg.data.labels is not None else None
-        source = find(str(self.directory / "model"), labels=labels, problem=problem)
+        source = find(
+            str(self.directory / "model"),
+            attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
+            labels=labels,
+            problem=problem,
+        )
         words = tokenizer(source)
         words.truncation_side = cfg.data.truncation
         from tunesmith.data.rows import Rows
@@ -151,7 +156,7 @@ def _machine(cfg: DictConfig) -> Machine:
 def _with_model(cfg: DictConfig, directory: Path) -> DictConfig:
     """Return the config with the trained model in place of the one it started from."""
     cfg = cfg.copy()
-    cfg.model = {"path": str(directory / "model")}
+    cfg.model = {"path": str(directory / "model"), "attention": cfg.model.attention}
     cfg.paths = {"cache": str(directory.parent.parent / ".cache")}
     return cfg
 
