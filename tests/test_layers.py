@@ -11,6 +11,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "tunesmith"
 LAYERS = [
     "errors",
+    "explain",
     "yaml_file",
     "data",
     "models",
@@ -28,6 +29,7 @@ LAYERS = [
     "build",
     "run",
     "stored",
+    "sweep",
     "program",
     "cli",
 ]

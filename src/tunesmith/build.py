@@ -1,7 +1,8 @@
 """From a config to the parts of a run: rows, task, data, module, trainer."""
 
 import inspect
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,13 @@ class Parts:
 
 
 def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
-    """Read the rows and find the model; refuse what does not fit."""
+    """Read the rows and find the model; refuse what does not fit.
+
+    `only` names the splits to read; without it all, but not the test split of a run that does
+    not test.
+    """
+    if only is None and not cfg.test:
+        only = ("train", "validation")
     task = targets.resolve(cfg.task._target_, trust=cfg.trust)
     options = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
     rows = read(task.columns, **options, cache=Path(cfg.paths.cache), only=only)
@@ -103,6 +110,11 @@ def total_steps(cfg: DictConfig, per_epoch: int) -> int:
     if cfg.trainer.max_steps is not None:
         ends.append(cfg.trainer.max_steps)
     return min(ends)
+
+
+def step_at(fraction: float, total: int) -> int:
+    """Return the optimizer step at which a fraction of `total` is done, at least 1."""
+    return max(1, math.ceil(fraction * total - 1e-9))  # 1/3 of 9 is 3, whatever floats say
 
 
 def build_task(cfg: DictConfig, parts: Parts) -> tuple[Task, Adaptation]:
@@ -203,8 +215,14 @@ def build_trainer(
     module: Module,
     data: DataModule,
     resumed_step: int | None,
+    hparams: Mapping[str, Any] | None = None,
+    group: str = "",
 ) -> L.Trainer:
-    """Put together Lightning's Trainer with our callbacks and checkpoint files."""
+    """Put together Lightning's Trainer with our callbacks and checkpoint files.
+
+    `hparams` is what the run's HPARAMS row shows, by default its whole config; runs of one
+    `group` share a row.
+    """
     how, steps = cfg.trainer, data.steps_per_epoch if "train" in data.rows else 1
     every = how.val_check_interval
     per_epoch = isinstance(every, float)
@@ -222,7 +240,7 @@ def build_trainer(
         accumulate_grad_batches=how.accumulate,
         gradient_clip_val=how.gradient_clip_val or None,
         logger=_loggers(cfg, directory, resumed_step),
-        callbacks=_callbacks(cfg, directory, module),
+        callbacks=_callbacks(cfg, directory, module, hparams, group),
         plugins=[AtomicCheckpointIO()],
         profiler=how.profiler,
         default_root_dir=directory,
@@ -257,7 +275,13 @@ def monitor_of(cfg: DictConfig, task: Any) -> tuple[str, str]:
     return name, how.mode or known or "max"
 
 
-def _callbacks(cfg: DictConfig, directory: Path, module: Module) -> list[L.Callback]:
+def _callbacks(
+    cfg: DictConfig,
+    directory: Path,
+    module: Module,
+    hparams: Mapping[str, Any] | None,
+    group: str,
+) -> list[L.Callback]:
     how = cfg.callbacks
     monitor, mode = monitor_of(cfg, module.task)
     checkpoints = Checkpoints(
@@ -268,8 +292,10 @@ def _callbacks(cfg: DictConfig, directory: Path, module: Module) -> list[L.Callb
         every_n_minutes=how.checkpoint.every_n_minutes,
         patience=how.early_stopping.patience,
         min_delta=how.early_stopping.min_delta,
+        validate_at_steps=[step_at(f, module.total_steps) for f in cfg.trainer.validate_at],
         stop_at_step=cfg.trainer.stop_at_step,
-        hparams=_flat(config.redacted(cfg)),
+        hparams=_flat(config.redacted(cfg)) if hparams is None else dict(hparams),
+        group=group,
     )
     shown: list[L.Callback] = [Progress(bar=how.progress)]
     if how.figures:

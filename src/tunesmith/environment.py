@@ -1,5 +1,6 @@
 """What a run ran on: versions, processor, threads, precision, git state, and no secrets."""
 
+import functools
 import os
 import platform
 import re
@@ -100,6 +101,7 @@ def redact_tree(tree: Any) -> Any:
     return redact_text(tree) if isinstance(tree, str) else tree
 
 
+@functools.cache
 def processor() -> dict[str, Any]:
     """Return the processor's model and those of its flags that change the arithmetic."""
     text = _read(Path("/proc/cpuinfo"))
@@ -141,6 +143,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -5,11 +5,12 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, environment, rundir
@@ -22,6 +23,7 @@ from tunesmith.build import (
     check_plan,
     prepare,
 )
+from tunesmith.data.module import DataModule
 from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError, raise_all
 from tunesmith.models.classifier import save
 from tunesmith.training import launch, storage
@@ -48,6 +50,19 @@ class Place:
     directory: Path
     resumed: bool
     checkpoint: Path | None  # full training state to go on from
+    hparams: Mapping[str, Any] | None = None  # of its HPARAMS row; None: the whole config
+    group: str = ""  # runs of one group share a row
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run put together: everything is loaded, no step is taken."""
+
+    trainer: L.Trainer
+    module: Module
+    data: DataModule
+    checkpoints: Checkpoints
+    fixed: list[Any]  # modules that stay in eval mode
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -81,15 +96,16 @@ def _run_in(
         if launch.rank() == 0:
             stack.enter_context(rundir.lock(directory))
             stack.enter_context(rundir.setup_log(directory))
-            _write_down(cfg, overrides, machine, parts, place)
+            write_down(cfg, overrides, machine, parts, place)
         try:
-            with _ranks(cfg, overrides, machine, place):
-                module, checkpoints = _train(cfg, machine, parts, place)
+            with ranks(cfg, overrides, machine, place):
+                module, checkpoints = train(cfg, machine, parts, place)
             if launch.rank() != 0:
                 return None
-            scores = _finish(cfg, machine, parts, place, module, checkpoints)
+            scores = finish(cfg, machine, parts, place, module, checkpoints)
+            rundir.print_summary(rundir.read_json(directory / "metrics.json"), directory)
         except BaseException as error:
-            _record_end(directory, error)
+            record_end(directory, error)
             raise
     return scores[checkpoints.monitor]
 
@@ -97,33 +113,57 @@ def _run_in(
 # Training
 
 
-def _train(
+def train(
     cfg: DictConfig, machine: Machine, parts: Parts, place: Place
 ) -> tuple[Module, Checkpoints]:
     """Fit from the start or from a checkpoint; return at the end of training."""
+    training = assemble(cfg, machine, parts, place)
+    fit(training, place)
+    return training.module, training.checkpoints
+
+
+def assemble(cfg: DictConfig, machine: Machine, parts: Parts, place: Place) -> Training:
+    """Load the weights and put the run together; read the checkpoint that it goes on from."""
     task, adaptation = build_task(cfg, parts)
     data = build_data(cfg, parts, task, machine)
     module = build_module(cfg, parts, task, adaptation, data.steps_per_epoch, machine)
     state = storage.read(place.checkpoint) if place.checkpoint is not None else None
-    step = state["global_step"] if state is not None else None
-    trainer = build_trainer(cfg, machine, place.directory, module, data, resumed_step=step)
+    trainer = build_trainer(
+        cfg,
+        machine,
+        place.directory,
+        module,
+        data,
+        resumed_step=_resumed_step(place, state),
+        hparams=place.hparams,
+        group=place.group,
+    )
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
     if state is not None:
         _take_over(checkpoints, state, place, module)
-    if checkpoints.finished:
-        return module, checkpoints
-    task.train()
-    for fixed in adaptation.fixed:
+    return Training(trainer, module, data, checkpoints, adaptation.fixed)
+
+
+def _resumed_step(place: Place, state: Mapping[str, Any] | None) -> int | None:
+    """Return the step after which everything is logged anew; None in a new directory."""
+    if state is not None:
+        return int(state["global_step"])
+    return 0 if place.resumed else None  # killed before its first checkpoint: from the start again
+
+
+def fit(training: Training, place: Place) -> None:
+    """Train to the end; raises Interrupted where it stops before, between two steps."""
+    trainer, module = training.trainer, training.module
+    if training.checkpoints.finished:
+        return
+    module.task.train()
+    for fixed in training.fixed:
         fixed.eval()
     signals = StopOnSignal(lambda: setattr(module, "stop_requested", True))
     trainer.callbacks.append(signals)  # type: ignore[attr-defined]
-    with signals:
-        try:
-            checkpoint = str(place.checkpoint) if place.checkpoint else None
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
-        except Stopped:
-            pass
-    return module, checkpoints
+    checkpoint = str(place.checkpoint) if place.checkpoint else None
+    with signals, suppress(Stopped):
+        trainer.fit(module, datamodule=training.data, ckpt_path=checkpoint)
 
 
 def _take_over(
@@ -150,7 +190,7 @@ def _take_over(
         )
 
 
-def _ranks(cfg: DictConfig, overrides: list[str], machine: Machine, place: Place) -> Any:
+def ranks(cfg: DictConfig, overrides: list[str], machine: Machine, place: Place) -> Any:
     """Start the other processes of this machine, unless something else has."""
     if machine.devices == 1 or launch.is_launched():
         return ExitStack()
@@ -178,7 +218,7 @@ def other_rank() -> None:
     logging.disable(logging.WARNING)  # the first process says it
     with settled(machine, cfg.trainer.deterministic):
         try:
-            _train(cfg, machine, prepare(cfg), place)
+            train(cfg, machine, prepare(cfg), place)
         except Interrupted:
             raise SystemExit(75) from None
 
@@ -186,7 +226,7 @@ def other_rank() -> None:
 # The end
 
 
-def _finish(
+def finish(
     cfg: DictConfig,
     machine: Machine,
     parts: Parts,
@@ -206,18 +246,27 @@ def _finish(
         scores |= _test(cfg, machine, parts, place, module, checkpoints)
     elif "test" in parts.rows.hidden_labels:
         log.warning("test has hidden labels (-1): predict only, not evaluate")
+    write_metrics(directory, module, checkpoints, scores)
+    return scores
+
+
+def write_metrics(
+    directory: Path,
+    module: Module,
+    checkpoints: Checkpoints,
+    scores: Mapping[str, float] | None = None,
+) -> None:
+    """Write metrics.json, which says that the run is complete; by default with no test scores."""
     record = {
         "monitor": checkpoints.monitor,
         "mode": checkpoints.mode,
         "best": checkpoints.best,
         "best_step": checkpoints.best_step,
         "steps": module.total_steps,
-        "scores": scores,
+        "scores": checkpoints.best_scores if scores is None else scores,
     }
     rundir.write_status(directory, state="finished", step=checkpoints.saved_steps["last.ckpt"])
     rundir.write_json(directory / "metrics.json", record)
-    rundir.print_summary(record, directory)
-    return scores
 
 
 def _test(
@@ -318,7 +367,7 @@ def _named_checkpoint(cfg: DictConfig) -> Path | None:
     return path
 
 
-def _write_down(
+def write_down(
     cfg: DictConfig, overrides: list[str], machine: Machine, parts: Parts, place: Place
 ) -> None:
     """Record what runs, before it runs."""
@@ -355,7 +404,7 @@ def _saved_config(cfg: DictConfig, machine: Machine, parts: Parts) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(plain))
 
 
-def _record_end(directory: Path, error: BaseException) -> None:
+def record_end(directory: Path, error: BaseException) -> None:
     state = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
     if isinstance(error, Interrupted):
         log.warning("stopped between two steps; go on with resume=%s", directory)

@@ -120,6 +120,7 @@ INTERVAL = Rule(
     _is_number,
     lambda x: x >= 1 if _is_integer(x) else 0 < x <= 1,
 )
+SHARE = number("> 0 and <= 1", lambda x: 0 < x <= 1)
 LAYERS = Rule(
     "all, or an integer >= 0",
     lambda x: x == "all" or _is_integer(x),
@@ -225,6 +226,7 @@ RULES: dict[str, Rule] = {
     "trainer.max_steps": optional(integer(1)),
     "trainer.stop_at_step": optional(integer(1)),
     "trainer.val_check_interval": INTERVAL,
+    "trainer.validate_at": list_of(SHARE, "a list of numbers > 0 and <= 1, of all steps"),
     "trainer.accumulate": integer(1),
     "trainer.gradient_clip_val": NOT_NEGATIVE,
     "trainer.gradient_checkpointing": FLAG,

@@ -58,15 +58,15 @@ class Board(TensorBoardLogger):
 
     @rank_zero_only
     def hparams(  # type: ignore[override]
-        self, flat: Mapping[str, Any], metric: str, value: float, step: int
+        self, flat: Mapping[str, Any], metric: str, value: float, step: int, group: str = ""
     ) -> None:
         """Show `flat` as the run's row, and `value` as the best so far of `metric`.
 
         Call it at the first validation and at each improvement: the row is written once in the
-        life of a run, its score each time.
+        life of a run, its score each time. Runs of one `group` share a row: the mean of them.
         """
         tag = f"hp/{metric.replace('/', '_')}"
-        self._quietly(lambda: self._score(flat, tag, value, step))
+        self._quietly(lambda: self._score(flat, tag, value, step, group))
 
     @rank_zero_only
     def figure(self, tag: str, figure: Figure, step: int) -> None:
@@ -91,23 +91,27 @@ class Board(TensorBoardLogger):
     def _forget_row(self) -> None:
         (self._folder / MARKER).unlink(missing_ok=True)  # purged, or never there
 
-    def _score(self, flat: Mapping[str, Any], tag: str, value: float, step: int) -> None:
+    def _score(
+        self, flat: Mapping[str, Any], tag: str, value: float, step: int, group: str
+    ) -> None:
         marker = self._folder / MARKER
         if not marker.exists():
-            self._write_row({key: plain(item) for key, item in flat.items()}, tag)
+            self._write_row({key: plain(item) for key, item in flat.items()}, tag, group)
             self.experiment.flush()  # the marker must not outlive a row that was never written
             marker.touch(mode=0o600)
         self.experiment.add_scalar(tag, value, step)
         self.experiment.flush()
 
-    def _write_row(self, flat: dict[str, Any], tag: str) -> None:
+    def _write_row(self, flat: dict[str, Any], tag: str, group: str) -> None:
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from torch.utils.tensorboard.summary import hparams
 
         writer = self.experiment._get_file_writer()
         # At step 0 (no step given), where no purge of a later step reaches it. The third part,
         # "the session has ended", is left out: TensorBoard needs no status to show the row.
-        for part in hparams(flat, {tag: 0.0})[:2]:
-            writer.add_summary(part)
+        experiment, session, _ = hparams(flat, {tag: 0.0})
+        writer.add_summary(experiment)
+        writer.add_summary(hparams_pb(flat, trial_id=group) if group else session)
 
     def _draw(self, tag: str, figure: Figure, step: int) -> None:
         with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,18 @@ class Checkpoints(L.Callback):
         every_n_minutes: float | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
+        validate_at_steps: Collection[int] = (),
         stop_at_step: int | None = None,
         hparams: dict[str, Any] | None = None,
+        group: str = "",
     ) -> None:
         self.folder, self.monitor, self.mode = folder, monitor, mode
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.patience, self.min_delta = patience, min_delta
+        self.validate_at_steps = frozenset(validate_at_steps)
         self.stop_at_step = stop_at_step
-        self.hparams = hparams or {}
+        self.hparams, self.group = hparams or {}, group
+        self.history: list[dict[str, Any]] = []  # what each validation said
         self.best_step: int | None = None
         self.best_scores: dict[str, float] = {}
         self.waited = 0  # validations since the last improvement
@@ -54,7 +59,15 @@ class Checkpoints(L.Callback):
         self.saved_at = time.monotonic()
         self.starts_anew = False  # from another run's checkpoint: its best is not ours
 
-    KEPT = ("best_step", "best_scores", "waited", "validated_step", "finished", "saved_steps")
+    KEPT = (
+        "history",
+        "best_step",
+        "best_scores",
+        "waited",
+        "validated_step",
+        "finished",
+        "saved_steps",
+    )
 
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.KEPT}
@@ -68,6 +81,19 @@ class Checkpoints(L.Callback):
         return self.best_scores.get(self.monitor)
 
     # Where training may be saved and stopped
+
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        """Let Lightning validate at the planned steps too, in its own place between batches."""
+        loop: Any = trainer.fit_loop.epoch_loop
+        usual = loop._should_check_val_fx
+
+        def is_time(data_fetcher: Any) -> bool:
+            whole = not trainer.fit_loop._should_accumulate()
+            planned = whole and trainer.global_step in self.validate_at_steps
+            return planned or usual(data_fetcher)
+
+        if self.validate_at_steps:
+            loop._should_check_val_fx = is_time
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int
@@ -118,6 +144,7 @@ class Checkpoints(L.Callback):
         self.validated_step = step
         module.write(scores, step)
         value = scores[self.monitor]
+        self.history.append(_judged(step, value, scores["val/loss"], module))
         if not math.isfinite(value):
             log.warning("step %d: %s is %s and cannot be best", step, self.monitor, value)
         if self._is_better(value):
@@ -138,7 +165,7 @@ class Checkpoints(L.Callback):
     def _show_best(self, trainer: L.Trainer, value: float, step: int) -> None:
         for logger in trainer.loggers:
             if hasattr(logger, "hparams"):
-                logger.hparams(self.hparams, self.monitor, value, step)
+                logger.hparams(self.hparams, self.monitor, value, step, self.group)
 
     # Files
 
@@ -164,6 +191,21 @@ class Checkpoints(L.Callback):
         trainer.strategy.barrier("saved")
         self.improved = False
         self.saved_at = time.monotonic()
+
+
+def _judged(step: int, score: float, loss: float, module: Any) -> dict[str, Any]:
+    """Return what a validation says of the training: plain numbers, None for what is no number.
+
+    `train_loss` is that of the batch before it; `constant` says that all answers were the same.
+    """
+    labels = {str(answer.get("label")) for answer in module.answers}
+    return {
+        "step": step,
+        "score": score if math.isfinite(score) else None,
+        "loss": loss if math.isfinite(loss) else None,
+        "train_loss": float(module.batch_loss) if module.batch_loss is not None else None,
+        "constant": len(module.answers) > 1 and len(labels) == 1,
+    }
 
 
 def validate_here(trainer: L.Trainer) -> None:

@@ -1,0 +1,188 @@
+"""What a worker does: train one segment of a trial, or test the winner's weights."""
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tunesmith import rundir
+from tunesmith.build import Parts, check_plan, prepare, step_at, steps_per_epoch, total_steps
+from tunesmith.errors import Interrupted
+from tunesmith.explain import explain
+from tunesmith.run import (
+    Place,
+    Training,
+    assemble,
+    choose_machine,
+    finish,
+    fit,
+    ranks,
+    record_end,
+    write_down,
+    write_metrics,
+)
+from tunesmith.sweep.trial import (
+    COLLAPSE,
+    DIVERGED,
+    NAN,
+    OUT_OF_MEMORY,
+    Result,
+    Segment,
+    result_of,
+)
+from tunesmith.sweep.warm import Warm
+from tunesmith.training import storage
+from tunesmith.training.machine import Machine, settled
+
+log = logging.getLogger(__name__)
+
+KINDS = {"TRAIN-NAN": NAN, "TRAIN-BEST": NAN, "TRAIN-OOM": OUT_OF_MEMORY}
+
+
+def run_segment(segment: Segment, warm: Warm) -> Result:
+    """Do what the segment says; every failure of it is a result, never an exception.
+
+    Only a signal that ends the worker itself gets through.
+    """
+    began = time.monotonic()
+    try:
+        result = _tested(segment, warm) if segment.kind == "test" else _trained(segment, warm)
+    except Interrupted:
+        result = result_of(segment, "interrupted")
+    except Exception as error:  # whatever it is, it is this trial's and no other's
+        log.debug("segment failed", exc_info=True)
+        told = explain(error)
+        failure = KINDS.get(told.code, f"error:{told.code}")
+        result = result_of(segment, "failed", failure=failure, error=str(told))
+    return _timed(result, time.monotonic() - began)
+
+
+def _trained(segment: Segment, warm: Warm) -> Result:
+    cfg = OmegaConf.create(dict(segment.config))
+    machine = choose_machine(cfg)
+    with settled(machine, cfg.trainer.deterministic):
+        parts = warm.parts(cfg)
+        check_plan(cfg, parts, machine)
+        total = _stop_where_it_ends(cfg, segment, parts)
+        training = _train(cfg, machine, parts, segment)
+    return _result(segment, machine, parts, training, total)
+
+
+def _stop_where_it_ends(cfg: DictConfig, segment: Segment, parts: Parts) -> int:
+    """Put the segment's end into the config, where every rank reads it; return the horizon."""
+    total = total_steps(cfg, steps_per_epoch(cfg, len(parts.rows.splits["train"])))
+    end = step_at(segment.until, total)
+    cfg.trainer.stop_at_step = end if end < total else None
+    return total
+
+
+def _train(cfg: DictConfig, machine: Machine, parts: Parts, segment: Segment) -> Training:
+    """Train in the segment's directory, which is a run directory, from where it stands."""
+    directory = Path(segment.directory)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with rundir.lock(directory), rundir.setup_log(directory):
+        begun = (directory / "config.yaml").exists()
+        checkpoint = storage.newest_intact(directory / "checkpoints", log.warning)
+        place = Place(directory, begun, checkpoint, segment.hparams, f"trial {segment.trial}")
+        write_down(cfg, list(segment.overrides), machine, parts, place)
+        try:
+            with ranks(cfg, segment.overrides, machine, place):
+                training = assemble(cfg, machine, parts, place)
+                _fit(training, place, cfg.trainer.stop_at_step)
+            if training.checkpoints.finished:
+                write_metrics(directory, training.module, training.checkpoints)
+        except BaseException as error:
+            record_end(directory, error)
+            raise
+    return training
+
+
+def _fit(training: Training, place: Place, end: int | None) -> None:
+    """Train on; where the segment ends the run pauses, which is no interruption."""
+    if end is not None and training.checkpoints.validated_step >= end:
+        return  # this was done before: its result was lost with a worker
+    try:
+        fit(training, place)
+    except Interrupted:
+        if end is None or training.trainer.global_step < end:
+            raise
+        rundir.write_status(place.directory, state="paused", step=training.trainer.global_step)
+
+
+def _tested(segment: Segment, warm: Warm) -> Result:
+    """Save the best weights of a finished trial as a model and score its test split, once."""
+    cfg = OmegaConf.create({**segment.config, "test": True})
+    directory = Path(segment.directory)
+    machine = choose_machine(cfg)
+    with settled(machine, cfg.trainer.deterministic):
+        parts = prepare(cfg)
+        checkpoint = storage.newest_intact(directory / "checkpoints", log.warning)
+        place = Place(directory, True, checkpoint, {})
+        with rundir.lock(directory), rundir.setup_log(directory):
+            training = assemble(cfg, machine, parts, place)
+            scores = finish(cfg, machine, parts, place, training.module, training.checkpoints)
+    return result_of(segment, "done", scores=scores)
+
+
+def _result(
+    segment: Segment, machine: Machine, parts: Parts, training: Training, total: int
+) -> Result:
+    checkpoints, history = training.checkpoints, training.checkpoints.history
+    end = step_at(segment.until, total)
+    failure = _failure(history, parts.rows.labels) if segment.until >= 1 else None
+    if checkpoints.best is None:
+        failure = NAN  # never a number: nothing can be best
+    facts = {
+        "score": _best_until(history, end, checkpoints.mode),
+        "best_step": checkpoints.best_step,
+        "scores": {k: v for k, v in checkpoints.best_scores.items() if math.isfinite(v)},
+        "step": min(end, max((h["step"] for h in history), default=0)),
+        "total_steps": total,
+        "steps_per_epoch": training.data.steps_per_epoch,
+        "history": history,
+        "threads": machine.threads,
+        "precision": machine.precision,
+        "rows": {name: len(rows) for name, rows in parts.rows.splits.items()},
+    }
+    if failure is not None:
+        error = f"trained to the end, and is of no use: {failure}"
+        return result_of(segment, "failed", failure=failure, error=error, **facts)
+    return result_of(segment, "done", **facts)
+
+
+def _best_until(history: list[dict[str, Any]], step: int, mode: str) -> float | None:
+    """Return the best score up to a step, so that a rung is judged by what it had seen."""
+    scores = [h["score"] for h in history if h["step"] <= step and h["score"] is not None]
+    if not scores:
+        return None
+    return max(scores) if mode == "max" else min(scores)
+
+
+def _failure(history: list[dict[str, Any]], labels: Any) -> str | None:
+    """Tell a training that ended without having learnt: one answer for every row.
+
+    Collapse leaves the loss near that of guessing, ln K; divergence far above it.
+    """
+    if not history or not labels or not history[-1]["constant"]:
+        return None
+    loss = history[-1]["train_loss"]
+    if loss is None or loss > 1.5 * math.log(max(len(labels), 2)):
+        return DIVERGED
+    guessed = loss > 0.9 * math.log(max(len(labels), 2))
+    return COLLAPSE if guessed else None
+
+
+def _timed(result: Result, seconds: float) -> Result:
+    from dataclasses import replace
+
+    return replace(result, seconds=seconds, memory=largest_memory())
+
+
+def largest_memory() -> int:
+    """Return the most memory that this process has ever held, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
