@@ -49,7 +49,7 @@ def run_segment(segment: Segment, warm: Warm) -> Result:
     """
     began = time.monotonic()
     try:
-        result = _tested(segment, warm) if segment.kind == "test" else _trained(segment, warm)
+        result = _trained(segment, warm) if segment.kind == "train" else _saved(segment)
     except Interrupted:
         result = result_of(segment, "interrupted")
     except Exception as error:  # whatever it is, it is this trial's and no other's
@@ -112,9 +112,9 @@ def _fit(training: Training, place: Place, end: int | None) -> None:
         rundir.write_status(place.directory, state="paused", step=training.trainer.global_step)
 
 
-def _tested(segment: Segment, warm: Warm) -> Result:
-    """Save the best weights of a finished trial as a model and score its test split, once."""
-    cfg = OmegaConf.create({**segment.config, "test": True})
+def _saved(segment: Segment) -> Result:
+    """Save the best weights of a finished trial as a model; "test" scores its test split too."""
+    cfg = OmegaConf.create({**segment.config, "test": segment.kind == "test"})
     directory = Path(segment.directory)
     machine = choose_machine(cfg)
     with settled(machine, cfg.trainer.deterministic):

@@ -29,7 +29,7 @@ class Segment:
     overrides: list[str]
     hparams: Mapping[str, Any] | None  # of the study's row; None: no row
     devices: int = 1
-    kind: Literal["train", "test"] = "train"
+    kind: Literal["train", "test", "save"] = "train"
 
     @property
     def key(self) -> tuple[int, int, int]:

@@ -1,0 +1,22 @@
+"""The door through which Hydra finds the search: `python train.py -m` is a study."""
+
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig
+
+
+class TunesmithSweeper(Sweeper):
+    """Hands the command line to `tunesmith.sweep`; Hydra's launchers are not used."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        self.config, self.context = config, hydra_context
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from tunesmith.program import Failed
+        from tunesmith.sweep.start import start
+
+        try:
+            return start(self.config, arguments, self.context.config_loader)
+        except Exception as error:
+            raise Failed from error

@@ -1,0 +1,132 @@
+"""What a study knows of each trial: made of results alone, kept whole in the store."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from tunesmith.sweep.policies.base import Standing
+from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
+
+
+@dataclass
+class Replicate:
+    """One seed of a trial: its best score at each rung that it has reached."""
+
+    seed: int
+    scores: dict[int, float | None] = field(default_factory=dict)
+    last: Result | None = None
+
+
+@dataclass
+class Record:
+    """One trial, as the store has it."""
+
+    number: int
+    params: Mapping[str, Any]
+    overrides: list[str]
+    seeds: list[int]
+    bracket: int = 0
+    is_default: bool = False
+    pending: dict[int, tuple[int, int]] = field(default_factory=dict)  # seed -> (rung, attempt)
+    replicates: dict[int, Replicate] = field(default_factory=dict)
+    failure: str | None = None
+    error: str | None = None
+    lost: int = 0  # workers that died under its present segments
+
+    def take(self, result: Result) -> bool:
+        """Add a result; say False, and do nothing, for one of an attempt that was given up."""
+        if self.pending.get(result.seed) != (result.rung, result.attempt):
+            return False
+        replicate = self.replicates.setdefault(result.seed, Replicate(result.seed))
+        del self.pending[result.seed]
+        self.lost = 0
+        if result.history or replicate.last is None:
+            replicate.last = result
+        if result.state == "failed":
+            self.failure, self.error = result.failure, result.error
+        else:
+            replicate.scores[result.rung] = result.score
+        return True
+
+    def score_at(self, rung: int) -> float | None:
+        """Return the mean over the seeds of the best score at a rung; None until all have one."""
+        values = [self.replicates[s].scores.get(rung) for s in self.seeds if s in self.replicates]
+        numbers = [value for value in values if value is not None]
+        return fmean(numbers) if len(numbers) == len(self.seeds) else None
+
+    @property
+    def rungs(self) -> list[int]:
+        """The rungs that all seeds have reached with a score, lowest first."""
+        reached = {rung for replicate in self.replicates.values() for rung in replicate.scores}
+        return [rung for rung in sorted(reached) if self.score_at(rung) is not None]
+
+    @property
+    def score(self) -> float | None:
+        """The objective at the highest rung."""
+        return self.score_at(self.rungs[-1]) if self.rungs else None
+
+    def state(self, last_rung: int) -> str:
+        if self.pending:
+            return RUNNING
+        if self.failure is not None:
+            return FAILED
+        return COMPLETE if last_rung in self.rungs else PAUSED
+
+    def standing(self, mode: str) -> Standing:
+        """Return what a policy may know: more is better."""
+        sign = 1.0 if mode == "max" else -1.0
+        scores = {rung: sign * (self.score_at(rung) or 0.0) for rung in self.rungs}
+        failed = self.failure is not None
+        return Standing(
+            self.number, self.bracket, scores, bool(self.pending) and not failed, failed
+        )
+
+    @property
+    def best_step(self) -> int | None:
+        lasts = [r.last for r in self.replicates.values() if r.last is not None]
+        return lasts[0].best_step if lasts else None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "number": self.number,
+            "params": dict(self.params),
+            "overrides": self.overrides,
+            "seeds": self.seeds,
+            "bracket": self.bracket,
+            "is_default": self.is_default,
+            "pending": {str(seed): list(at) for seed, at in self.pending.items()},
+            "replicates": [
+                {
+                    "seed": r.seed,
+                    "scores": {str(rung): score for rung, score in r.scores.items()},
+                    "last": r.last.plain() if r.last is not None else None,
+                }
+                for r in self.replicates.values()
+            ],
+            "failure": self.failure,
+            "error": self.error,
+            "lost": self.lost,
+        }
+
+
+def record_from(plain: Mapping[str, Any]) -> Record:
+    """Read a record back."""
+    replicates = {
+        r["seed"]: Replicate(
+            r["seed"],
+            {int(rung): score for rung, score in r["scores"].items()},
+            Result(**r["last"]) if r["last"] is not None else None,
+        )
+        for r in plain["replicates"]
+    }
+    pending = {int(seed): (rung, attempt) for seed, (rung, attempt) in plain["pending"].items()}
+    simple = {k: v for k, v in plain.items() if k not in ("pending", "replicates")}
+    return Record(**simple, pending=pending, replicates=replicates)
+
+
+def steps_spent(records: Iterable[Record]) -> int:
+    """Return the optimizer steps that these trials have taken."""
+    lasts = [r.last for record in records for r in record.replicates.values()]
+    return sum(last.step for last in lasts if last is not None)

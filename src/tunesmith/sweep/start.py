@@ -1,0 +1,318 @@
+"""From a command line with -m to a study: everything is checked, then its directory is opened."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from tunesmith import config, environment, rundir, targets
+from tunesmith.errors import ConfigError, Interrupted, StudyError, TunesmithError, raise_all
+from tunesmith.sweep import composing, finale, summary
+from tunesmith.sweep.differences import differences
+from tunesmith.sweep.policies import make as make_policy
+from tunesmith.sweep.samplers import sampler as make_sampler
+from tunesmith.sweep.settings import Settings, settings_from
+from tunesmith.sweep.space import Space
+from tunesmith.sweep.store import FILE, Store
+from tunesmith.sweep.study import Study
+from tunesmith.sweep.watching import Watching
+
+log = logging.getLogger(__name__)
+
+SHARE_OF_BUDGET = 0.6  # what the search may use of it before confirmation takes the rest
+MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
+
+
+def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> dict[str, Any]:
+    """Search as the config says; return the summary. Raises every mistake before anything runs."""
+    folder = _folder(cfg)
+    conf, config_dir = _sources(loader)
+    known = (folder / FILE).exists()
+    compose = (
+        composing.frozen(folder, _name(cfg))
+        if known
+        else composing.Composer(conf, config_dir, _name(cfg))
+    )
+    space, settings = _checked(cfg, arguments, loader, compose)
+    rundir.check_writable(Path(cfg.paths.runs))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with rundir.lock(folder), rundir.setup_log(folder):
+        composing.freeze(folder, conf, config_dir)
+        compose = composing.frozen(folder, _name(cfg))
+        return _run(cfg, folder, space, settings, compose)
+
+
+def _run(
+    cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: composing.Composer
+) -> dict[str, Any]:
+    began = time.monotonic()
+    base = compose(list(space.fixed))
+    metric, mode = _objective(base)
+    store = Store(folder, folder.name, mode, space.dimensions)
+    try:
+        _same_study(store, space, settings, metric, mode, folder)
+        spec = _spec(cfg, folder, settings, metric, mode, base)
+        with targets.build(OmegaConf.to_container(cfg.executor), trust=cfg.trust) as executor:
+            study = _study(folder, settings, space, store, executor, compose, base, mode)
+            with Watching(study, metric) as study.watcher, _signals(study):
+                ended = _search_and_confirm(study, began)
+        made = summary.summarise(study, spec, ended | {"seconds": time.monotonic() - began})
+        summary.write(made, folder)
+        _write_best(study, folder, ended["winner"])
+        _say_the_end(made)
+        _raise_if_it_failed(study, folder)
+        return made
+    finally:
+        store.close()
+
+
+def _search_and_confirm(study: Study, began: float) -> dict[str, Any]:
+    """Search within its share of the budget, confirm within the rest."""
+    budget, confirms = study.settings.budget, study.settings.confirm_top > 0
+    if budget is not None:
+        study.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.9)
+    study.search()
+    stopped_by = study.ended_by
+    ended: dict[str, Any] = {"winner": None, "test": None, "stopped_by": stopped_by or "trials"}
+    if stopped_by == "failures":
+        return ended
+    study.ended_by = None
+    if budget is not None:
+        study.deadline = began + 0.95 * budget
+    confirmation = finale.confirm_best(study)
+    winner = finale.winner_of(study, confirmation)
+    if winner is None:
+        return ended
+    study.ended_by, study.deadline = None, None  # the winner's model is what the budget was for
+    result = finale.keep_winner(study, winner, confirmation is not None)
+    ended["winner"] = winner
+    if confirmation is not None and result is not None and result.state == "done":
+        tested = {k: v for k, v in result.scores.items() if k.startswith("test/")}
+        ended["test"] = {"trial": winner, "scores": tested, "uses": 1} if tested else None
+    return ended
+
+
+# The parts
+
+
+def _folder(cfg: DictConfig) -> Path:
+    name = cfg.study or f"study-{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.urandom(2).hex()}"
+    raise_all(error for error in [config.check_value("study", name)] if error is not None)
+    return Path(cfg.paths.runs) / name
+
+
+def _name(cfg: DictConfig) -> str:
+    return str(cfg.hydra.job.config_name or "train")
+
+
+def _sources(loader: Any) -> tuple[Path, Path | None]:
+    """Return the folders of the config files that Hydra reads."""
+    found: dict[str, Path] = {}
+    for entry in loader.get_search_path().get_path():
+        scheme, _, path = str(entry.path).partition("://")
+        if scheme == "file":
+            found.setdefault(entry.provider, Path(path))
+    return found.get("main", config.CONF), found.get("command-line")
+
+
+def _checked(
+    cfg: DictConfig, arguments: Sequence[str], loader: Any, compose: composing.Composer
+) -> tuple[Space, Settings]:
+    """Read the space and the settings; raise all that is wrong with them and what they make."""
+    from tunesmith.sweep.checking import check_point, check_space
+    from tunesmith.sweep.reading import read
+
+    _refuse_launchers(cfg)
+    plain: Any = OmegaConf.to_container(cfg.search, resolve=True)
+    is_grid = plain["sampler"] == "grid" and plain["policy"] == "full"
+    space, mistakes = read(arguments, cfg, loader.get_group_options, adaptive=not is_grid)
+    mistakes += config.check_group(cfg, "search") + config.check_group(cfg, "executor")
+    raise_all(mistakes)
+    settings = settings_from(plain)
+    raise_all(check_space(space, compose))
+    raise_all(error for point in settings.points for error in check_point(space, point))
+    make_policy(settings.policy, settings.rungs, settings.reduction_factor, settings.startup)
+    make_sampler(settings.sampler, space, settings.seed)
+    if not settings.is_grid and settings.trials is None:
+        raise ConfigError("CONF-TRIALS", "search.trials=null", "how many?", "search.trials=20")
+    return space, settings
+
+
+def _refuse_launchers(cfg: DictConfig) -> None:
+    launcher = str(cfg.hydra.launcher._target_)
+    if launcher != "hydra._internal.core_plugins.basic_launcher.BasicLauncher":
+        what = "trials run on Tunesmith's own executors"
+        raise ConfigError("CONF-LAUNCHER", "hydra/launcher", what, "executor=local, ray or slurm")
+
+
+def _objective(cfg: DictConfig) -> tuple[str, str]:
+    """Return the score that decides, and its direction, without importing the task."""
+    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+    return config.monitor_of(cfg, task)
+
+
+def _study(
+    folder: Path,
+    settings: Settings,
+    space: Space,
+    store: Store,
+    executor: Any,
+    compose: composing.Composer,
+    base: DictConfig,
+    mode: str,
+) -> Study:
+    rungs, eta = settings.rungs, settings.reduction_factor
+    return Study(
+        folder,
+        settings,
+        space,
+        make_sampler(settings.sampler, space, settings.seed),
+        make_policy(settings.policy, rungs, eta, settings.startup),
+        store,
+        executor,
+        lambda overrides: _trial_config(compose, overrides, executor.threads, folder),
+        mode=mode,
+        seeds=_seeds(space, settings, base.seed),
+        default=None if settings.is_grid else _default(space, base),
+    )
+
+
+def _trial_config(
+    compose: composing.Composer, overrides: Sequence[str], threads: int, folder: Path
+) -> dict[str, Any]:
+    """Return a trial's config: as typed, without the test split, with its share of the machine."""
+    cfg = compose(overrides)
+    cfg.test, cfg.callbacks.progress = False, False
+    if cfg.trainer.threads is None:
+        cfg.trainer.threads = threads
+    cfg.study = folder.name
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    return plain
+
+
+def _seeds(space: Space, settings: Settings, seed: int) -> list[int]:
+    return list(space.seeds) or [seed + i for i in range(settings.replicates)]
+
+
+def _default(space: Space, base: DictConfig) -> dict[str, Any]:
+    """Return what the default config has on the dimensions, where that is a point of them."""
+    params: dict[str, Any] = {}
+    for dimension in space.parents_first:
+        value = None if dimension.is_group else OmegaConf.select(base, dimension.key)
+        if dimension.is_group:
+            value = composing.choice_of(base, dimension.key)
+        if dimension in space.active(params | {dimension.key: value}) and dimension.contains(value):
+            params[dimension.key] = value
+    return params
+
+
+# Going on with a study
+
+
+def _same_study(
+    store: Store, space: Space, settings: Settings, metric: str, mode: str, folder: Path
+) -> None:
+    """Write down what the study is, or refuse to go on with another one under its name."""
+    fixed = {k: v for k, v in vars(settings).items() if k not in MAY_CHANGE and "confirm" not in k}
+    now = {
+        "space": space.identity(),
+        "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()},
+        "objective": f"{metric} {mode}",
+    }
+    before = store.attributes.get("identity")
+    if before is None:
+        store.set("identity", now)
+        return
+    changes = differences(before["space"], now["space"])
+    changes += [
+        f"search.{key}: {before['settings'][key]} -> {value}"
+        for key, value in now["settings"].items()
+        if before["settings"].get(key) != value
+    ]
+    if before["objective"] != now["objective"]:
+        changes.append(f"objective: {before['objective']} -> {now['objective']}")
+    if changes:
+        what = f"is another study: {'; '.join(changes[:4])}"
+        raise ConfigError("STUDY-OTHER", f"study={folder.name}", what, "choose another name")
+
+
+def _spec(
+    cfg: DictConfig, folder: Path, settings: Settings, metric: str, mode: str, base: DictConfig
+) -> dict[str, Any]:
+    return {
+        "study": folder.name,
+        "command": environment.redact(sys.argv),
+        "metric": metric,
+        "mode": mode,
+        "sampler": settings.sampler,
+        "policy": settings.policy,
+        "reduction_factor": settings.reduction_factor,
+        "seed": settings.seed,
+        "explicit_grid": settings.is_grid,
+        "target": settings.trials,
+    }
+
+
+# The end
+
+
+@contextlib.contextmanager
+def _signals(study: Study) -> Iterator[None]:
+    """Let the first SIGTERM or Ctrl-C save everything under way; the second leaves at once."""
+
+    def handle(number: int, frame: Any) -> None:
+        if study.interrupted:
+            study.executor.close()
+            os._exit(128 + number)
+        study.interrupt()
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    except Interrupted:
+        log.warning("stopped; go on with study=%s", study.folder.name)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write_best(study: Study, folder: Path, winner: int | None) -> None:
+    """Write experiment/best.yaml: --config-dir STUDY experiment=best trains the winner again."""
+    if winner is None:
+        return
+    from tunesmith.sweep.best import best_yaml
+
+    overrides = finale.overrides_of(study, winner)
+    (folder / "experiment").mkdir(exist_ok=True)
+    rundir.write_text(folder / "experiment" / "best.yaml", best_yaml(overrides, folder.name))
+
+
+def _say_the_end(made: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from tunesmith.sweep.table import final
+
+    with contextlib.suppress(BrokenPipeError):
+        Console(highlight=False).print(final(made))
+
+
+def _raise_if_it_failed(study: Study, folder: Path) -> None:
+    failed = [record for record in study.records if record.failure is not None]
+    if not failed or len(failed) < len(study.records) and study.ended_by != "failures":
+        limit = study.settings.max_failures
+        if limit is None or len(failed) <= limit:
+            return
+    error: TunesmithError = StudyError(
+        "STUDY-FAILED",
+        str(folder),
+        f"{len(failed)} of {len(study.records)} trials failed, first: {failed[0].error}",
+    )
+    raise error

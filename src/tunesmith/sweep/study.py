@@ -1,0 +1,316 @@
+"""The search on one page: which segment comes next, what came of it, when it ends."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from tunesmith.errors import Interrupted
+from tunesmith.sweep.executors.base import Executor
+from tunesmith.sweep.policies.base import Policy, Promote
+from tunesmith.sweep.record import Record
+from tunesmith.sweep.samplers.base import Observation, Sampler
+from tunesmith.sweep.settings import Settings
+from tunesmith.sweep.space import Space
+from tunesmith.sweep.store import Store
+from tunesmith.sweep.trial import CRASH, TIMEOUT, Result, Segment, result_of
+
+log = logging.getLogger(__name__)
+
+TICK = 0.25  # seconds between two looks at the clock
+ALIKE = 3  # first trials that all die of the same error end the search
+
+
+class Watcher(Protocol):
+    """Is told what happens: the table on the terminal, or nobody."""
+
+    def ended(self, study: "Study", record: Record, result: Result) -> None: ...
+
+    def tick(self, study: "Study") -> None: ...
+
+
+class Study:
+    """Runs trials of a space until there is nothing more to do.
+
+    All decisions are functions of the store, so that a search that was killed takes the same
+    ones when it is started again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        space: Space,
+        sampler: Sampler,
+        policy: Policy,
+        store: Store,
+        executor: Executor,
+        config_of: Callable[[Sequence[str]], dict[str, Any]],
+        *,
+        mode: str,
+        seeds: Sequence[int],
+        default: dict[str, Any] | None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.folder, self.settings, self.space = folder, settings, space
+        self.sampler, self.policy, self.store, self.executor = sampler, policy, store, executor
+        self.config_of, self.mode, self.seeds = config_of, mode, list(seeds)
+        self.default = default  # what trial 0 has, None in an explicit grid
+        self.watcher = watcher
+        self.futures: dict[Future[Result], Segment] = {}
+        self.ended_by: str | None = None  # why no new segment is started
+        self.interrupted = False
+        self.deadline: float | None = None
+        self.exhausted = False
+        self.standings = [record.standing(mode) for record in store.records]
+        self._started: dict[Future[Result], float] = {}
+
+    @property
+    def records(self) -> list[Record]:
+        return self.store.records
+
+    @property
+    def last_rung(self) -> int:
+        return len(self.policy.rungs) - 1
+
+    def search(self) -> None:
+        """Train until no policy wants more, or something ends the search."""
+        self.store.reopen(self.last_rung)
+        self._go_on_with(record for record in self.records if record.pending)
+        while True:
+            while self.ended_by is None and self._has_room():
+                if not self._next():
+                    break
+            if not self.futures:
+                break
+            self._wait()
+        if self.interrupted:
+            raise Interrupted
+        self.store.settle(self.last_rung)
+
+    def train(self, segments: Sequence[Segment]) -> list[Result]:
+        """Run segments that are no trials (confirmation, the winner's model), all of them.
+
+        One that the budget cuts off comes back interrupted.
+        """
+        results: dict[int, Result] = {}
+        tries = [0] * len(segments)
+        places = {self._submit(segment): i for i, segment in enumerate(segments)}
+        while self.futures:
+            done, _ = wait(self.futures, timeout=TICK, return_when=FIRST_COMPLETED)
+            for future in done:
+                segment, place = self.futures.pop(future), places[future]
+                result = self._in_time(segment, future)
+                crashed = result.state == "interrupted" and result.failure == CRASH
+                if crashed and self.ended_by is None and tries[place] < self.settings.retries:
+                    tries[place] += 1
+                    places[self._submit(segment)] = place
+                else:
+                    results[place] = result
+            self._look_at_the_clock()
+        if self.interrupted:
+            raise Interrupted
+        return [results[i] for i in range(len(segments))]
+
+    def interrupt(self) -> None:
+        """Save what is under way and end: the same command goes on."""
+        self.interrupted = True
+        self.end("signal")
+
+    def end(self, why: str) -> None:
+        """Start nothing more; segments under way stop at their next step."""
+        if self.ended_by is None:
+            self.ended_by = why
+            self.executor.stop()
+
+    # The next segment
+
+    def _has_room(self) -> bool:
+        taken = sum(min(s.devices, self.executor.workers) for s in self.futures.values())
+        return taken < self.executor.workers
+
+    def _next(self) -> bool:
+        """Start what the policy wants; say whether there was anything."""
+        action = self.policy.next(self.standings, self._may_start())
+        if action is None:
+            return False
+        if isinstance(action, Promote):
+            record = self.records[action.number]
+            self._issue(record, max(record.rungs) + 1)
+            return True
+        record = self._new(action.bracket)
+        if record is None:
+            return self._next()  # the grid is exhausted: perhaps something can be promoted
+        self._issue(record, self.policy.first_rung(action.bracket))
+        return True
+
+    def _may_start(self) -> bool:
+        target = self.settings.trials
+        return not self.exhausted and (target is None or len(self.records) < target)
+
+    def _new(self, bracket: int) -> Record | None:
+        number = len(self.records)
+        first = [] if self.default is None else [self.default]
+        first += self.settings.points
+        is_default = self.default is not None and number == 0
+        if number < len(first):
+            params = dict(first[number])
+        else:
+            asked = self.sampler.ask(number - len(first), self.observations())
+            if asked is None:
+                self.exhausted = True
+                return None
+            params = asked
+        overrides = [*self.space.fixed, *([] if is_default else self.space.overrides(params))]
+        record = Record(number, params, overrides, self.seeds, bracket, is_default)
+        self.standings.append(record.standing(self.mode))
+        return record
+
+    def observations(self) -> list[Observation]:
+        """Return what a sampler may learn from: scores of equal training, more is better.
+
+        That is the highest rung that enough trials have reached to learn from (Falkner et al.,
+        2018, BOHB); a trial that waits there counts like one that went on. Failed ones are as
+        bad as the worst.
+        """
+        enough = len(self.space.dimensions) + 2
+        reached = [sum(r in s.scores for s in self.standings) for r in range(self.last_rung + 1)]
+        rung = max((r for r, n in enumerate(reached) if n >= enough), default=None)
+        if rung is None:
+            rung = next((r for r, n in enumerate(reached) if n), 0)
+        known = [s.scores[rung] for s in self.standings if rung in s.scores]
+        worst = min(known, default=None)
+        found = []
+        for record, standing in zip(self.records, self.standings, strict=True):
+            value = standing.scores.get(rung)
+            if standing.failed:
+                value = worst
+            elif value is None and not standing.running:
+                continue  # it waits at a lower rung
+            if not (standing.failed and worst is None):
+                found.append(Observation(record.number, record.params, value))
+        return found
+
+    # Issue and take
+
+    def _issue(self, record: Record, rung: int) -> None:
+        attempts = {seed: 0 for seed in record.seeds}
+        record.pending = {seed: (rung, attempts[seed]) for seed in record.seeds}
+        if record.number == len(self.records):
+            self.store.add(record)
+        else:
+            self.store.save(record)
+        self._go_on_with([record])
+
+    def _go_on_with(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self.standings[record.number] = record.standing(self.mode)
+            for seed, (rung, attempt) in record.pending.items():
+                self._submit(self.segment(record, seed, rung, attempt))
+
+    def segment(self, record: Record, seed: int, rung: int, attempt: int) -> Segment:
+        """Return a segment of a trial, with the config it runs."""
+        config = self.config_of(self.overrides_of(record.overrides, seed))
+        folder = self.folder / "trials" / f"{record.number:04d}"
+        if len(record.seeds) > 1:
+            folder /= f"seed-{seed}"
+        return Segment(
+            trial=record.number,
+            seed=seed,
+            rung=rung,
+            until=self.policy.rungs[rung],
+            attempt=attempt,
+            directory=str(folder),
+            config=config,
+            overrides=self.overrides_of(record.overrides, seed),
+            hparams=dict(record.params),
+            devices=devices_of(config),
+        )
+
+    def overrides_of(self, overrides: Sequence[str], seed: int) -> list[str]:
+        """Return what makes a trial of these overrides, as one would type it."""
+        rungs = list(self.policy.rungs)
+        compared = [f"trainer.validate_at={rungs}"] if len(rungs) > 1 else []
+        return [*overrides, *compared, f"seed={seed}"]
+
+    def _submit(self, segment: Segment) -> "Future[Result]":
+        future = self.executor.submit(segment)
+        self.futures[future] = segment
+        self._started[future] = time.monotonic()
+        return future
+
+    def _wait(self) -> None:
+        done, _ = wait(self.futures, timeout=TICK, return_when=FIRST_COMPLETED)
+        # In the order of the trials: which future was ready first is chance.
+        for future in sorted(done, key=lambda f: self.futures[f].key):
+            segment = self.futures.pop(future)
+            self._take(segment, self._in_time(segment, future))
+        self._look_at_the_clock()
+
+    def _take(self, segment: Segment, result: Result) -> None:
+        record = self.records[segment.trial]
+        if result.state == "interrupted":
+            result = self._lost(record, segment, result)
+            if result.state == "interrupted":
+                return
+        if record.take(result):
+            self.store.save(record)
+            self.store.show(record, self.last_rung)
+        self.standings[record.number] = record.standing(self.mode)
+        if self.watcher is not None:
+            self.watcher.ended(self, record, result)
+        self._count_failures()
+
+    def _lost(self, record: Record, segment: Segment, result: Result) -> Result:
+        """Try a segment again whose worker died, unless that keeps happening."""
+        if self.ended_by is not None or result.failure != CRASH:
+            return result  # asked to stop: it stays pending, and goes on another time
+        record.lost += 1
+        log.warning("trial %d: %s", record.number, result.error)
+        if record.lost > self.settings.retries:
+            return replace(result, state="failed", failure=result.failure)
+        again = replace(segment, attempt=segment.attempt + 1)
+        record.pending[segment.seed] = (segment.rung, again.attempt)
+        self.store.save(record)
+        self._submit(again)
+        return result
+
+    # Ends
+
+    def _in_time(self, segment: Segment, future: "Future[Result]") -> Result:
+        result = future.result()
+        began = self._started.pop(future)
+        limit = self.settings.timeout
+        if limit is not None and result.failure == CRASH and time.monotonic() - began >= limit:
+            what = f"took longer than search.timeout ({limit:g} s)"
+            return result_of(segment, "failed", failure=TIMEOUT, error=what)
+        return result
+
+    def _look_at_the_clock(self) -> None:
+        now = time.monotonic()
+        if self.deadline is not None and now >= self.deadline:
+            self.end("budget")
+        limit = self.settings.timeout
+        for future, segment in self.futures.items():
+            if limit is not None and now - self._started[future] >= limit:
+                self.executor.kill(segment)
+        if self.watcher is not None:
+            self.watcher.tick(self)
+
+    def _count_failures(self) -> None:
+        failed = [record for record in self.records if record.failure is not None]
+        limit = self.settings.max_failures
+        if limit is not None and len(failed) > limit:
+            self.end("failures")
+        if len(self.records) == len(failed) >= min(ALIKE, self.settings.trials or ALIKE):
+            if len({record.error for record in failed}) == 1:
+                self.end("failures")
+
+
+def devices_of(config: dict[str, Any]) -> int:
+    """Return how many processes a trial runs as."""
+    devices = config["trainer"]["devices"]
+    return devices if isinstance(devices, int) else 1

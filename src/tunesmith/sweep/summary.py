@@ -1,0 +1,79 @@
+"""summary.json: all that can be said of a study, from its store; everything shown comes from it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunesmith import rundir
+from tunesmith.sweep.finale import ranked
+from tunesmith.sweep.record import Record, steps_spent
+from tunesmith.sweep.study import Study
+from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
+
+
+def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary.
+
+    `spec` is what the study was asked (names and settings), `ended` how it ended (winner,
+    test, why, how long).
+    """
+    best = ranked(study)
+    states = Counter(record.state(study.last_rung) for record in study.records)
+    lasts = [r.last for record in study.records for r in record.replicates.values() if r.last]
+    return {
+        **spec,
+        "directory": str(study.folder),
+        "rungs": list(study.policy.rungs),
+        "space": [dimension.plain() for dimension in study.space.dimensions],
+        "trials": [_trial(study, record) for record in study.records],
+        "best": best[0].number if best else None,
+        "default": 0 if study.default is not None and study.records else None,
+        "confirmation": study.store.attributes.get("confirmation"),
+        "counts": {state: states[state] for state in (COMPLETE, PAUSED, FAILED, RUNNING)},
+        "rows": dict(lasts[0].rows) if lasts else {},
+        "steps": steps_spent(study.records),
+        "full_steps": max((last.total_steps for last in lasts), default=0),
+        **ended,
+    }
+
+
+def _trial(study: Study, record: Record) -> dict[str, Any]:
+    replicates = list(record.replicates.values())
+    first = replicates[0].last if replicates else None
+    lasts: list[Result] = [r.last for r in replicates if r.last is not None]
+    rungs = record.rungs
+    return {
+        "number": record.number,
+        "state": record.state(study.last_rung),
+        "failure": record.failure,
+        "error": record.error,
+        "params": dict(record.params),
+        "overrides": record.overrides,
+        "is_default": record.is_default,
+        "bracket": record.bracket,
+        "score": record.score,
+        "rung": rungs[-1] if rungs else None,
+        "scores": {str(rung): record.score_at(rung) for rung in rungs},
+        "replicates": [
+            {"seed": last.seed, "score": last.score, "best_step": last.best_step} for last in lasts
+        ],
+        "steps": sum(last.step for last in lasts),
+        "total_steps": sum(last.total_steps for last in lasts),
+        "seconds": sum(last.seconds for last in lasts),
+        "best_step": first.best_step if first else None,
+        "history": [dict(entry) for entry in first.history] if first else [],
+        "threads": first.threads if first else 0,
+        "precision": first.precision if first else "",
+        "directory": f"trials/{record.number:04d}",
+    }
+
+
+def write(summary: Mapping[str, Any], folder: Path) -> None:
+    """Write summary.json, summary.csv and report.html."""
+    from tunesmith.sweep.csv_file import csv_text
+    from tunesmith.sweep.report import page
+
+    rundir.write_json(folder / "summary.json", summary)
+    rundir.write_text(folder / "summary.csv", csv_text(summary))
+    rundir.write_text(folder / "report.html", page(summary))
