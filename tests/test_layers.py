@@ -28,6 +28,7 @@ LAYERS = [
     "build",
     "run",
     "stored",
+    "sweep",
     "program",
     "cli",
 ]
