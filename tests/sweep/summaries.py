@@ -294,6 +294,22 @@ def large(count: int = 1000) -> Summary:
     return study(trials, SPACE, policy="asha", rungs=THIRDS, study="large")
 
 
+def with_gaps(made: Summary, seed: int) -> Summary:
+    """Return the study with things missing that may be: no score, no curve, no interval."""
+    dice, empty = random.Random(seed), {"history": [], "replicates": [], "scores": {}, "params": {}}
+    empty |= dict.fromkeys(("score", "rung", "best_step", "failure", "error"))
+    for this in made["trials"]:
+        this.update({key: value for key, value in empty.items() if dice.random() < 0.1})
+        this["state"] = dice.choice([this["state"], this["state"], "running", "failed"])
+        for point in this["history"]:
+            point.update({key: None for key in ("score", "loss") if dice.random() < 0.1})
+    for this in (made["confirmation"] or {"arms": []})["arms"]:
+        figures = ("mean", "low", "high", "difference", "p_better")
+        this.update({key: None for key in figures if dice.random() < 0.2})
+        this["scores"] = [score if dice.random() < 0.7 else None for score in this["scores"]]
+    return {**made, **{key: None for key in ("best", "winner", "test") if dice.random() < 0.2}}
+
+
 KINDS = {
     "grid": grid,
     "asha": asha,

@@ -1,16 +1,20 @@
 """report.html in a real browser: nothing overflows, nothing leaves, nothing runs."""
 
 import html
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import summaries
+from rich.console import Console
 
 from browser import Browser
+from tunesmith.sweep.csv_file import csv_text
 from tunesmith.sweep.report import page
 from tunesmith.sweep.report.importance import importances
+from tunesmith.sweep.table import final
 
 PHONE = 390  # pixels
 SMALLEST_TYPE = """Math.min(99, ...[...document.querySelectorAll('svg text')].map(text =>
@@ -243,6 +247,15 @@ def test_a_thousand_trials_make_a_file_that_can_be_mailed() -> None:
     assert len(text.encode()) < 1_500_000
     rows = re.findall(r"<tr>(.*?)</tr>", re.findall(r'id="all-trials">(.*?)</section>', text)[0])
     assert len(rows) == 1001
+
+
+@pytest.mark.parametrize("kind", list(summaries.KINDS))
+def test_gaps_in_a_summary_are_no_trouble(kind: str) -> None:
+    for seed in range(6):
+        made = summaries.with_gaps(summaries.KINDS[kind](), seed)
+        assert page(made).endswith("</html>\n")
+        assert len(csv_text(made).splitlines()) == len(made["trials"]) + 1
+        Console(file=io.StringIO(), width=80).print(final(made))
 
 
 def words(made: summaries.Summary) -> str:

@@ -60,10 +60,6 @@ class Plot:
             path = f"M{first[0]:.1f} {first[1]:.1f}"
             self._path(path + "".join(f"H{x:.1f}V{y:.1f}" for x, y in rest), kind)
 
-    def area(self, low: Sequence[Point], high: Sequence[Point], kind: str) -> None:
-        if low:
-            self._path(f"{polyline([*low, *reversed(high)])}Z", kind)
-
     def bar(self, x: float, y: float, width: float, height: float, kind: str) -> None:
         box = {"x": x, "y": y, "width": max(width, 0.0), "height": max(height, 0.0)}
         self.parts.append(shape("rect", class_=kind, **box))
@@ -76,9 +72,6 @@ class Plot:
     def text(self, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
         place = {"x": x, "y": y, "text_anchor": anchor if anchor != "start" else None}
         self.parts.append(shape("text", words, class_=kind or None, **place))
-
-    def add(self, part: Markup) -> None:
-        self.parts.append(part)
 
     def _path(self, path: str, kind: str) -> None:
         if path:
