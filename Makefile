@@ -13,7 +13,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test check format torture bench clean
+.PHONY: help install browser train test check format torture bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -31,7 +31,13 @@ $(STAMP): pyproject.toml constraints.txt
 train: install  ## install if needed, then train the default model (ARGS='optimizer.lr=3e-5')
 	$(BIN)/python train.py $(ARGS)
 
-test: install  ## run the tests (ARGS='-k wheel'), without torture and benchmarks
+browser:  ## install chromium, in which the tests open reports
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null && exit 0; \
+	fi; echo "the tests of the report need a browser: apt install chromium" >&2
+
+test: install browser  ## run the tests (ARGS='-k wheel'), without torture and benchmarks
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -q -m "not torture and not benchmark" $(ARGS)
 
 check: install  ## lint, formatting, types

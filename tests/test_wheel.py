@@ -86,7 +86,7 @@ def write_rows(path: Path, count: int = 40) -> Path:
 def test_the_wheel_holds_the_code_and_every_config(contents: set[str]) -> None:
     configs = {f"tunesmith/conf/{p.relative_to(ROOT / 'conf')}" for p in yaml_files()}
     code = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src").rglob("*.py")}
-    assert configs | code | {"tunesmith/py.typed"} <= contents
+    assert configs | code | {"tunesmith/py.typed", "tunesmith/sweep/report/style.css"} <= contents
 
 
 def yaml_files() -> list[Path]:

@@ -452,9 +452,9 @@ def summary(
         times = "time" if uses == 1 else "times"
         parts.append(Text(f"test set used {uses} {times}"))
     parts += [Text(f"run directory: {printable(str(_near(run)))}", overflow="fold"), Text("next:")]
-    parts.append(_Command(["tensorboard", "--logdir", shlex.quote(str(_near(_root(run))))]))
-    parts.append(_Command([command, "evaluate", where, "--split validation"]))
-    parts.append(_Command([command, "predict", where, shlex.quote(file)]))
+    parts.append(Command(["tensorboard", "--logdir", shlex.quote(str(_near(_root(run))))]))
+    parts.append(Command([command, "evaluate", where, "--split validation"]))
+    parts.append(Command([command, "predict", where, shlex.quote(file)]))
     return Group(*parts)
 
 
@@ -469,7 +469,7 @@ def scores(metrics: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {name: (pair[0], pair[1]) for name, pair in found.items()}
 
 
-class _Command:
+class Command:
     """A command to copy: broken only between words, with the shell's own continuation."""
 
     def __init__(self, words: Sequence[str]) -> None:
