@@ -13,6 +13,7 @@ LAYERS = [
     "errors",
     "explain",
     "yaml_file",
+    "seeds",
     "data",
     "models",
     "loss",
