@@ -266,16 +266,6 @@ def _strategy(machine: Machine) -> Any:
     return "deepspeed_stage_2" if machine.strategy == "deepspeed" else machine.strategy
 
 
-def monitor_of(cfg: DictConfig, task: Any) -> tuple[str, str]:
-    """Return the score that says "best", and whether more or less of it is better."""
-    how = cfg.callbacks.checkpoint
-    name = how.monitor or f"val/{task.monitor}"
-    known = (
-        task.mode if name == f"val/{task.monitor}" else config.mode_of(name.removeprefix("val/"))
-    )
-    return name, how.mode or known or "max"
-
-
 def _callbacks(
     cfg: DictConfig,
     directory: Path,
@@ -284,7 +274,7 @@ def _callbacks(
     group: str,
 ) -> list[L.Callback]:
     how = cfg.callbacks
-    monitor, mode = monitor_of(cfg, module.task)
+    monitor, mode = config.monitor_of(cfg, module.task)
     checkpoints = Checkpoints(
         directory / "checkpoints",
         monitor=monitor,

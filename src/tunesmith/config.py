@@ -99,6 +99,16 @@ def mode_of(metric: str) -> str | None:
     return MODES.get(metric.removeprefix("val/"))
 
 
+def monitor_of(cfg: Any, task: Any) -> tuple[str, str]:
+    """Return the score that says "best", and whether more or less of it is better."""
+    how = cfg.callbacks.checkpoint
+    name = how.monitor or f"val/{task.monitor}"
+    known = (
+        task.mode if name == f"val/{task.monitor}" else mode_of(name.removeprefix("val/"))
+    )
+    return name, how.mode or known or "max"
+
+
 def suggestion(path: str, known: Iterable[str]) -> str:
     """Guess which key was meant: one spelt nearly so, or one of that name in another group."""
     known = list(known)

@@ -63,6 +63,12 @@ class TrainingError(TunesmithError):
     exit_code = 6
 
 
+class StudyError(TunesmithError):
+    """More trials of a study failed than it allows."""
+
+    exit_code = 7
+
+
 class SafetyError(TunesmithError):
     """A file from elsewhere asks for more than data may."""
 

@@ -97,6 +97,11 @@ def _hashable(value: Any) -> bool:
     return not isinstance(value, list | dict)
 
 
+def _is_points(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(point, Mapping) for point in value)
+
+
+AMOUNT = Rule("an amount like 30min or 20GB", lambda x: _is_text(x) or _is_number(x))
 FLAG = Rule("true or false", lambda x: isinstance(x, bool))
 TEXT = Rule("text", _is_text, lambda x: x != "" and (x == "\t" or x.isprintable()))
 PATH = Rule("a path", _is_text, lambda x: x != "" and x.isprintable())
@@ -139,6 +144,7 @@ HOW_LOUD = ("warn", "error", "ignore")
 
 RULES: dict[str, Rule] = {
     "name": NAME,
+    "study": optional(NAME),
     "seed": integer(0, 2**32 - 1),
     "test": FLAG,
     "resume": optional(LOCAL),
@@ -246,8 +252,33 @@ RULES: dict[str, Rule] = {
     "callbacks.figures": FLAG,
 }
 
+RULES |= {
+    "search.sampler": one_of("grid", "random", "qmc", "tpe", "gp", "cmaes"),
+    "search.policy": one_of("full", "asha", "hyperband", "median"),
+    "search.trials": optional(integer(1)),
+    "search.replicates": integer(1),
+    "search.seed": integer(0),
+    "search.points": Rule("a list of mappings", _is_points),
+    "search.rungs": Rule("a list of fractions like 1/9", lambda x: isinstance(x, list) and len(x)),
+    "search.reduction_factor": integer(2),
+    "search.startup": integer(1),
+    "search.budget": optional(AMOUNT),
+    "search.timeout": optional(AMOUNT),
+    "search.max_disk": optional(AMOUNT),
+    "search.max_failures": optional(integer(0)),
+    "search.retries": integer(0),
+    "search.confirm.top": integer(0),
+    "search.confirm.seeds": integer(1),
+    "executor.workers": Rule(
+        "an integer >= 1, or auto",
+        lambda x: x == "auto" or _is_integer(x),
+        lambda x: x == "auto" or x >= 1,
+    ),
+    "executor.max_growth_gb": POSITIVE,
+}
+
 # Groups that hold a target: beside these keys they take what the target takes.
-TARGET_GROUPS = ("task", "loss", "adapt", "optimizer", "scheduler")
+TARGET_GROUPS = ("task", "loss", "adapt", "optimizer", "scheduler", "executor")
 NEEDED_BESIDE_TARGET = (
     "optimizer.lr",
     "scheduler.interval",

@@ -1,6 +1,7 @@
 """experiment/best.yaml: the winner as a config that one can train, read and change."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -8,19 +9,19 @@ from omegaconf import OmegaConf
 from tunesmith.overrides import parsed
 
 HEAD = """# @package _global_
-# The winner of {study}, as overrides:
+# The winner of a search, as overrides:
 #   {typed}
-#   python train.py --config-dir runs/{study} experiment=best
+#   python train.py --config-dir {study} experiment=best
 """
 
 
-def best_yaml(overrides: Sequence[str], study: str, is_choice: Any = None) -> str:
+def best_yaml(overrides: Sequence[str], study: Path, is_choice: Callable[[Any], bool]) -> str:
     """Return the yaml that does what these overrides do."""
     choices: list[Any] = []
     values = OmegaConf.create()
     for text in overrides:
         override = parsed(text)
-        if is_choice is not None and is_choice(override):
+        if is_choice(override):
             choices.append({f"override /{override.key_or_group}": override.value()})
         elif not override.is_delete():
             OmegaConf.update(values, override.key_or_group, override.value(), force_add=True)

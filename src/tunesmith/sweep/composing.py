@@ -73,6 +73,14 @@ class Composer:
         is_group = self._loader.repository.group_exists(override.key_or_group)
         return is_group and not isinstance(override.value(), dict)
 
+    def choice(self, overrides: Sequence[str], group: str) -> str | None:
+        """Return which option of a group these overrides choose, or leave."""
+        from hydra.types import RunMode
+
+        cfg = self._loader.load_configuration(self.name, list(overrides), RunMode.RUN)
+        chosen = cfg.hydra.runtime.choices.get(group)
+        return None if chosen is None else str(chosen)
+
     def _compose(self, choices: Sequence[str]) -> DictConfig:
         from hydra.types import RunMode
         from omegaconf import OmegaConf, open_dict

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tunesmith import rundir
+from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, check_plan, prepare, step_at, steps_per_epoch, total_steps
 from tunesmith.errors import Interrupted
 from tunesmith.explain import explain
@@ -49,14 +49,14 @@ def run_segment(segment: Segment, warm: Warm) -> Result:
     """
     began = time.monotonic()
     try:
-        result = _trained(segment, warm) if segment.kind == "train" else _saved(segment)
+        result = DO[segment.kind](segment, warm)
     except Interrupted:
         result = result_of(segment, "interrupted")
     except Exception as error:  # whatever it is, it is this trial's and no other's
         log.debug("segment failed", exc_info=True)
         told = explain(error)
         failure = KINDS.get(told.code, f"error:{told.code}")
-        result = result_of(segment, "failed", failure=failure, error=str(told))
+        result = result_of(segment, "failed", failure=failure, error=str(told), exit_code=told.exit_code)
     return _timed(result, time.monotonic() - began)
 
 
@@ -112,7 +112,19 @@ def _fit(training: Training, place: Place, end: int | None) -> None:
         rundir.write_status(place.directory, state="paused", step=training.trainer.global_step)
 
 
-def _saved(segment: Segment) -> Result:
+def _checked(segment: Segment, warm: Warm) -> Result:
+    """Read the rows and the model of the study's own config, and say what will decide."""
+    cfg = OmegaConf.create(dict(segment.config))
+    machine = choose_machine(cfg)
+    with settled(machine, cfg.trainer.deterministic):
+        parts = warm.parts(cfg)
+        check_plan(cfg, parts, machine)
+    metric, mode = config.monitor_of(cfg, targets.resolve(cfg.task._target_, trust=cfg.trust))
+    rows = {name: len(rows) for name, rows in parts.rows.splits.items()}
+    return result_of(segment, "done", metric=metric, mode=mode, rows=rows)
+
+
+def _saved(segment: Segment, warm: Warm) -> Result:
     """Save the best weights of a finished trial as a model; "test" scores its test split too."""
     cfg = OmegaConf.create({**segment.config, "test": segment.kind == "test"})
     directory = Path(segment.directory)
@@ -173,6 +185,9 @@ def _failure(history: list[dict[str, Any]], labels: Any) -> str | None:
         return DIVERGED
     guessed = loss > 0.9 * math.log(max(len(labels), 2))
     return COLLAPSE if guessed else None
+
+
+DO = {"train": _trained, "check": _checked, "test": _saved, "save": _saved}
 
 
 def _timed(result: Result, seconds: float) -> Result:

@@ -6,27 +6,31 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, environment, rundir, targets
 from tunesmith.errors import ConfigError, Interrupted, StudyError, TunesmithError, raise_all
 from tunesmith.sweep import composing, finale, summary
 from tunesmith.sweep.differences import differences
+from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.policies import make as make_policy
+from tunesmith.sweep.policies.base import Policy
 from tunesmith.sweep.samplers import sampler as make_sampler
 from tunesmith.sweep.settings import Settings, settings_from
 from tunesmith.sweep.space import Space
 from tunesmith.sweep.store import FILE, Store
 from tunesmith.sweep.study import Study
+from tunesmith.sweep.trial import Result, Segment
 from tunesmith.sweep.watching import Watching
 
 log = logging.getLogger(__name__)
 
 SHARE_OF_BUDGET = 0.6  # what the search may use of it before confirmation takes the rest
+ConfigOf = Callable[[Sequence[str]], dict[str, Any]]
 MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
 
 
@@ -54,23 +58,73 @@ def _run(
 ) -> dict[str, Any]:
     began = time.monotonic()
     base = compose(list(space.fixed))
-    metric, mode = _objective(base)
-    store = Store(folder, folder.name, mode, space.dimensions)
-    try:
-        _same_study(store, space, settings, metric, mode, folder)
-        spec = _spec(cfg, folder, settings, metric, mode, base)
-        with targets.build(OmegaConf.to_container(cfg.executor), trust=cfg.trust) as executor:
-            study = _study(folder, settings, space, store, executor, compose, base, mode)
+    with _executor(cfg) as executor:
+        config_of = _config_of(compose, executor.threads, folder)
+        store, metric, mode = _opened(folder, space, executor, config_of)
+        try:
+            _same_study(store, space, settings, f"{metric} {mode}", folder)
+            study = Study(
+                folder,
+                settings,
+                space,
+                make_sampler(settings.sampler, space, settings.seed),
+                _policy(settings),
+                store,
+                executor,
+                config_of,
+                mode=mode,
+                seeds=_seeds(space, settings, base.seed),
+                default=None if settings.is_grid else _default(space, base, compose),
+            )
             with Watching(study, metric) as study.watcher, _signals(study):
                 ended = _search_and_confirm(study, began)
-        made = summary.summarise(study, spec, ended | {"seconds": time.monotonic() - began})
-        summary.write(made, folder)
-        _write_best(study, folder, ended["winner"])
-        _say_the_end(made)
-        _raise_if_it_failed(study, folder)
-        return made
-    finally:
+            spec = _spec(folder, settings, metric, mode)
+            made = summary.summarise(study, spec, ended | {"seconds": time.monotonic() - began})
+            summary.write(made, folder)
+            _write_best(study, compose, folder, ended["winner"])
+            _say_the_end(made)
+            _raise_if_it_failed(study, folder)
+        finally:
+            store.close()
+    return made
+
+
+def _executor(cfg: DictConfig) -> Executor:
+    found = targets.build(OmegaConf.to_container(cfg.executor), trust=cfg.trust)
+    assert isinstance(found, Executor)
+    return found
+
+
+def _opened(
+    folder: Path, space: Space, executor: Executor, config_of: ConfigOf
+) -> tuple[Store, str, str]:
+    """Open the store; of a new study ask a worker first what decides, and whether all is there."""
+    if (folder / FILE).exists():
+        store = Store(folder, folder.name, "max", space.dimensions)
+        if "objective" in store.attributes:
+            return store, *store.attributes["objective"]
         store.close()
+        (folder / FILE).unlink()  # killed before it was a study
+    config = config_of(list(space.fixed))
+    segment = Segment(-1, 0, 0, 1.0, 0, str(folder), config, list(space.fixed), None, kind="check")
+    found = executor.submit(segment).result()
+    if found.state != "done":
+        raise CheckError(found)
+    store = Store(folder, folder.name, found.mode, space.dimensions)
+    store.set("objective", [found.metric, found.mode])
+    return store, found.metric, found.mode
+
+
+class CheckError(TunesmithError):
+    """What a worker found wrong with the study's own config, as it said it."""
+
+    def __init__(self, found: Result) -> None:
+        self.said = found.error or "the worker that was to check the study died"
+        self.exit_code = found.exit_code or 1
+        super().__init__("STUDY-CHECK", "", self.said)
+
+    def __str__(self) -> str:
+        return self.said
 
 
 def _search_and_confirm(study: Study, began: float) -> dict[str, Any]:
@@ -138,7 +192,7 @@ def _checked(
     settings = settings_from(plain)
     raise_all(check_space(space, compose))
     raise_all(error for point in settings.points for error in check_point(space, point))
-    make_policy(settings.policy, settings.rungs, settings.reduction_factor, settings.startup)
+    _policy(settings)
     make_sampler(settings.sampler, space, settings.seed)
     if not settings.is_grid and settings.trials is None:
         raise ConfigError("CONF-TRIALS", "search.trials=null", "how many?", "search.trials=20")
@@ -152,36 +206,13 @@ def _refuse_launchers(cfg: DictConfig) -> None:
         raise ConfigError("CONF-LAUNCHER", "hydra/launcher", what, "executor=local, ray or slurm")
 
 
-def _objective(cfg: DictConfig) -> tuple[str, str]:
-    """Return the score that decides, and its direction, without importing the task."""
-    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
-    return config.monitor_of(cfg, task)
+def _policy(settings: Settings) -> Policy:
+    eta, startup = settings.reduction_factor, settings.startup
+    return make_policy(settings.policy, settings.rungs, eta, startup)
 
 
-def _study(
-    folder: Path,
-    settings: Settings,
-    space: Space,
-    store: Store,
-    executor: Any,
-    compose: composing.Composer,
-    base: DictConfig,
-    mode: str,
-) -> Study:
-    rungs, eta = settings.rungs, settings.reduction_factor
-    return Study(
-        folder,
-        settings,
-        space,
-        make_sampler(settings.sampler, space, settings.seed),
-        make_policy(settings.policy, rungs, eta, settings.startup),
-        store,
-        executor,
-        lambda overrides: _trial_config(compose, overrides, executor.threads, folder),
-        mode=mode,
-        seeds=_seeds(space, settings, base.seed),
-        default=None if settings.is_grid else _default(space, base),
-    )
+def _config_of(compose: composing.Composer, threads: int, folder: Path) -> ConfigOf:
+    return lambda overrides: _trial_config(compose, overrides, threads, folder)
 
 
 def _trial_config(
@@ -201,15 +232,17 @@ def _seeds(space: Space, settings: Settings, seed: int) -> list[int]:
     return list(space.seeds) or [seed + i for i in range(settings.replicates)]
 
 
-def _default(space: Space, base: DictConfig) -> dict[str, Any]:
-    """Return what the default config has on the dimensions, where that is a point of them."""
+def _default(space: Space, base: DictConfig, compose: composing.Composer) -> dict[str, Any]:
+    """Return what the default config has on the dimensions, where that is a value of them."""
     params: dict[str, Any] = {}
     for dimension in space.parents_first:
-        value = None if dimension.is_group else OmegaConf.select(base, dimension.key)
         if dimension.is_group:
-            value = composing.choice_of(base, dimension.key)
-        if dimension in space.active(params | {dimension.key: value}) and dimension.contains(value):
-            params[dimension.key] = value
+            value = compose.choice(list(space.fixed), dimension.key)
+        else:
+            value = OmegaConf.select(base, dimension.key)
+        if dimension in space.active({**params, dimension.key: value}):
+            if dimension.contains(value):
+                params[dimension.key] = value
     return params
 
 
@@ -217,14 +250,14 @@ def _default(space: Space, base: DictConfig) -> dict[str, Any]:
 
 
 def _same_study(
-    store: Store, space: Space, settings: Settings, metric: str, mode: str, folder: Path
+    store: Store, space: Space, settings: Settings, objective: str, folder: Path
 ) -> None:
     """Write down what the study is, or refuse to go on with another one under its name."""
     fixed = {k: v for k, v in vars(settings).items() if k not in MAY_CHANGE and "confirm" not in k}
     now = {
         "space": space.identity(),
         "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()},
-        "objective": f"{metric} {mode}",
+        "objective": objective,
     }
     before = store.attributes.get("identity")
     if before is None:
@@ -243,9 +276,7 @@ def _same_study(
         raise ConfigError("STUDY-OTHER", f"study={folder.name}", what, "choose another name")
 
 
-def _spec(
-    cfg: DictConfig, folder: Path, settings: Settings, metric: str, mode: str, base: DictConfig
-) -> dict[str, Any]:
+def _spec(folder: Path, settings: Settings, metric: str, mode: str) -> dict[str, Any]:
     return {
         "study": folder.name,
         "command": environment.redact(sys.argv),
@@ -284,15 +315,22 @@ def _signals(study: Study) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _write_best(study: Study, folder: Path, winner: int | None) -> None:
+def _write_best(
+    study: Study, compose: composing.Composer, folder: Path, winner: int | None
+) -> None:
     """Write experiment/best.yaml: --config-dir STUDY experiment=best trains the winner again."""
     if winner is None:
         return
     from tunesmith.sweep.best import best_yaml
 
-    overrides = finale.overrides_of(study, winner)
+    if winner == finale.DEFAULT:
+        overrides = study.overrides_of(study.space.fixed, study.seeds[0])
+    else:
+        record = study.records[winner]
+        overrides = study.overrides_of(record.overrides, record.seeds[0])
     (folder / "experiment").mkdir(exist_ok=True)
-    rundir.write_text(folder / "experiment" / "best.yaml", best_yaml(overrides, folder.name))
+    text = best_yaml(overrides, folder, compose.is_choice)
+    rundir.write_text(folder / "experiment" / "best.yaml", text)
 
 
 def _say_the_end(made: Mapping[str, Any]) -> None:
@@ -305,14 +343,10 @@ def _say_the_end(made: Mapping[str, Any]) -> None:
 
 
 def _raise_if_it_failed(study: Study, folder: Path) -> None:
+    """Leave with exit code 7 where more trials failed than may, or all."""
     failed = [record for record in study.records if record.failure is not None]
-    if not failed or len(failed) < len(study.records) and study.ended_by != "failures":
-        limit = study.settings.max_failures
-        if limit is None or len(failed) <= limit:
-            return
-    error: TunesmithError = StudyError(
-        "STUDY-FAILED",
-        str(folder),
-        f"{len(failed)} of {len(study.records)} trials failed, first: {failed[0].error}",
-    )
-    raise error
+    limit = study.settings.max_failures
+    if not failed or (len(failed) < len(study.records) and (limit is None or len(failed) <= limit)):
+        return
+    what = f"{len(failed)} of {len(study.records)} trials failed, the first: {failed[0].error}"
+    raise StudyError("STUDY-FAILED", str(folder), what)

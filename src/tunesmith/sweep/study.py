@@ -76,6 +76,11 @@ class Study:
     def last_rung(self) -> int:
         return len(self.policy.rungs) - 1
 
+    @property
+    def target(self) -> int:
+        """How many trials there are to be."""
+        return self.settings.trials or self.space.grid_size
+
     def search(self) -> None:
         """Train until no policy wants more, or something ends the search."""
         self.store.reopen(self.last_rung)

@@ -29,7 +29,7 @@ class Segment:
     overrides: list[str]
     hparams: Mapping[str, Any] | None  # of the study's row; None: no row
     devices: int = 1
-    kind: Literal["train", "test", "save"] = "train"
+    kind: Literal["train", "check", "test", "save"] = "train"
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -64,6 +64,9 @@ class Result:
     precision: str = ""
     rows: Mapping[str, int] = field(default_factory=dict)  # of each split
     memory: int = 0  # bytes: the worker's largest so far
+    metric: str = ""  # of a check: what decides, and whether more or less of it is better
+    mode: str = ""
+    exit_code: int = 0  # of what failed, were it a run of its own
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -1,0 +1,100 @@
+"""What one sees of a study while it runs: the store's state, handed to the table."""
+
+import time
+from collections import Counter
+from types import TracebackType
+
+from tunesmith.sweep import finale, live
+from tunesmith.sweep.record import Record
+from tunesmith.sweep.study import Study
+from tunesmith.sweep.trial import COMPLETE, Result
+
+
+class Watching:
+    """Tells `live.Watch` where a study stands: after each segment, and now and then."""
+
+    def __init__(self, study: Study, metric: str) -> None:
+        self.study, self.metric = study, metric
+        self.began = time.monotonic()
+        self.note = ""
+        self.watch = live.Watch()
+
+    def __enter__(self) -> "Watching":
+        self.watch.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.watch.__exit__(kind, error, trace)
+
+    def ended(self, study: Study, record: Record, result: Result) -> None:
+        rung = study.policy.rungs[result.rung]
+        segment = live.Segment(
+            record.number,
+            rung,
+            result.step,
+            result.total_steps,
+            result.score,
+            result.failure,
+            result.seconds,
+        )
+        self.watch.ended(segment, self.progress(study))
+
+    def tick(self, study: Study) -> None:
+        self.watch.update(self.progress(study))
+
+    def progress(self, study: Study) -> live.Progress:
+        """Return where the study stands."""
+        seconds = time.monotonic() - self.began
+        kinds = Counter(r.failure for r in study.records if r.failure is not None)
+        at_rung = tuple(
+            sum(rung in standing.scores for standing in study.standings)
+            for rung in range(len(study.policy.rungs))
+        )
+        return live.Progress(
+            study=study.folder.name,
+            metric=self.metric,
+            target=study.target,
+            started=len(study.records),
+            complete=sum(r.state(study.last_rung) == COMPLETE for r in study.records),
+            failures={str(kind): count for kind, count in kinds.items()},
+            rungs=study.policy.rungs,
+            at_rung=at_rung,
+            best=self._best(study),
+            seconds=seconds,
+            seconds_left=self._left(study, seconds),
+            workers=self._workers(study),
+            note=self.note,
+        )
+
+    def _best(self, study: Study) -> live.Best | None:
+        ranked = finale.ranked(study)
+        if not ranked:
+            return None
+        best = ranked[0]
+        rung = study.policy.rungs[best.rungs[-1]]
+        return live.Best(best.number, best.score or 0.0, rung, tuple(best.overrides))
+
+    def _left(self, study: Study, seconds: float) -> float | None:
+        """Return the time to the deadline, or what the trials still to come will take."""
+        if study.deadline is not None:
+            return max(0.0, study.deadline - time.monotonic())
+        done = len(study.records) - len(study.futures)
+        if done <= 0:
+            return None
+        return seconds / done * max(0, study.target - done)
+
+    def _workers(self, study: Study) -> tuple[live.Work, ...]:
+        now = time.monotonic()
+        shown = []
+        for worker, segment, since in study.executor.doing():
+            if segment is None:
+                shown.append(live.Work(worker))
+                continue
+            rung = f"to rung {segment.rung}" if len(study.policy.rungs) > 1 else "training"
+            shown.append(live.Work(worker, segment.trial, rung, seconds=now - since))
+        return tuple(shown)
