@@ -39,7 +39,10 @@ NOT_IDENTITY = (
     "logger",
     "resume",
     "trust",
+    "study",
+    "search",
     "space",
+    "executor",
     "callbacks.progress",
     "trainer.stop_at_step",
 )
@@ -103,9 +106,7 @@ def monitor_of(cfg: Any, task: Any) -> tuple[str, str]:
     """Return the score that says "best", and whether more or less of it is better."""
     how = cfg.callbacks.checkpoint
     name = how.monitor or f"val/{task.monitor}"
-    known = (
-        task.mode if name == f"val/{task.monitor}" else mode_of(name.removeprefix("val/"))
-    )
+    known = task.mode if name == f"val/{task.monitor}" else mode_of(name.removeprefix("val/"))
     return name, how.mode or known or "max"
 
 

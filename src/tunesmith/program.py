@@ -85,7 +85,6 @@ def compose_and_run(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function; find every mistake of a command line that it refuses."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints the first one itself and exits with 1
     arguments = parse(sys.argv[1:])
-    refuse_sweeps(arguments)
     refuse_reruns(arguments)
     scan_before_reading()
     try:
@@ -111,14 +110,6 @@ def parse(argv: list[str]) -> Any:
 
     parser.error = refuse  # type: ignore[method-assign]
     return parser.parse_args(argv)
-
-
-def refuse_sweeps(arguments: Any) -> None:
-    """Say that -m is for later. The search that comes next takes this function away."""
-    if arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides:
-        raise ConfigError(
-            "CONF-SWEEP", "--multirun", "sweeps are not part of this version", "run once a value"
-        )
 
 
 def refuse_reruns(arguments: Any) -> None:
@@ -190,7 +181,8 @@ def _mistakes(main: Any, arguments: Any) -> list[TunesmithError]:
     if not conf.is_dir():
         return [ConfigError("CONF-DIR", f"--config-path {conf}", "no such folder")]
     config_dir = Path(arguments.config_dir) if arguments.config_dir is not None else None
-    return diagnose(arguments.overrides, arguments.config_name or "train", conf, config_dir)
+    name, several = arguments.config_name or "train", bool(arguments.multirun)
+    return diagnose(arguments.overrides, name, conf, config_dir, multirun=several)
 
 
 # Output

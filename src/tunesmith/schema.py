@@ -259,7 +259,7 @@ RULES |= {
     "search.replicates": integer(1),
     "search.seed": integer(0),
     "search.points": Rule("a list of mappings", _is_points),
-    "search.rungs": Rule("a list of fractions like 1/9", lambda x: isinstance(x, list) and len(x)),
+    "search.rungs": Rule("a list of fractions like 1/9", lambda x: isinstance(x, list) and bool(x)),
     "search.reduction_factor": integer(2),
     "search.startup": integer(1),
     "search.budget": optional(AMOUNT),

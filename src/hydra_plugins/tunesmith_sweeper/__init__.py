@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
@@ -14,9 +15,19 @@ class TunesmithSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from tunesmith.program import Failed
+
+        assert self.config is not None  # set up before
         from tunesmith.sweep.start import start
 
         try:
             return start(self.config, arguments, self.context.config_loader)
         except Exception as error:
             raise Failed from error
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="tunesmith",
+    node={"_target_": "hydra_plugins.tunesmith_sweeper.TunesmithSweeper"},
+    provider="tunesmith",
+)

@@ -9,7 +9,7 @@ from tunesmith.seeds import derive
 from tunesmith.sweep.confirmation import Confirmation, confirm
 from tunesmith.sweep.record import Record
 from tunesmith.sweep.study import Study
-from tunesmith.sweep.trial import FAILED, Result, Segment
+from tunesmith.sweep.trial import Result, Segment
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ WINNER = "winner"  # folder of the winner's run where it is no trial of the sear
 def ranked(study: Study) -> list[Record]:
     """Return the trials that can win: those that reached the highest rung, the best first."""
     sign = 1 if study.mode == "max" else -1
-    alive = [r for r in study.records if r.state(study.last_rung) != FAILED and r.score is not None]
+    alive = [r for r in study.records if r.failure is None and r.score is not None]
     return sorted(alive, key=lambda r: (-r.rungs[-1], -sign * (r.score or 0.0), r.number))
 
 

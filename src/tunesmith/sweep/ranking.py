@@ -30,8 +30,9 @@ def ranked(summary: Summary) -> list[Ranked]:
 
 def _order(trial: Trial, sign: int) -> tuple[int, int, float, int]:
     if not has_score(trial):
-        return (2 if trial["state"] == "failed" else 1), 0, 0.0, trial["number"]
-    return 0, -(trial["rung"] or 0), -sign * trial["score"], trial["number"]
+        return (3 if trial["state"] == "failed" else 2), 0, 0.0, trial["number"]
+    of_no_use = 1 if trial["failure"] else 0  # collapsed: it has a score, and is never the best
+    return of_no_use, -(trial["rung"] or 0), -sign * trial["score"], trial["number"]
 
 
 def has_score(trial: Trial) -> bool:
@@ -108,6 +109,8 @@ def state_name(summary: Summary, trial: Trial) -> str:
     """Return what became of a trial: complete, paused at 1/9, failed: nan."""
     if trial["state"] == "failed":
         return f"failed: {trial['failure'] or 'unknown'}"
+    if trial["failure"]:
+        return f"{trial['state']}, {trial['failure']}"
     if trial["state"] == "paused":
         return f"paused at {rung_name(summary, trial['rung'])}"
     return str(trial["state"])

@@ -6,7 +6,10 @@ from statistics import fmean
 from typing import Any
 
 from tunesmith.sweep.policies.base import Standing
-from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
+from tunesmith.sweep.trial import COLLAPSE, COMPLETE, DIVERGED, FAILED, PAUSED, RUNNING, Result
+
+
+OF_NO_USE = (COLLAPSE, DIVERGED)  # trained to the end, with a score, and never the best
 
 
 @dataclass
@@ -43,9 +46,9 @@ class Record:
         self.lost = 0
         if result.history or replicate.last is None:
             replicate.last = result
-        if result.state == "failed":
+        if result.failure is not None and not self.has_failed:
             self.failure, self.error = result.failure, result.error
-        else:
+        if result.state == "done":
             replicate.scores[result.rung] = result.score
         return True
 
@@ -69,7 +72,7 @@ class Record:
     def state(self, last_rung: int) -> str:
         if self.pending:
             return RUNNING
-        if self.failure is not None:
+        if self.has_failed:
             return FAILED
         return COMPLETE if last_rung in self.rungs else PAUSED
 
@@ -77,10 +80,14 @@ class Record:
         """Return what a policy may know: more is better."""
         sign = 1.0 if mode == "max" else -1.0
         scores = {rung: sign * (self.score_at(rung) or 0.0) for rung in self.rungs}
-        failed = self.failure is not None
-        return Standing(
-            self.number, self.bracket, scores, bool(self.pending) and not failed, failed
-        )
+        failed = self.has_failed
+        running = bool(self.pending) and not failed
+        return Standing(self.number, self.bracket, scores, running, failed)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it came to no end; one that collapsed did, and is only of no use."""
+        return self.failure is not None and self.failure not in OF_NO_USE
 
     @property
     def best_step(self) -> int | None:

@@ -39,6 +39,11 @@ from tunesmith.training.machine import Machine, settled
 
 log = logging.getLogger(__name__)
 
+OF_NO_USE = {
+    NAN: "its score was never a number",
+    COLLAPSE: "gives every row the same answer, at the loss of guessing",
+    DIVERGED: "gives every row the same answer, at a loss far above guessing",
+}
 KINDS = {"TRAIN-NAN": NAN, "TRAIN-BEST": NAN, "TRAIN-OOM": OUT_OF_MEMORY}
 
 
@@ -56,7 +61,9 @@ def run_segment(segment: Segment, warm: Warm) -> Result:
         log.debug("segment failed", exc_info=True)
         told = explain(error)
         failure = KINDS.get(told.code, f"error:{told.code}")
-        result = result_of(segment, "failed", failure=failure, error=str(told), exit_code=told.exit_code)
+        result = result_of(
+            segment, "failed", failure=failure, error=str(told), exit_code=told.exit_code
+        )
     return _timed(result, time.monotonic() - began)
 
 
@@ -159,10 +166,9 @@ def _result(
         "precision": machine.precision,
         "rows": {name: len(rows) for name, rows in parts.rows.splits.items()},
     }
-    if failure is not None:
-        error = f"trained to the end, and is of no use: {failure}"
-        return result_of(segment, "failed", failure=failure, error=error, **facts)
-    return result_of(segment, "done", **facts)
+    state = "failed" if failure == NAN else "done"
+    error = OF_NO_USE.get(failure or "")
+    return result_of(segment, state, failure=failure, error=error, **facts)
 
 
 def _best_until(history: list[dict[str, Any]], step: int, mode: str) -> float | None:

@@ -187,10 +187,8 @@ def _checked(
     plain: Any = OmegaConf.to_container(cfg.search, resolve=True)
     is_grid = plain["sampler"] == "grid" and plain["policy"] == "full"
     space, mistakes = read(arguments, cfg, loader.get_group_options, adaptive=not is_grid)
-    mistakes += config.check_group(cfg, "search") + config.check_group(cfg, "executor")
-    raise_all(mistakes)
+    raise_all(mistakes + check_space(space, compose))
     settings = settings_from(plain)
-    raise_all(check_space(space, compose))
     raise_all(error for point in settings.points for error in check_point(space, point))
     _policy(settings)
     make_sampler(settings.sampler, space, settings.seed)
@@ -240,9 +238,9 @@ def _default(space: Space, base: DictConfig, compose: composing.Composer) -> dic
             value = compose.choice(list(space.fixed), dimension.key)
         else:
             value = OmegaConf.select(base, dimension.key)
-        if dimension in space.active({**params, dimension.key: value}):
-            if dimension.contains(value):
-                params[dimension.key] = value
+        active = space.active({**params, dimension.key: value})
+        if dimension in active and dimension.contains(value):
+            params[dimension.key] = value
     return params
 
 
@@ -254,7 +252,7 @@ def _same_study(
 ) -> None:
     """Write down what the study is, or refuse to go on with another one under its name."""
     fixed = {k: v for k, v in vars(settings).items() if k not in MAY_CHANGE and "confirm" not in k}
-    now = {
+    now: dict[str, Any] = {
         "space": space.identity(),
         "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()},
         "objective": objective,
@@ -344,7 +342,7 @@ def _say_the_end(made: Mapping[str, Any]) -> None:
 
 def _raise_if_it_failed(study: Study, folder: Path) -> None:
     """Leave with exit code 7 where more trials failed than may, or all."""
-    failed = [record for record in study.records if record.failure is not None]
+    failed = [record for record in study.records if record.has_failed]
     limit = study.settings.max_failures
     if not failed or (len(failed) < len(study.records) and (limit is None or len(failed) <= limit)):
         return

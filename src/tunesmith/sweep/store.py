@@ -90,9 +90,10 @@ class Store:
         trial_id = self._ids[record.number]
         for rung in record.rungs:
             steps = [r.last.step for r in record.replicates.values() if r.last]
-            self.storage.set_trial_intermediate_value(
-                trial_id, max(steps) if rung == record.rungs[-1] else rung, record.score_at(rung)
-            )
+            step = max(steps) if rung == record.rungs[-1] else rung
+            value = record.score_at(rung)
+            assert value is not None
+            self.storage.set_trial_intermediate_value(trial_id, step, value)
         state = record.state(last_rung)
         if state in (COMPLETE, FAILED):
             self._end(record.number, state, record.score)

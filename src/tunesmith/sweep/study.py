@@ -146,10 +146,10 @@ class Study:
             record = self.records[action.number]
             self._issue(record, max(record.rungs) + 1)
             return True
-        record = self._new(action.bracket)
-        if record is None:
+        new = self._new(action.bracket)
+        if new is None:
             return self._next()  # the grid is exhausted: perhaps something can be promoted
-        self._issue(record, self.policy.first_rung(action.bracket))
+        self._issue(new, self.policy.first_rung(action.bracket))
         return True
 
     def _may_start(self) -> bool:
@@ -306,13 +306,13 @@ class Study:
             self.watcher.tick(self)
 
     def _count_failures(self) -> None:
-        failed = [record for record in self.records if record.failure is not None]
+        failed = [record for record in self.records if record.has_failed]
         limit = self.settings.max_failures
         if limit is not None and len(failed) > limit:
             self.end("failures")
-        if len(self.records) == len(failed) >= min(ALIKE, self.settings.trials or ALIKE):
-            if len({record.error for record in failed}) == 1:
-                self.end("failures")
+        all_failed = len(self.records) == len(failed) >= min(ALIKE, self.target)
+        if all_failed and len({record.error for record in failed}) == 1:
+            self.end("failures")
 
 
 def devices_of(config: dict[str, Any]) -> int:
