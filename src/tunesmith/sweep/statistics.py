@@ -1,0 +1,173 @@
+"""What luck does to a search: optimism, expected best, rank agreement, edges, errors."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Edge = Literal["low", "high"]
+NO_NOISE = 1e-9  # of the largest score: what is below it is rounding
+
+
+def optimism(trials: int, noise: float = 1.0) -> float:
+    """Return by how much the best of n equal trials is expected to exceed their mean.
+
+    The expected maximum of n standard normals (Tippett, 1925), times `noise`, the standard
+    deviation of a score over seeds.
+    """
+    from scipy.special import ndtr
+
+    z = np.linspace(-10, 10, 4001)
+    density = trials * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * ndtr(z) ** (trials - 1)
+    return noise * float(np.trapezoid(z * density, z))
+
+
+def seed_noise(replicates: Iterable[Sequence[float]]) -> float | None:
+    """Return the standard deviation of a score over seeds, pooled over trials.
+
+    `replicates` holds the scores of each trial over its seeds; None if no trial has two.
+    """
+    groups = [np.asarray(group, dtype=float) for group in replicates if len(group) > 1]
+    if not groups:
+        return None
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    return math.sqrt(squares / sum(len(group) - 1 for group in groups))
+
+
+def expected_best(
+    values: Sequence[float], budgets: Sequence[int], mode: Literal["max", "min"] = "max"
+) -> list[float]:
+    """Return the expected best score of n trials for each budget n.
+
+    Expected validation performance (Dodge et al., 2019, equation 7): the best of n draws
+    with replacement from the scores of a random search. It never exceeds the best score
+    seen, so beyond `len(values)` trials it says too little.
+    """
+    sign = 1.0 if mode == "max" else -1.0
+    ranked = np.sort(sign * np.asarray(values, dtype=float))
+    below = np.arange(len(ranked) + 1) / len(ranked)
+    return [sign * float(ranked @ np.diff(below**budget)) for budget in budgets]
+
+
+class Agreement(NamedTuple):
+    """Kendall's tau over so many trials; None where a rank order does not exist."""
+
+    tau: float | None
+    trials: int
+
+
+def rank_agreement(trials: Iterable[Mapping[int, float]], lower: int, upper: int) -> Agreement:
+    """Compare the ranks of trials at two rungs by Kendall's tau-b (Kendall, 1945).
+
+    `trials` holds each trial's scores by rung; those with both count. Only promoted trials
+    have both: being chosen by their lower score, they agree less than all trials would.
+    """
+    from scipy.stats import kendalltau
+
+    both = [(scores[lower], scores[upper]) for scores in trials if {lower, upper} <= set(scores)]
+    if len(both) < 2:
+        return Agreement(None, len(both))
+    tau = float(kendalltau(*zip(*both, strict=True)).statistic)
+    return Agreement(None if math.isnan(tau) else tau, len(both))
+
+
+def boundary(
+    best: Sequence[float], low: float, high: float, log: bool = False, margin: float = 0.05
+) -> Edge | None:
+    """Return the edge of the range near which all the best values lie, None if there is none.
+
+    Near is within `margin` of the range, measured in logarithms for a log scale.
+    """
+    if not best or low >= high:
+        return None
+    scale = math.log if log else float
+    start, width = scale(low), scale(high) - scale(low)
+    places = [(scale(value) - start) / width for value in best]
+    if max(places) <= margin:
+        return "low"
+    return "high" if min(places) >= 1 - margin else None
+
+
+def accuracy_error(accuracy: float, rows: int) -> float:
+    """Return the standard error of an accuracy, a fraction, measured on so many rows.
+
+    sqrt(p (1 - p) / n), the binomial's. A perfect score is not a certain one: p stays
+    between 1 / (n + 2) and (n + 1) / (n + 2), what Laplace's rule expects of the next row.
+    """
+    expected = min(max(accuracy, 1 / (rows + 2)), (rows + 1) / (rows + 2))
+    return math.sqrt(expected * (1 - expected) / rows)
+
+
+def half_width(scores: Sequence[float], confidence: float = 0.95) -> float | None:
+    """Return half the width of the mean's confidence interval (Student's t), None for one."""
+    from scipy.special import stdtrit
+
+    if len(scores) < 2:
+        return None
+    quantile = stdtrit(len(scores) - 1, (1 + confidence) / 2)
+    return float(quantile * np.std(scores, ddof=1) / math.sqrt(len(scores)))
+
+
+def probability_above(gains: Sequence[float] | np.ndarray) -> float | None:
+    """Return P(mean gain > 0) after these gains, None where they show no noise.
+
+    The posterior of a normal mean under a flat prior on it and on the logarithm of its
+    deviation, which is 1 - p of the one-sided paired t-test (Gelman et al., 2013, 3.2).
+    """
+    from scipy.special import stdtr
+
+    if len(gains) < 2:
+        return None
+    error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+    if error <= NO_NOISE * np.abs(gains).max():
+        return None
+    return float(stdtr(len(gains) - 1, np.mean(gains) / error))
+
+
+class Comparison(NamedTuple):
+    """Each candidate against the default, more is better; no p-values if there is no noise."""
+
+    differences: list[float]
+    p_values: list[float] | None  # one-sided, corrected for the number of candidates
+
+
+def compare(table: np.ndarray) -> Comparison:
+    """Test whether rows of scores are higher than the first row; columns are seeds.
+
+    A two-way model without interaction, score = arm + seed + noise: the noise is pooled over
+    all arms (Fisher's randomised blocks), and the comparisons with the one default are
+    corrected together (Dunnett, 1955). The noise is taken to be the same in every arm.
+    """
+    arms, seeds = table.shape
+    freedom = (arms - 1) * (seeds - 1)
+    residuals = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+    differences = table[1:].mean(1) - table[0].mean()
+    noise = math.sqrt((residuals**2).sum() / freedom) if freedom else 0.0
+    if noise <= NO_NOISE * np.abs(table).max():
+        return Comparison(differences.tolist(), None)
+    values = (differences / (noise * math.sqrt(2 / seeds))).tolist()
+    return Comparison(differences.tolist(), [dunnett(t, arms - 1, freedom) for t in values])
+
+
+def dunnett(statistic: float, candidates: int, freedom: int) -> float:
+    """Return P(the largest of the candidates' t >= statistic) when none is better.
+
+    Candidate j has t = (Z_j - Z_0) / (sqrt(2) S), where Z_0 and S are common to all (Dunnett,
+    1955); both are integrated out, Z_0 by Gauss-Hermite, S over its quantiles. For one
+    candidate this is the upper tail of Student's t.
+    """
+    from scipy.special import gammaincinv, ndtr
+
+    (z, weight), (points, share) = _nodes()
+    spread = np.sqrt(2 * gammaincinv(freedom / 2, (points + 1) / 2) / freedom)
+    below = ndtr(z[:, None] + math.sqrt(2) * statistic * spread) ** candidates  # (z, spread)
+    inside = float(weight @ below @ share) / (2 * math.sqrt(2 * math.pi))
+    return min(max(1 - inside, 0.0), 1.0)
+
+
+@cache
+def _nodes() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return points and weights of both integrals, good to 1e-5 in p."""
+    return np.polynomial.hermite_e.hermegauss(40), np.polynomial.legendre.leggauss(100)
