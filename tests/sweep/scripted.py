@@ -50,8 +50,9 @@ def search(
     """
     log = list(log)
     while True:
+        assert len(log) <= 2 * target * len(policy.rungs), "this search does not end"
         running = under_way(log)
-        may_start = sum(isinstance(entry, Began) for entry in firsts(log)) < target
+        may_start = len(firsts(log)) < target
         action = policy.next(standings(log), may_start) if len(running) < workers else None
         if isinstance(action, Promote):
             last = [entry for entry in log if entry.number == action.number][-1]

@@ -8,11 +8,9 @@ import reference
 import scripted
 from scripted import Began, Ended, Score, search, segments, standings
 
-from tunesmith.errors import ConfigError, MistakesError
 from tunesmith.sweep.policies import BUILD, make
 from tunesmith.sweep.policies.base import Policy, Promote, Standing, Start
 from tunesmith.sweep.policies.hyperband import Hyperband, bracket_sizes
-from tunesmith.sweep.policies.rungs import default_rungs, parse_rungs
 
 NINTHS = (1 / 9, 1 / 3, 1.0)
 RUNGS = {"full": (1.0,), "asha": NINTHS, "hyperband": NINTHS, "median": NINTHS}
@@ -229,6 +227,13 @@ def test_a_bracket_does_not_see_the_others() -> None:
     assert policy("hyperband").next([*own, *better, *also], True) == Promote(2)
 
 
+def test_the_bracket_with_the_highest_waiting_rung_comes_first() -> None:
+    low = [Standing(n, 0, {0: 0.1 * n}, False, False) for n in range(3)]
+    high = [Standing(n, 1, {1: 0.1 * n}, False, False) for n in range(3, 6)]
+    assert policy("hyperband").next([*low, *high], True) == Promote(5)
+    assert policy("hyperband").next(low, True) == Promote(2)
+
+
 # median
 
 
@@ -248,56 +253,3 @@ def test_a_trial_below_the_median_waits_and_is_judged_again() -> None:
     worse = [waiting(5, 0.5, running=True), waiting(6, failed=True)]
     assert median.next([*gone, paused, worse[0]], False) is None  # the median is 1.75
     assert median.next([*gone, paused, *worse], False) == Promote(4)  # it has fallen to 1.5
-
-
-# settings
-
-
-def test_rungs_are_read_as_they_are_written() -> None:
-    assert parse_rungs(["1/9", " 1/3 ", 1]) == (1 / 9, 1 / 3, 1.0)
-    assert parse_rungs([0.25, "0.5", "1"]) == (0.25, 0.5, 1.0)
-    assert default_rungs(3) == (1 / 9, 1 / 3, 1.0)
-    assert default_rungs(2, levels=4) == (0.125, 0.25, 0.5, 1.0)
-    assert all(make(name, default_rungs(4), 4).rungs == (1 / 16, 1 / 4, 1) for name in HALVING)
-
-
-@pytest.mark.parametrize("written", ["third", "1/0", "", "nan", float("inf"), None, True, "1/x"])
-def test_a_rung_that_is_no_number_is_refused(written: object) -> None:
-    with pytest.raises(ConfigError, match="is not a number; write a fraction or a decimal"):
-        parse_rungs([written, 1])  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize(
-    ("name", "rungs", "factor", "message"),
-    [
-        ("asha", (0.0, 1.0), 3, "a rung is a fraction of the whole training, above 0 and at most"),
-        ("asha", (0.5, 2.0), 3, "a rung is a fraction"),
-        ("asha", (0.5, 0.5, 1.0), 3, "rungs must rise"),
-        ("asha", (0.5, 0.1, 1.0), 3, "rungs must rise"),
-        ("asha", (0.1, 0.5), 3, "the last rung must be 1; append 1"),
-        ("median", (), 3, "the last rung must be 1"),
-        ("asha", (1.0,), 3, "policy asha needs at least two rungs"),
-        ("hyperband", (1.0,), 3, "policy hyperband needs at least two rungs"),
-        ("median", (1.0,), 3, "policy median needs at least two rungs"),
-        ("full", NINTHS, 3, "trains every trial to its end, but there are 3 rungs; use \\[1\\]"),
-        ("asha", NINTHS, 1, "search.reduction_factor=1: one of so many goes on: at least 2"),
-        ("ahsa", NINTHS, 3, "search.policy=ahsa: no such policy; did you mean 'asha'?"),
-        ("best", NINTHS, 3, "choose one: full, asha, hyperband, median"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(
-    name: str, rungs: tuple[float, ...], factor: int, message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        make(name, rungs, factor)
-
-
-def test_all_mistakes_are_reported_at_once() -> None:
-    with pytest.raises(MistakesError) as caught:
-        make("median", (2.0,), 0, startup=0)
-    assert [error.where for error in caught.value.errors] == [
-        "search.rungs=[2.0]",
-        "search.rungs",
-        "search.reduction_factor=0",
-        "search.startup=0",
-    ]

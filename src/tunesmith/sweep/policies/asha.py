@@ -10,6 +10,8 @@ class Asha(Policy):
 
     Of n results at a rung the best floor(n / reduction_factor) may go on; the highest rung
     comes first. No trial is stopped: one that waits may be promoted when more results come.
+    More than 1 / reduction_factor of all go on in the end, most of all if later trials are
+    better: a trial is judged by those before it only.
     """
 
     def __init__(self, rungs: Sequence[float], reduction_factor: int) -> None:
