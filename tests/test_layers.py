@@ -12,6 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "tunesmith"
 LAYERS = [
     "errors",
     "yaml_file",
+    "seeds",
     "data",
     "models",
     "loss",
@@ -28,6 +29,7 @@ LAYERS = [
     "build",
     "run",
     "stored",
+    "sweep",
     "program",
     "cli",
 ]

@@ -19,13 +19,14 @@ from tunesmith.data.source import read
 from tunesmith.errors import ConfigError
 from tunesmith.models.classifier import classifier
 from tunesmith.models.source import Source, find, max_tokens, tokenizer
+from tunesmith.seeds import derive
 from tunesmith.tasks.base import Task
 from tunesmith.training.checkpoints import Checkpoints
 from tunesmith.training.figures import Figures
 from tunesmith.training.machine import Machine
 from tunesmith.training.module import Module
 from tunesmith.training.progress import Progress
-from tunesmith.training.randomness import SeedEachStep, derive, set_seed
+from tunesmith.training.randomness import SeedEachStep, set_seed
 from tunesmith.training.storage import AtomicCheckpointIO
 
 NOT_READING = (  # keys of `data` that say how rows are encoded and batched, not how they are read

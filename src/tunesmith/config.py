@@ -39,6 +39,7 @@ NOT_IDENTITY = (
     "logger",
     "resume",
     "trust",
+    "space",
     "callbacks.progress",
     "trainer.stop_at_step",
 )
@@ -84,6 +85,15 @@ def check(cfg: Config) -> list[TunesmithError]:
     return list({str(error): error for _, error in found}.values())
 
 
+def check_value(path: str, value: Any) -> TunesmithError | None:
+    """Return the mistake of one value by itself, where the key has a rule."""
+    shown = MASK if _names_secret(path) else _shown(value)
+    rule = schema.RULES.get(path)
+    if rule is None:
+        return _not_finite(path, value)
+    return rule.check(path, value, shown)
+
+
 def mode_of(metric: str) -> str | None:
     """Return "max" or "min" for a metric, with or without its `val/`; None if it is not known."""
     return MODES.get(metric.removeprefix("val/"))
@@ -127,6 +137,12 @@ def redacted(cfg: Config) -> dict[str, Any]:
     values.pop("hydra", None)
     secrets = {str(value) for path, value in _leaves(values) if path in hidden}
     return {key: _masked(key, value, secrets) for key, value in values.items()}
+
+
+def masked_override(text: str) -> str:
+    """Return an override fit to be written down: secrets by their key, passwords in URLs."""
+    key, equal, _ = text.partition("=")
+    return f"{key}={MASK}" if equal and _names_secret(key) else _without_passwords(text)
 
 
 def read_stored(path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
@@ -543,7 +559,11 @@ def _masked(key: Any, value: Any, secrets: set[str]) -> Any:
         return value
     for secret in sorted((s for s in secrets if len(s) >= SHORT), key=len, reverse=True):
         value = value.replace(secret, MASK)
-    return PASSWORD_IN_URL.sub(rf"\1:{MASK}@", value)
+    return _without_passwords(value)
+
+
+def _without_passwords(text: str) -> str:
+    return PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text)
 
 
 def _names_secret(path: str) -> bool:
@@ -554,5 +574,5 @@ def _shown(value: Any) -> str:
     """Write a value as one would type it."""
     typed = {None: "null", True: "true", False: "false"}
     is_word = value is None or isinstance(value, bool)
-    text = PASSWORD_IN_URL.sub(rf"\1:{MASK}@", typed[value] if is_word else str(value))
+    text = _without_passwords(typed[value] if is_word else str(value))
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,18 +1,17 @@
 """A command line that Hydra refused: every mistake in it, in the user's words, at once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tunesmith import config, targets
-from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
-
-NO_SWEEPS = "sweeps are not part of this version"
+from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
 
 
 @dataclass
@@ -21,6 +20,7 @@ class Diagnosis:
 
     loader: Any
     config_name: str
+    multirun: bool = False
     mistakes: list[TunesmithError] = field(default_factory=list)
     groups: list[Any] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
@@ -31,11 +31,15 @@ def diagnose(
     config_name: str = "train",
     conf: Path = config.CONF,
     config_dir: Path | None = None,
+    multirun: bool = False,
 ) -> list[TunesmithError]:
-    """Return every mistake of these overrides, and of the config that the good ones make."""
+    """Return every mistake of these overrides, and of the config that the good ones make.
+
+    With `multirun` an override may name several values: each is checked, the first is composed.
+    """
     if config_dir is not None and not config_dir.is_dir():
         return [ConfigError("CONF-DIR", f"--config-dir {config_dir}", "no such folder")]
-    found = Diagnosis(_loader(conf, config_dir), config_name)
+    found = Diagnosis(loader(conf, config_dir), config_name, multirun)
     if found.loader.repository.load_config(config_name) is None:
         known = found.loader.list_groups("") + [file.stem for file in conf.glob("*.yaml")]
         fix = did_you_mean(config_name, known)
@@ -51,7 +55,40 @@ def diagnose(
     return found.mistakes + config.check(cfg)
 
 
-def _loader(conf: Path, config_dir: Path | None) -> Any:
+def composer(
+    config_name: str = "train", conf: Path = config.CONF, config_dir: Path | None = None
+) -> Callable[[Sequence[str]], DictConfig]:
+    """Return a function that composes the config of one run, and raises every mistake in it."""
+    from hydra.types import RunMode
+
+    files = loader(conf, config_dir)
+
+    def compose(overrides: Sequence[str]) -> DictConfig:
+        try:
+            cfg: DictConfig = files.load_configuration(config_name, list(overrides), RunMode.RUN)
+        except Exception:
+            raise_all(diagnose(overrides, config_name, conf, config_dir))
+            raise
+        with open_dict(cfg):
+            cfg.pop("hydra", None)
+        return cfg
+
+    return compose
+
+
+def parsed(text: str) -> Any:
+    """Parse one override by Hydra's grammar; raise ConfigError where it is not one."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_overrides([text])[0]
+    except HydraException as error:
+        raise _syntax(text, error) from error
+
+
+def loader(conf: Path = config.CONF, config_dir: Path | None = None) -> Any:
+    """Return Hydra's loader of these folders: it composes, and knows the options of groups."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
@@ -67,24 +104,65 @@ def _loader(conf: Path, config_dir: Path | None) -> Any:
 
 def _sort(found: Diagnosis, overrides: Sequence[str]) -> None:
     """Parse each override by itself, and tell choices of a group from values."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
     for text in overrides:
         try:
-            override = parser.parse_overrides([text])[0]
-        except HydraException as error:
-            found.mistakes.append(_syntax(text, error))
-            continue
-        if override.is_sweep_override():
-            found.mistakes.append(_sweep(text))
-        elif not _is_choice(found, override):
-            found.values.append(override)
-        elif (mistake := _wrong_choice(found, override)) is not None:
-            found.mistakes.append(mistake)
+            override = parsed(text)
+            override.config_loader = found.loader
+            if override.is_sweep_override():
+                _sort_sweep(found, override)
+            else:
+                _sort_one(found, override)
+        except TunesmithError as error:
+            found.mistakes.append(error)
+
+
+def _sort_one(found: Diagnosis, override: Any) -> None:
+    if not _is_choice(found, override):
+        found.values.append(override)
+    elif (mistake := _wrong_choice(found, override)) is not None:
+        found.mistakes.append(mistake)
+    else:
+        found.groups.append(override)
+
+
+def _sort_sweep(found: Diagnosis, override: Any) -> None:
+    """Check each value of several; the first right one stands for them where all is composed."""
+    if not found.multirun:
+        raise _sweep(override.input_line)
+    mistakes, right = [], []
+    for value in several(override):
+        single = _single(override, value)
+        if _is_choice(found, single):
+            mistake = _wrong_choice(found, single)
         else:
-            found.groups.append(override)
+            mistake = config.check_value(override.key_or_group, single.value())
+        mistakes += [mistake] if mistake is not None else []
+        right += [single] if mistake is None else []
+    found.mistakes += mistakes
+    for single in right[:1]:
+        _sort_one(found, single)
+
+
+def several(override: Any) -> list[Any]:
+    """Return the values of a sweep as the parser gives them; of an interval, both ends."""
+    from hydra.errors import HydraException
+
+    if override.is_interval_sweep():
+        return [override.value().start, override.value().end]
+    try:
+        return list(override.sweep_iterator())
+    except (HydraException, ValueError) as error:  # range(1,5,0)
+        raise ConfigError("CONF-SYNTAX", override.input_line, "has no end") from error
+
+
+def _single(override: Any, value: Any) -> Any:
+    """Return the override with one of its values."""
+    from hydra.core.override_parser.types import ValueType
+
+    single = copy(override)
+    single._value, single.value_type = value, ValueType.ELEMENT
+    single.input_line = f"{override.get_key_element()}={single.get_value_element_as_str()}"
+    return single
 
 
 def _is_choice(found: Diagnosis, override: Any) -> bool:
@@ -105,19 +183,19 @@ OPTIONS = ("--help", "--cfg", "--debug", "--multirun", "--config-dir", "--config
 def _sweep(text: str) -> TunesmithError:
     key, _, values = text.partition("=")
     return ConfigError(
-        "CONF-SWEEP",
-        text,
-        f"several values for one run; {NO_SWEEPS}",
-        f"a list is {key}=[{values}]",
+        "CONF-SWEEP", text, "several values for one run; -m sweeps", f"a list is {key}=[{values}]"
     )
 
 
 def _wrong_choice(found: Diagnosis, override: Any) -> TunesmithError | None:
-    """Compare a group's choice with the files there are."""
-    group, value = override.key_or_group, override.value()
     if override.is_delete():
         return None
-    options = found.loader.get_group_options(group)
+    group = override.key_or_group
+    return wrong_choice(group, override.value(), found.loader.get_group_options(group))
+
+
+def wrong_choice(group: str, value: Any, options: Sequence[str]) -> TunesmithError | None:
+    """Compare a group's choice with the files there are."""
     wanted = value if isinstance(value, list) else [value]
     wrong = [str(name) for name in wanted if name is not None and str(name) not in options]
     if value is None and group not in ("experiment", "debug"):

@@ -143,6 +143,7 @@ RULES: dict[str, Rule] = {
     "resume": optional(LOCAL),
     "ckpt_path": optional(LOCAL),
     "trust": PACKAGES,
+    "space": MAPPING,
     "paths.runs": PATH,
     "paths.cache": PATH,
     "data.train_file": optional(PATH),

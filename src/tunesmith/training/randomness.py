@@ -1,18 +1,13 @@
 """Randomness without state: every step's seed is a function of the run's seed and its place."""
 
 import random
-from hashlib import blake2b
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 
-
-def derive(seed: int, *names: object) -> int:
-    """Return a seed for one use of randomness, independent of all others (0 <= seed < 2**32)."""
-    text = "/".join(map(str, (seed, *names)))
-    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+from tunesmith.seeds import derive
 
 
 def set_seed(seed: int) -> None:
