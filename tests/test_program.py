@@ -190,7 +190,7 @@ REFUSED = [
     (
         "optimizer.lr=1e-5,2e-5",
         "error[CONF-SWEEP] optimizer.lr=1e-5,2e-5: several values for one run; "
-        "sweeps are not part of this version; a list is optimizer.lr=[1e-5,2e-5]",
+        "-m sweeps; a list is optimizer.lr=[1e-5,2e-5]",
     ),
     (
         "optimizer=adam,adamw",

@@ -39,10 +39,7 @@ NOT_IDENTITY = (
     "logger",
     "resume",
     "trust",
-    "study",
-    "search",
     "space",
-    "executor",
     "callbacks.progress",
     "trainer.stop_at_step",
 )

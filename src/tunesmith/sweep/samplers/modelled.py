@@ -22,8 +22,8 @@ class ModelledSampler(Sampler):
     """
 
     startup = 10  # trials with a score, before the model is asked
-    most = 1000  # trials with a score that the model looks at
-    best = 100  # of them, the best; the others are spread evenly over the study
+    most = 500  # trials with a score that the model looks at
+    best = 50  # of them, the best; the others are spread evenly over the study
 
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(space, seed)

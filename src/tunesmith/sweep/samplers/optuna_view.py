@@ -96,4 +96,7 @@ def external(dimension: Dimension, value: Any) -> Any:
     """Return our value; a stepped one to the decimal, as a grid would have it."""
     if not dimension.is_numeric:
         return dimension.choices[value]
-    return dimension.at(dimension.unit(value)) if dimension.step is not None else value
+    if dimension.step is not None:
+        return dimension.at(dimension.unit(value))
+    value = min(max(value, dimension.low), dimension.high)
+    return int(value) if dimension.kind == "int" else float(value)
