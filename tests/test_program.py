@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from tunesmith import config, errors, overrides, program
 
@@ -197,6 +198,7 @@ REFUSED = [
         "error[CONF-SWEEP] optimizer=adam,adamw: several values for one run; ",
     ),
     ("seed=range(1,3)", "error[CONF-SWEEP] seed=range(1,3): several values for one run; "),
+    ("~optimizer.betas.0", "error[CONF-KEY] optimizer.betas.0: no such key; did you mean "),
     ("seed", "error[CONF-SYNTAX] seed: is not key=value"),
     ("name=[1", "error[CONF-SYNTAX] name=[1: "),
     ("+seed=1", "error[CONF-COMPOSE] +seed=1: Could not append to config. An item is already"),
@@ -232,6 +234,15 @@ def test_every_bad_override_is_found():
         "error[CONF-SYNTAX",
         "error[CONF-TYPE",
     ]
+
+
+def test_a_fault_is_not_shown_as_a_mistake_of_the_command_line(monkeypatch):
+    def faulty(self, *arguments):
+        raise AttributeError("a fault")
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", faulty)
+    with pytest.raises(AttributeError, match="a fault"):
+        told("seed=1")
 
 
 def test_an_unknown_config_is_told():

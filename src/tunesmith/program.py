@@ -60,7 +60,7 @@ def start(cfg: Any) -> float | None:
         from tunesmith.run import run
 
         return run(cfg)
-    except Exception as error:
+    except Exception as error:  # all of them: only the wrapping changes, `exit_code` tells each
         raise Failed from error
 
 
@@ -83,7 +83,7 @@ def exit_code(main: Callable[[], Any], debug: bool = False) -> int:
         return INTERRUPTED
     except KeyboardInterrupt:
         return CTRL_C
-    except Exception as error:
+    except Exception as error:  # the last place there is: told in one line, a fault as INTERNAL
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return _quietly()
         if debug:
@@ -107,7 +107,7 @@ def compose_and_run(main: Callable[[], Any]) -> None:
     except Failed as failed:
         assert failed.__cause__ is not None
         raise failed.__cause__ from failed.__cause__.__cause__
-    except Exception as error:
+    except Exception as error:  # raised again below, unless the command line explains it
         if _was_running(main, error):
             raise
         raise_all(_mistakes(main, arguments))
