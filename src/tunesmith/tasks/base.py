@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tunesmith.data.rows import Column
+from tunesmith.data.rows import Column, Kind
 
 Row = Mapping[str, Any]  # one raw example, as the data source gives it
 Features = dict[str, Any]  # one encoded example: `input_ids`, `labels`, ...
@@ -38,6 +38,15 @@ class Output(NamedTuple):
     weight: Tensor  # ()
 
 
+def texts_with(label: Kind) -> dict[str, Column]:
+    """Return the columns of a task on a text, or a pair of texts, with a label of this kind."""
+    return {
+        "text": Column(Kind.TEXT),
+        "text_pair": Column(Kind.TEXT, required=False),
+        "label": Column(label),
+    }
+
+
 class Task(nn.Module, ABC):
     """A model and its meaning: how rows become batches, batches a loss, logits a score.
 
@@ -55,6 +64,8 @@ class Task(nn.Module, ABC):
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    loss: nn.Module  # a subclass says which kind
+    index: dict[str, int]  # of each label; empty where labels are numbers
 
     def __init__(
         self,
@@ -63,11 +74,14 @@ class Task(nn.Module, ABC):
         labels: Sequence[str] | None,
         max_length: int,
         truncation: str,
+        loss: nn.Module,
     ) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
+        self.loss = loss
         self.labels = list(labels) if labels is not None else None
+        self.index = {label: i for i, label in enumerate(labels or ())}
         self.max_length = max_length
         self.truncation = truncation
 
