@@ -16,42 +16,27 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from folders import sentences, tiny_bert
+from commands import make_inputs, use_inputs
 
 
 def overrides(folder: Path, precision: str, accumulate: int, interval: str, workers: int):
     return [
-        "data=files",
-        f"data.train_file={folder}/train.csv",
-        f"data.validation_file={folder}/validation.csv",
-        f"data.test_file={folder}/test.csv",
-        "data.max_length=32",
+        *use_inputs(folder),
         "data.batch_size=4",
         "data.eval_batch_size=4",
         "data.bucket_window=2",
         f"data.workers={workers}",
-        "model=base",
-        f"model.path={folder}/model",
         "model.hidden_dropout=0.1",
-        "optimizer.lr=1e-3",
         "trainer.max_epochs=2",
         f"trainer.precision={precision}",
         f"trainer.accumulate={accumulate}",
         f"trainer.val_check_interval={interval}",
-        "trainer.threads=1",
         "trainer.log_every_n_steps=1",
         "callbacks.checkpoint.every_n_steps=1",
         "callbacks.progress=false",
         "name=kills",
         f"paths.cache={folder}/cache",
     ]
-
-
-def make_inputs(folder: Path) -> None:
-    tiny_bert(folder / "model")
-    for seed, (split, count) in enumerate([("train", 26), ("validation", 10), ("test", 6)]):
-        rows = [f"{text},{'ab'[i % 2]}" for i, text in enumerate(sentences(count, seed=seed))]
-        (folder / f"{split}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
 
 
 def train(arguments: list[str]) -> None:
@@ -191,7 +176,7 @@ def main() -> None:
 def make_inputs_in_child(folder: Path) -> None:
     pid = os.fork()
     if pid == 0:
-        make_inputs(folder)
+        make_inputs(folder, train=26, validation=10, test=6)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
 
