@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,18 @@ class Place:
     checkpoint: Path | None  # full training state to go on from
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A run at the end of its training: all that is needed to finish it."""
+
+    cfg: DictConfig
+    machine: Machine
+    parts: Parts
+    place: Place
+    module: Module
+    checkpoints: Checkpoints
+
+
 def run(cfg: DictConfig) -> float | None:
     """Train, test and save, as the config says; return the best monitored validation score."""
     overrides = _overrides()
@@ -87,7 +99,7 @@ def _run_in(
                 module, checkpoints = _train(cfg, machine, parts, place)
             if launch.rank() != 0:
                 return None
-            scores = _finish(cfg, machine, parts, place, module, checkpoints)
+            scores = _finish(Trained(cfg, machine, parts, place, module, checkpoints))
         except BaseException as error:
             _record_end(directory, error)
             raise
@@ -186,24 +198,18 @@ def other_rank() -> None:
 # The end
 
 
-def _finish(
-    cfg: DictConfig,
-    machine: Machine,
-    parts: Parts,
-    place: Place,
-    module: Module,
-    checkpoints: Checkpoints,
-) -> dict[str, float]:
+def _finish(trained: Trained) -> dict[str, float]:
     """Take the best weights, save the model, test it, and write metrics.json last."""
-    directory = place.directory
+    directory, parts = trained.place.directory, trained.parts
+    module, checkpoints = trained.module, trained.checkpoints
     best = directory / "checkpoints" / "best.ckpt"
     if checkpoints.best_step is None:
         raise ModelError("TRAIN-BEST", checkpoints.monitor, "was never a number: nothing is best")
     module.load_state_dict(storage.read(best)["state_dict"])
     save_model(module, directory / "model")
     scores = dict(checkpoints.best_scores)
-    if cfg.test and "test" in parts.rows.splits and "test" not in parts.rows.hidden_labels:
-        scores |= _test(cfg, machine, parts, place, module, checkpoints)
+    if trained.cfg.test and "test" in parts.rows.splits and "test" not in parts.rows.hidden_labels:
+        scores |= _test(trained)
     elif "test" in parts.rows.hidden_labels:
         log.warning("test has hidden labels (-1): predict only, not evaluate")
     record = {
@@ -220,22 +226,15 @@ def _finish(
     return scores
 
 
-def _test(
-    cfg: DictConfig,
-    machine: Machine,
-    parts: Parts,
-    place: Place,
-    module: Module,
-    checkpoints: Checkpoints,
-) -> dict[str, float]:
-    from dataclasses import replace
-
-    single = replace(machine, devices=1, num_nodes=1, strategy="auto")
+def _test(trained: Trained) -> dict[str, float]:
+    cfg, parts = trained.cfg, trained.parts
+    module, checkpoints = trained.module, trained.checkpoints
+    single = replace(trained.machine, devices=1, num_nodes=1, strategy="auto")
     data = build_data(cfg, parts, module.task, single)
     tester = build_trainer(
         cfg,
         single,
-        place.directory,
+        trained.place.directory,
         module,
         data,
         resumed_step=checkpoints.saved_steps["last.ckpt"],
