@@ -10,7 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from tunesmith import config, yaml_file
+from tunesmith.build import monitor_of
 from tunesmith.errors import ConfigError, ModelError, SafetyError, TunesmithError
+from tunesmith.tasks.classification import Classification
 
 GROUPS = tuple(f"{folder.name}=" for folder in config.CONF.iterdir() if folder.is_dir())
 
@@ -202,6 +204,20 @@ def test_values_that_contradict_each_other_are_told(overrides, code, says):
     assert says in found
 
 
+def test_a_wrong_direction_says_how_to_mean_it():
+    assert mistakes("callbacks.checkpoint.mode=min") == [
+        "error[CONF-MODE] callbacks.checkpoint.mode=min: val/accuracy is better when higher; "
+        "use max, or callbacks.checkpoint.confirm_mode=true if it is meant"
+    ]
+
+
+def test_a_wrong_direction_that_is_confirmed_is_meant():
+    wanted = ["callbacks.checkpoint.mode=min", "callbacks.checkpoint.confirm_mode=true"]
+    assert mistakes(*wanted) == []
+    assert monitor_of(composed(*wanted), Classification) == ("val/accuracy", "min")
+    assert mistakes(*wanted, "scheduler=plateau", "scheduler.mode=min") == []
+
+
 def test_an_unset_environment_variable_is_named(monkeypatch):
     monkeypatch.delenv("NOWHERE", raising=False)
     assert mistakes("paths.runs=${oc.env:NOWHERE}")[0] == (
@@ -225,6 +241,7 @@ def test_a_mistake_does_not_show_what_came_from_the_environment(monkeypatch):
         "resume=auto",
         "callbacks.progress=false",
         "trainer.stop_at_step=3",
+        "callbacks.checkpoint.confirm_mode=true",
         "logger=none",
         "trust=[mine]",
     ],

@@ -15,6 +15,7 @@ MODES = dict.fromkeys(
     ("accuracy", "auroc", "exact_match", "f1_macro", "f1_micro", "mcc", "pearson", "spearman"),
     "max",
 ) | dict.fromkeys(("loss", "mse"), "min")
+CONFIRM = "callbacks.checkpoint.confirm_mode"
 Get = Callable[[str], Any]
 Errors = Iterator[TunesmithError]
 
@@ -104,7 +105,7 @@ def _best(get: Get) -> Errors:
     task = _task(get)
     monitor = monitor or f"val/{task.monitor}"
     if _is_metric(monitor, task):
-        yield from _wrong_mode(path, monitor, mode, task)
+        yield from _wrong_mode(get, path, monitor, mode, task)
     else:
         yield _no_metric(f"{path}.monitor={monitor}", monitor, task)
 
@@ -120,21 +121,20 @@ def _plateau(get: Get) -> Errors:
     if not _is_metric(monitor, task):
         yield _no_metric(f"scheduler.monitor={monitor}", monitor, task)
     elif reacts:
-        yield from _wrong_mode("scheduler", monitor, get("scheduler.mode"), task)
+        yield from _wrong_mode(get, "scheduler", monitor, get("scheduler.mode"), task)
 
 
-def _wrong_mode(path: str, monitor: str, mode: str | None, task: Any) -> Errors:
+def _wrong_mode(get: Get, path: str, monitor: str, mode: str | None, task: Any) -> Errors:
     metric = monitor.removeprefix("val/")
     known = mode_of(metric) or (task.mode if metric == task.monitor else None)
     if known is None and mode is None:
         yield ConfigError(
             "CONF-MODE", f"{path}.mode", f"is {monitor} better high or low?", "set max or min"
         )
-    elif known is not None and mode not in (None, known):
-        better = "higher" if known == "max" else "lower"
-        yield ConfigError(
-            "CONF-MODE", f"{path}.mode={mode}", f"{monitor} is better when {better}", f"use {known}"
-        )
+    elif known is not None and mode not in (None, known) and not get(CONFIRM):
+        what = f"{monitor} is better when {'higher' if known == 'max' else 'lower'}"
+        fix = f"use {known}, or {CONFIRM}=true if it is meant"
+        yield ConfigError("CONF-MODE", f"{path}.mode={mode}", what, fix)
 
 
 def _no_metric(where: str, monitor: str, task: Any) -> TunesmithError:

@@ -13,6 +13,7 @@ NOT_IDENTITY = (
     "logger",
     "resume",
     "trust",
+    "callbacks.checkpoint.confirm_mode",
     "callbacks.progress",
     "trainer.stop_at_step",
 )
