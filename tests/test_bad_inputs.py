@@ -4,6 +4,10 @@ The other rows of the catalogue: files and labels in data/test_bad_rows.py, mode
 configs in test_config.py and test_program.py, run directories in test_rundir.py and test_run.py.
 """
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
+
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -119,6 +123,64 @@ def test_33_a_cut_text_is_told_or_refused(folder, arguments, capsys):
     code, said = refused([*arguments, *change], capsys)
     assert code == 3
     assert said.startswith("error[DATA-LONG] train: 5% of texts cut at 32 tokens")
+
+
+@pytest.fixture
+def mlflow(monkeypatch):
+    """An MLflow of which only the client is there; its server takes no password."""
+
+    class Client:
+        def __init__(self, address):
+            self.address = address
+
+        def search_experiments(self, max_results):
+            raise RuntimeError(f"request to {self.address}/api failed with error code 401\nbody")
+
+    package = ModuleType("mlflow")
+    package.__spec__ = ModuleSpec("mlflow", None)
+    monkeypatch.setitem(sys.modules, "mlflow", package)
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", SimpleNamespace(MlflowClient=Client))
+
+
+STORES = {
+    "row 73: a driver that is missing": (
+        "postgresql://me:hunter2@127.0.0.1/scores",
+        "error[STORE] postgresql://me:***@127.0.0.1/scores: driver 'psycopg2' is not installed; "
+        "install it, or name another: postgresql+DRIVER://",
+    ),
+    "row 73: a password that is refused": (
+        "http://me:hunter2@127.0.0.1:9/mlflow",
+        "error[STORE] http://me:***@127.0.0.1:9/mlflow: "
+        "request to http://me:***@127.0.0.1:9/mlflow/api failed with error code 401",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STORES)
+def test_a_store_that_cannot_be_opened_costs_one_line(
+    case, folder, arguments, mlflow, monkeypatch, capsys
+):
+    def create_engine(address, poolclass):
+        raise ModuleNotFoundError(f"No module named 'psycopg2' ({address})", name="psycopg2")
+
+    pool = SimpleNamespace(NullPool=None)
+    fake = SimpleNamespace(create_engine=create_engine, pool=pool)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", fake)
+    monkeypatch.setattr(build, "classifier", None)  # not called: no weight is opened
+    address, line = STORES[case]
+    change = ["logger=mlflow", f"logger.mlflow.tracking_uri={address}", "name=stored"]
+    assert refused([*arguments, *change], capsys) == (5, line)
+    assert not (folder / "runs" / "stored").exists()
+
+
+def test_a_logger_whose_package_is_missing_says_how_to_get_it(arguments, monkeypatch, capsys):
+    for package in ("mlflow", "wandb"):
+        monkeypatch.setitem(sys.modules, package, None)
+        assert refused([*arguments, f"logger={package}"], capsys) == (
+            5,
+            f"error[ENV-PACKAGE] logger={package}: not installed; "
+            f"pip install 'tunesmith[{package}]'",
+        )
 
 
 def test_errors_name_themselves_in_status_json_too(folder, arguments, capsys):

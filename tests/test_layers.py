@@ -10,8 +10,10 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "tunesmith"
 LAYERS = [
+    "addresses",
     "errors",
     "disk",
+    "store",
     "yaml_file",
     "data",
     "models",

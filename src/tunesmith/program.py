@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from tunesmith.addresses import masked
 from tunesmith.errors import (
     INTERRUPTED,
     ConfigError,
@@ -87,7 +88,7 @@ def exit_code(main: Callable[[], Any], debug: bool = False) -> int:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return _quietly()
         if debug:
-            _say(traceback.format_exc().rstrip())
+            _say(masked(traceback.format_exc().rstrip()))
         told = explain(error)
         for line in told.lines:
             _say(line)

@@ -3,13 +3,12 @@
 import re
 from typing import Any
 
+from tunesmith.addresses import MASK, masked
 from tunesmith.config.plain import Broken, Config, leaves, resolve
 
-MASK = "***"
 SECRET = re.compile(
     r"password|passwd|secret|api_?key|credential|token(?!i|s\b|_id|_type)", re.IGNORECASE
 )
-PASSWORD_IN_URL = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 SHORT = 6  # a shorter secret is masked where it stands, not wherever its letters occur
 
 
@@ -40,7 +39,7 @@ def _masked(key: Any, value: Any, secrets: set[str]) -> Any:
         return value
     for secret in sorted((s for s in secrets if len(s) >= SHORT), key=len, reverse=True):
         value = value.replace(secret, MASK)
-    return PASSWORD_IN_URL.sub(rf"\1:{MASK}@", value)
+    return masked(value)
 
 
 def names_secret(path: str) -> bool:
@@ -52,5 +51,5 @@ def as_typed(value: Any) -> str:
     """Write a value as one would type it."""
     typed = {None: "null", True: "true", False: "false"}
     is_word = value is None or isinstance(value, bool)
-    text = PASSWORD_IN_URL.sub(rf"\1:{MASK}@", typed[value] if is_word else str(value))
+    text = masked(typed[value] if is_word else str(value))
     return text if len(text) <= 60 else f"{text[:59]}…"

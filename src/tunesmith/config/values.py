@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tunesmith import schema
-from tunesmith.config.masking import MASK, as_typed, names_secret
+from tunesmith.addresses import MASK
+from tunesmith.config.masking import as_typed, names_secret
 from tunesmith.config.plain import Broken, Found
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 from tunesmith.targets import CONF
