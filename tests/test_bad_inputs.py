@@ -4,6 +4,7 @@ The other rows of the catalogue: files and labels in data/test_bad_rows.py, mode
 configs in test_config.py and test_program.py, run directories in test_rundir.py and test_run.py.
 """
 
+import json
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from commands import csv_file, small
+from folders import TOKENIZERS, tiny_model
 from tunesmith import build
 from tunesmith.config import CONF
 from tunesmith.errors import TunesmithError
@@ -123,6 +125,26 @@ def test_33_a_cut_text_is_told_or_refused(folder, arguments, capsys):
     code, said = refused([*arguments, *change], capsys)
     assert code == 3
     assert said.startswith("error[DATA-LONG] train: 5% of texts cut at 32 tokens")
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_32_an_empty_text_has_tokens_in_every_architecture(kind):
+    assert len(TOKENIZERS[kind]()("")["input_ids"]) == 2
+
+
+def test_32_a_row_without_a_token_is_named(folder, arguments, capsys):
+    model = tiny_model("modernbert", folder / "bare")
+    words = json.loads((model / "tokenizer.json").read_text())
+    (model / "tokenizer.json").write_text(json.dumps({**words, "post_processor": None}))
+    rows = csv_file(folder / "gap.csv", 20).read_text().splitlines()
+    (folder / "gap.csv").write_text("\n".join([*rows[:8], ",pos", *rows[8:]]) + "\n")
+    change = [f"model.path={model}", f"data.train_file={folder}/gap.csv", "name=gap"]
+    code, said = refused([*arguments, *change], capsys)
+    assert code == 1
+    assert said.splitlines()[-1] == (
+        "error[INTERNAL] row 7: the text '' becomes no token at all; "
+        "data.on_empty_text=drop leaves it out"
+    )
 
 
 @pytest.fixture

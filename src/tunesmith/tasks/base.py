@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.data.rows import Column, Kind
+from tunesmith.errors import TunesmithError
 
 Row = Mapping[str, Any]  # one raw example, as the data source gives it
 Features = dict[str, Any]  # one encoded example: `input_ids`, `labels`, ...
@@ -110,6 +111,8 @@ class Task(nn.Module, ABC):
             row["text"], row.get("text_pair"), truncation=True, max_length=self.max_length
         )
         features = {k: v for k, v in encoded.items() if k != "attention_mask"}
+        if not features["input_ids"]:
+            raise _no_tokens(row)
         features["full_length"] = _length_before_truncation(encoded.encodings[0])
         if row.get("label") is not None:
             features["labels"] = self.label_of(row)
@@ -140,6 +143,13 @@ class Task(nn.Module, ABC):
         """Run the model on a batch without its labels."""
         inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
         return self.model(**inputs).logits
+
+
+def _no_tokens(row: Row) -> TunesmithError:
+    """A tokenizer that marks the ends of a text makes two of an empty one; this one makes none."""
+    where = f"row {row['row']}" if "row" in row else ""
+    what = f"the text {row['text'][:40]!r} becomes no token at all"
+    return TunesmithError("INTERNAL", where, what, "data.on_empty_text=drop leaves it out")
 
 
 def _length_before_truncation(encoding: Any) -> int:
