@@ -2,13 +2,15 @@
 
     python tests/kills.py FOLDER PRECISION ACCUMULATE INTERVAL WORKERS KIND [STEP ...]
 
-Imports once, then forks a child a case (torch's threads do not survive a fork: this process
-computes nothing). Prints a JSON object: the undisturbed run, and each case, as fingerprints.
+A step is a batch's number, or one of PLACES. Imports once, then forks a child a case (torch's
+threads do not survive a fork: this process computes nothing). Prints a JSON object: the
+undisturbed run, and each case, as fingerprints.
 """
 
 import hashlib
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sys
@@ -52,6 +54,37 @@ def train(arguments: list[str]) -> None:
         os._exit(75)
 
 
+PLACES = {  # what is about to be called where a run is to be disturbed outside of its steps
+    "rows": "tunesmith.build.read",
+    "model": "tunesmith.build.classifier",
+    "encoding": "tunesmith.build.DataModule",
+    "optimizer": "tunesmith.training.module.Module.configure_optimizers",
+    "loader": "tunesmith.data.module.DataModule.train_dataloader",
+    "saving": "tunesmith.run.save_model",
+    "testing": "tunesmith.training.module.Module.on_test_epoch_start",
+}
+
+
+def arrange(step: str, kind: str) -> None:
+    """Have this process send itself a signal at a batch or a place."""
+    if step in PLACES:
+        at_call(PLACES[step], kind)
+    else:
+        at_batch(int(step), kind)
+
+
+def at_call(name: str, kind: str) -> None:
+    path, _, last = name.rpartition(".")
+    owner = pkgutil.resolve_name(path)
+    original = getattr(owner, last)
+
+    def call(*arguments, **options):
+        os.kill(os.getpid(), getattr(signal, kind))
+        return original(*arguments, **options)
+
+    setattr(owner, last, call)
+
+
 def at_batch(number: int, kind: str) -> None:
     """Arrange for a signal when the given batch is about to start."""
     from tunesmith.training.randomness import SeedEachStep
@@ -66,7 +99,7 @@ def at_batch(number: int, kind: str) -> None:
     SeedEachStep.on_train_batch_start = start
 
 
-def child(folder: Path, arguments: list[str], kind: str | None = None, number: int = -1) -> int:
+def child(folder: Path, arguments: list[str], kind: str = "", step: str = "") -> int:
     pid = os.fork()
     if pid == 0:
         out = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -74,7 +107,7 @@ def child(folder: Path, arguments: list[str], kind: str | None = None, number: i
         os.dup2(out, 2)
         try:
             if kind:
-                at_batch(number, kind)
+                arrange(step, kind)
             train(arguments)
         except BaseException:
             import traceback
@@ -142,19 +175,20 @@ def _hash(value) -> str:
     return digest.hexdigest()
 
 
-def case(folder: Path, arguments: list[str], kind: str, number: int) -> dict:
-    """Disturb a run at a batch (or end it at a step), resume it, and say what came out."""
-    runs = folder / f"{kind}{number}"
+def case(folder: Path, arguments: list[str], kind: str, step: str) -> dict:
+    """Disturb a run there (or end it at a step), resume it, and say what came out."""
+    runs = folder / f"{kind}-{step}"
     shutil.rmtree(runs, ignore_errors=True)
     here = [*arguments, f"paths.runs={runs}"]
     if kind == "stop_at_step":
-        first = child(folder, [*here, f"trainer.stop_at_step={number}"])
+        first = child(folder, [*here, f"trainer.stop_at_step={step}"])
     else:
-        first = child(folder, here, kind, number)
+        first = child(folder, here, kind, step)
+    left = [json.loads(file.read_text())["state"] for file in runs.rglob("status.json")]
     second = child(folder, [*here, "resume=auto"])
     result = fingerprint(runs) if second == 0 else {}
     shutil.rmtree(runs)
-    return {"codes": [first, second], **result}
+    return {"codes": [first, second], "left": left, **result}
 
 
 def main() -> None:
@@ -169,7 +203,7 @@ def main() -> None:
     shutil.rmtree(undisturbed, ignore_errors=True)
     code = child(folder, [*arguments, f"paths.runs={undisturbed}"])
     assert code == 0, (folder / "output.txt").read_text()[-3000:]
-    cases = {step: case(folder, arguments, kind, int(step)) for step in steps}
+    cases = {step: case(folder, arguments, kind, step) for step in steps}
     print(json.dumps({"undisturbed": fingerprint(undisturbed), "cases": cases}))
 
 

@@ -28,7 +28,7 @@ from tunesmith.training import launch, storage
 from tunesmith.training.checkpoints import Checkpoints, Stopped
 from tunesmith.training.machine import Machine, choose, settled
 from tunesmith.training.module import Module
-from tunesmith.training.signals import StopOnSignal
+from tunesmith.training.signals import StopOnSignal, leaving
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ def _run_in(
     with ExitStack() as stack:
         if launch.rank() == 0:
             stack.enter_context(rundir.lock(directory))
+            stack.enter_context(leaving(lambda: _leave(directory)))
             stack.enter_context(rundir.setup_log(directory))
             _write_down(cfg, overrides, machine, parts, place)
         try:
@@ -356,10 +357,15 @@ def _saved_config(cfg: DictConfig, machine: Machine, parts: Parts) -> str:
 
 def _record_end(directory: Path, error: BaseException) -> None:
     state = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-    if isinstance(error, Interrupted):
-        log.warning("stopped between two steps; go on with resume=%s", directory)
     line = str(error) if isinstance(error, TunesmithError) else f"{type(error).__name__}: {error}"
     rundir.write_status(directory, state=state, error=None if state == "interrupted" else line)
+    if isinstance(error, Interrupted):
+        log.warning("stopped between two steps; go on with resume=%s", directory)
+
+
+def _leave(directory: Path) -> None:
+    if not rundir.is_finished(directory):
+        _record_end(directory, Interrupted())
 
 
 def _recorded_score(directory: Path) -> float | None:
