@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+from catalogue import of_row
 from tunesmith import config, errors, overrides, program
 
 ROOT = Path(__file__).parents[1]
@@ -156,7 +157,11 @@ def test_a_switch_that_lets_checkpoints_run_code_is_refused(monkeypatch, capsys)
 # Overrides that Hydra refuses
 
 REFUSED = [
-    ("optimzer.lr=1e-5", "error[CONF-KEY] optimzer.lr: no such key; did you mean 'optimizer.lr'?"),
+    of_row(
+        45,
+        "optimzer.lr=1e-5",
+        "error[CONF-KEY] optimzer.lr: no such key; did you mean 'optimizer.lr'?",
+    ),
     ("lr=1e-5", "error[CONF-KEY] lr: no such key; did you mean 'optimizer.lr'?"),
     ("max_epochs=1", "error[CONF-KEY] max_epochs: no such key; did you mean 'trainer.max_epochs'?"),
     ("optimzer=adam", "error[CONF-KEY] optimzer: no such key; did you mean 'optimizer'?"),
@@ -188,7 +193,8 @@ REFUSED = [
         "error[CONF-GROUP] logger=null: a group needs a choice; "
         "there are csv, mlflow, none, tensorboard, wandb",
     ),
-    (
+    of_row(
+        49,
         "optimizer.lr=1e-5,2e-5",
         "error[CONF-SWEEP] optimizer.lr=1e-5,2e-5: several values for one run; "
         "sweeps are not part of this version; a list is optimizer.lr=[1e-5,2e-5]",
@@ -277,10 +283,16 @@ def test_a_group_option_of_the_users_own_works(conf):
 
 
 BAD_YAML = [
-    ("lr: 1\nmomentum: 0\nlr: 2\n", 2, "CONF-DUPLICATE", ":3: the key 'lr' stands twice"),
-    ("lr: !!python/object/apply:os.system ['true']", 8, "UNSAFE-YAML", ":1: the tag !!python/"),
-    ("a: &a [*a]", 2, "CONF-SIZE", ": is beyond the limits"),
-    ("# " + "x" * 300_000, 2, "CONF-SIZE", ": is larger than 256 KB"),
+    of_row(51, "lr: 1\nmomentum: 0\nlr: 2\n", 2, "CONF-DUPLICATE", ":3: the key 'lr' stands twice"),
+    of_row(
+        54,
+        "lr: !!python/object/apply:os.system ['true']",
+        8,
+        "UNSAFE-YAML",
+        ":1: the tag !!python/",
+    ),
+    of_row(53, "a: &a [*a]", 2, "CONF-SIZE", ": is beyond the limits"),
+    of_row(53, "# " + "x" * 300_000, 2, "CONF-SIZE", ": is larger than 256 KB"),
     ("lr: [1\n", 2, "CONF-YAML", ":2: "),
 ]
 

@@ -3,7 +3,7 @@
 from tunesmith.rundir.cells import scores
 from tunesmith.rundir.ending import print_summary, summary
 from tunesmith.rundir.files import read_json, write_json, write_text
-from tunesmith.rundir.finding import find, is_finished, require_finished, resolve, unfinished
+from tunesmith.rundir.finding import find, is_finished, resolve, unfinished
 from tunesmith.rundir.locking import lock
 from tunesmith.rundir.log import setup_log
 from tunesmith.rundir.making import check_writable, create, shared_directory
@@ -22,7 +22,6 @@ __all__ = [
     "print_summary",
     "read_json",
     "read_status",
-    "require_finished",
     "resolve",
     "scores",
     "setup_log",

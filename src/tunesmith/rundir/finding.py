@@ -51,15 +51,6 @@ def unfinished(runs: Path, identity: str) -> Path | None:
     return None
 
 
-def require_finished(run: Path, allow_partial: bool = False) -> None:
-    """Raise ModelError for a run that did not come to its end."""
-    if is_finished(run) or allow_partial:
-        return
-    status = read_status(run)
-    what = f"run is {str(status.get('state', 'unfinished'))!r} at step {status.get('step', 0)}"
-    raise ModelError("RUN", str(run), what, "use --allow-partial")
-
-
 def _refuse_ways_out(run: Path) -> None:
     """A run may come from somebody else: what is read and written below it must lie in it."""
     root = run.resolve()
