@@ -10,34 +10,43 @@ from folders import sentences, tiny_bert
 ROOT = Path(__file__).parents[1]
 
 
-def csv_file(path: Path, count: int, seed: int = 0, header: str = "text,label") -> Path:
+def csv_file(path: Path, count: int, seed: int = 0) -> Path:
     """Write a csv whose label can be learnt: the word that starts the text."""
     rows = [
         f"{['awful', 'lovely'][i % 2]} {text},{['neg', 'pos'][i % 2]}"
         for i, text in enumerate(sentences(count, seed=seed))
     ]
-    path.write_text("\n".join([header, *rows]) + "\n")
+    path.write_text("\n".join(["text,label", *rows]) + "\n")
     return path
 
 
-def small(folder: Path, rows: int = 40) -> list[str]:
-    """Make files and a model below `folder`; return the overrides that use them."""
-    for seed, (split, count) in enumerate([("train", rows), ("validation", 16), ("test", 16)]):
+def make_inputs(folder: Path, train: int = 40, validation: int = 16, test: int = 16) -> None:
+    """Make a file of so many rows for each split, and a model, below `folder`."""
+    counts = {"train": train, "validation": validation, "test": test}
+    for seed, (split, count) in enumerate(counts.items()):
         csv_file(folder / f"{split}.csv", count, seed)
     tiny_bert(folder / "model")
+
+
+def use_inputs(folder: Path) -> list[str]:
+    """Return the overrides that use what `make_inputs` made."""
     return [
         "data=files",
         f"data.train_file={folder}/train.csv",
         f"data.validation_file={folder}/validation.csv",
         f"data.test_file={folder}/test.csv",
         "data.max_length=32",
-        "data.batch_size=8",
         "model=base",
         f"model.path={folder}/model",
         "optimizer.lr=1e-3",
         "trainer.threads=1",
-        f"paths.runs={folder}/runs",
     ]
+
+
+def small(folder: Path, rows: int = 40) -> list[str]:
+    """Make inputs below `folder`; return the overrides of a run that takes a few seconds."""
+    make_inputs(folder, train=rows)
+    return [*use_inputs(folder), "data.batch_size=8", f"paths.runs={folder}/runs"]
 
 
 def train(arguments: list[str], **options) -> subprocess.CompletedProcess[str]:

@@ -2,13 +2,15 @@
 
     python tests/kills.py FOLDER PRECISION ACCUMULATE INTERVAL WORKERS KIND [STEP ...]
 
-Imports once, then forks a child a case (torch's threads do not survive a fork: this process
-computes nothing). Prints a JSON object: the undisturbed run, and each case, as fingerprints.
+A step is a batch's number, or one of PLACES. Imports once, then forks a child a case (torch's
+threads do not survive a fork: this process computes nothing). Prints a JSON object: the
+undisturbed run, and each case, as fingerprints.
 """
 
 import hashlib
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sys
@@ -16,42 +18,27 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from folders import sentences, tiny_bert
+from commands import make_inputs, use_inputs
 
 
 def overrides(folder: Path, precision: str, accumulate: int, interval: str, workers: int):
     return [
-        "data=files",
-        f"data.train_file={folder}/train.csv",
-        f"data.validation_file={folder}/validation.csv",
-        f"data.test_file={folder}/test.csv",
-        "data.max_length=32",
+        *use_inputs(folder),
         "data.batch_size=4",
         "data.eval_batch_size=4",
         "data.bucket_window=2",
         f"data.workers={workers}",
-        "model=base",
-        f"model.path={folder}/model",
         "model.hidden_dropout=0.1",
-        "optimizer.lr=1e-3",
         "trainer.max_epochs=2",
         f"trainer.precision={precision}",
         f"trainer.accumulate={accumulate}",
         f"trainer.val_check_interval={interval}",
-        "trainer.threads=1",
         "trainer.log_every_n_steps=1",
         "callbacks.checkpoint.every_n_steps=1",
         "callbacks.progress=false",
         "name=kills",
         f"paths.cache={folder}/cache",
     ]
-
-
-def make_inputs(folder: Path) -> None:
-    tiny_bert(folder / "model")
-    for seed, (split, count) in enumerate([("train", 26), ("validation", 10), ("test", 6)]):
-        rows = [f"{text},{'ab'[i % 2]}" for i, text in enumerate(sentences(count, seed=seed))]
-        (folder / f"{split}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
 
 
 def train(arguments: list[str]) -> None:
@@ -65,6 +52,37 @@ def train(arguments: list[str]) -> None:
         run(cfg)
     except Interrupted:
         os._exit(75)
+
+
+PLACES = {  # what is about to be called where a run is to be disturbed outside of its steps
+    "rows": "tunesmith.build.read",
+    "model": "tunesmith.build.classifier",
+    "encoding": "tunesmith.build.DataModule",
+    "optimizer": "tunesmith.training.module.Module.configure_optimizers",
+    "loader": "tunesmith.data.module.DataModule.train_dataloader",
+    "saving": "tunesmith.run.save_model",
+    "testing": "tunesmith.training.module.Module.on_test_epoch_start",
+}
+
+
+def arrange(step: str, kind: str) -> None:
+    """Have this process send itself a signal at a batch or a place."""
+    if step in PLACES:
+        at_call(PLACES[step], kind)
+    else:
+        at_batch(int(step), kind)
+
+
+def at_call(name: str, kind: str) -> None:
+    path, _, last = name.rpartition(".")
+    owner = pkgutil.resolve_name(path)
+    original = getattr(owner, last)
+
+    def call(*arguments, **options):
+        os.kill(os.getpid(), getattr(signal, kind))
+        return original(*arguments, **options)
+
+    setattr(owner, last, call)
 
 
 def at_batch(number: int, kind: str) -> None:
@@ -81,7 +99,7 @@ def at_batch(number: int, kind: str) -> None:
     SeedEachStep.on_train_batch_start = start
 
 
-def child(folder: Path, arguments: list[str], kind: str | None = None, number: int = -1) -> int:
+def child(folder: Path, arguments: list[str], kind: str = "", step: str = "") -> int:
     pid = os.fork()
     if pid == 0:
         out = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -89,7 +107,7 @@ def child(folder: Path, arguments: list[str], kind: str | None = None, number: i
         os.dup2(out, 2)
         try:
             if kind:
-                at_batch(number, kind)
+                arrange(step, kind)
             train(arguments)
         except BaseException:
             import traceback
@@ -157,19 +175,20 @@ def _hash(value) -> str:
     return digest.hexdigest()
 
 
-def case(folder: Path, arguments: list[str], kind: str, number: int) -> dict:
-    """Disturb a run at a batch (or end it at a step), resume it, and say what came out."""
-    runs = folder / f"{kind}{number}"
+def case(folder: Path, arguments: list[str], kind: str, step: str) -> dict:
+    """Disturb a run there (or end it at a step), resume it, and say what came out."""
+    runs = folder / f"{kind}-{step}"
     shutil.rmtree(runs, ignore_errors=True)
     here = [*arguments, f"paths.runs={runs}"]
     if kind == "stop_at_step":
-        first = child(folder, [*here, f"trainer.stop_at_step={number}"])
+        first = child(folder, [*here, f"trainer.stop_at_step={step}"])
     else:
-        first = child(folder, here, kind, number)
+        first = child(folder, here, kind, step)
+    left = [json.loads(file.read_text())["state"] for file in runs.rglob("status.json")]
     second = child(folder, [*here, "resume=auto"])
     result = fingerprint(runs) if second == 0 else {}
     shutil.rmtree(runs)
-    return {"codes": [first, second], **result}
+    return {"codes": [first, second], "left": left, **result}
 
 
 def main() -> None:
@@ -184,14 +203,14 @@ def main() -> None:
     shutil.rmtree(undisturbed, ignore_errors=True)
     code = child(folder, [*arguments, f"paths.runs={undisturbed}"])
     assert code == 0, (folder / "output.txt").read_text()[-3000:]
-    cases = {step: case(folder, arguments, kind, int(step)) for step in steps}
+    cases = {step: case(folder, arguments, kind, step) for step in steps}
     print(json.dumps({"undisturbed": fingerprint(undisturbed), "cases": cases}))
 
 
 def make_inputs_in_child(folder: Path) -> None:
     pid = os.fork()
     if pid == 0:
-        make_inputs(folder)
+        make_inputs(folder, train=26, validation=10, test=6)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
 

@@ -9,8 +9,11 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from catalogue import of_row, row
 from tunesmith import config, yaml_file
+from tunesmith.build import monitor_of
 from tunesmith.errors import ConfigError, ModelError, SafetyError, TunesmithError
+from tunesmith.tasks.classification import Classification
 
 GROUPS = tuple(f"{folder.name}=" for folder in config.CONF.iterdir() if folder.is_dir())
 
@@ -37,18 +40,18 @@ def mistakes(*overrides):
 
 
 VALUES = [
-    ("trainer.max_epochs=-1", "CONF-RANGE", "must be an integer >= 1"),
+    of_row(48, "trainer.max_epochs=-1", "CONF-RANGE", "must be an integer >= 1"),
     ("trainer.max_epochs=0", "CONF-RANGE", "must be an integer >= 1"),
-    ("trainer.max_epochs=1.5", "CONF-TYPE", "must be an integer >= 1"),
+    of_row(47, "trainer.max_epochs=1.5", "CONF-TYPE", "must be an integer >= 1"),
     ("trainer.max_epochs=true", "CONF-TYPE", "must be an integer >= 1"),
     ("trainer.max_epochs=[1]", "CONF-TYPE", "must be an integer >= 1"),
-    ("optimizer.lr=abc", "CONF-TYPE", "must be a number > 0"),
+    of_row(46, "optimizer.lr=abc", "CONF-TYPE", "must be a number > 0"),
     ("optimizer.lr=0", "CONF-RANGE", "must be a number > 0"),
-    ("optimizer.lr=nan", "CONF-RANGE", "must be a number > 0"),
+    of_row(48, "optimizer.lr=nan", "CONF-RANGE", "must be a number > 0"),
     ("optimizer.lr=inf", "CONF-RANGE", "must be a number > 0"),
     ("optimizer.lr=null", "CONF-TYPE", "must be a number > 0"),
     ("optimizer.betas=[0.9]", "CONF-RANGE", "must be a list of two numbers >= 0 and < 1"),
-    ("scheduler.warmup=1", "CONF-RANGE", "must be a number >= 0 and < 1"),
+    of_row(44, "scheduler.warmup=1", "CONF-RANGE", "must be a number >= 0 and < 1"),
     ("data.split.validation=1.0", "CONF-RANGE", "must be a number >= 0 and < 1"),
     ("data.batch_size=0", "CONF-RANGE", "must be an integer >= 1"),
     ("data.splits=null", "CONF-TYPE", "must be a mapping of keys"),
@@ -106,6 +109,7 @@ def test_a_choice_is_guessed():
     ]
 
 
+@row(50)
 def test_words_that_yaml_takes_for_truth_values_are_asked_to_be_quoted():
     cfg = OmegaConf.merge(composed(), OmegaConf.create("data:\n  labels: [no, yes]\n  label: on"))
     assert [str(error) for error in config.check(cfg)] == [
@@ -180,7 +184,9 @@ CONTRADICTIONS = [
         "CONF-RANGE",
         "momentum > 0",
     ),
-    (["callbacks.checkpoint.monitor=val/acc"], "CONF-MONITOR", "did you mean 'val/accuracy'?"),
+    of_row(
+        57, ["callbacks.checkpoint.monitor=val/acc"], "CONF-MONITOR", "did you mean 'val/accuracy'?"
+    ),
     (["callbacks.checkpoint.monitor=accuracy"], "CONF-MONITOR", "did you mean 'val/accuracy'?"),
     (["callbacks.checkpoint.mode=min"], "CONF-MODE", "val/accuracy is better when higher; use max"),
     (
@@ -202,6 +208,23 @@ def test_values_that_contradict_each_other_are_told(overrides, code, says):
     assert says in found
 
 
+@row(58)
+def test_a_wrong_direction_says_how_to_mean_it():
+    assert mistakes("callbacks.checkpoint.mode=min") == [
+        "error[CONF-MODE] callbacks.checkpoint.mode=min: val/accuracy is better when higher; "
+        "use max, or callbacks.checkpoint.confirm_mode=true if it is meant"
+    ]
+
+
+@row(58)
+def test_a_wrong_direction_that_is_confirmed_is_meant():
+    wanted = ["callbacks.checkpoint.mode=min", "callbacks.checkpoint.confirm_mode=true"]
+    assert mistakes(*wanted) == []
+    assert monitor_of(composed(*wanted), Classification) == ("val/accuracy", "min")
+    assert mistakes(*wanted, "scheduler=plateau", "scheduler.mode=min") == []
+
+
+@row(52)
 def test_an_unset_environment_variable_is_named(monkeypatch):
     monkeypatch.delenv("NOWHERE", raising=False)
     assert mistakes("paths.runs=${oc.env:NOWHERE}")[0] == (
@@ -225,6 +248,7 @@ def test_a_mistake_does_not_show_what_came_from_the_environment(monkeypatch):
         "resume=auto",
         "callbacks.progress=false",
         "trainer.stop_at_step=3",
+        "callbacks.checkpoint.confirm_mode=true",
         "logger=none",
         "trust=[mine]",
     ],
@@ -324,7 +348,12 @@ UNSAFE = [
 ]
 
 
-@pytest.mark.parametrize(("text", "code"), UNSAFE, ids=range(len(UNSAFE)))
+SIZES = [of_row(53, *case) for case in UNSAFE if case[1] == "CONF-SIZE"]
+TAGS = [of_row(54, *case) for case in UNSAFE if case[1] == "UNSAFE-YAML"]
+OTHERS = [case for case in UNSAFE if case[1] not in ("CONF-SIZE", "UNSAFE-YAML")]
+
+
+@pytest.mark.parametrize(("text", "code"), [*SIZES, *TAGS, *OTHERS], ids=range(len(UNSAFE)))
 def test_a_stored_config_that_asks_for_more_than_data_may_is_refused(tmp_path, text, code):
     with pytest.raises(SafetyError) as caught:
         config.read_stored(stored(tmp_path, text))
@@ -371,6 +400,7 @@ def test_your_own_code_in_a_stored_run_is_trusted_anew(tmp_path):
 # Yaml files
 
 
+@row(51)
 def test_a_key_that_stands_twice_is_told_with_its_lines(tmp_path):
     path = stored(tmp_path, "a:\n  lr: 1\n  b: 2\n  lr: 3\n")
     with pytest.raises(ConfigError) as caught:

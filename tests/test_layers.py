@@ -10,8 +10,11 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "tunesmith"
 LAYERS = [
+    "addresses",
     "errors",
     "explain",
+    "disk",
+    "store",
     "yaml_file",
     "seeds",
     "data",

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+from catalogue import of_row
 from tunesmith import config, errors, overrides, program
 
 ROOT = Path(__file__).parents[1]
@@ -155,7 +157,11 @@ def test_a_switch_that_lets_checkpoints_run_code_is_refused(monkeypatch, capsys)
 # Overrides that Hydra refuses
 
 REFUSED = [
-    ("optimzer.lr=1e-5", "error[CONF-KEY] optimzer.lr: no such key; did you mean 'optimizer.lr'?"),
+    of_row(
+        45,
+        "optimzer.lr=1e-5",
+        "error[CONF-KEY] optimzer.lr: no such key; did you mean 'optimizer.lr'?",
+    ),
     ("lr=1e-5", "error[CONF-KEY] lr: no such key; did you mean 'optimizer.lr'?"),
     ("max_epochs=1", "error[CONF-KEY] max_epochs: no such key; did you mean 'trainer.max_epochs'?"),
     ("optimzer=adam", "error[CONF-KEY] optimzer: no such key; did you mean 'optimizer'?"),
@@ -187,7 +193,8 @@ REFUSED = [
         "error[CONF-GROUP] logger=null: a group needs a choice; "
         "there are csv, mlflow, none, tensorboard, wandb",
     ),
-    (
+    of_row(
+        49,
         "optimizer.lr=1e-5,2e-5",
         "error[CONF-SWEEP] optimizer.lr=1e-5,2e-5: several values for one run; "
         "-m sweeps; a list is optimizer.lr=[1e-5,2e-5]",
@@ -197,6 +204,7 @@ REFUSED = [
         "error[CONF-SWEEP] optimizer=adam,adamw: several values for one run; ",
     ),
     ("seed=range(1,3)", "error[CONF-SWEEP] seed=range(1,3): several values for one run; "),
+    ("~optimizer.betas.0", "error[CONF-KEY] optimizer.betas.0: no such key; did you mean "),
     ("seed", "error[CONF-SYNTAX] seed: is not key=value"),
     ("name=[1", "error[CONF-SYNTAX] name=[1: "),
     ("+seed=1", "error[CONF-COMPOSE] +seed=1: Could not append to config. An item is already"),
@@ -234,6 +242,15 @@ def test_every_bad_override_is_found():
     ]
 
 
+def test_a_fault_is_not_shown_as_a_mistake_of_the_command_line(monkeypatch):
+    def faulty(self, *arguments):
+        raise AttributeError("a fault")
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", faulty)
+    with pytest.raises(AttributeError, match="a fault"):
+        told("seed=1")
+
+
 def test_an_unknown_config_is_told():
     (line,) = told(config_name="trian")
     assert line.startswith("error[CONF-NAME] --config-name trian: not in ")
@@ -266,10 +283,16 @@ def test_a_group_option_of_the_users_own_works(conf):
 
 
 BAD_YAML = [
-    ("lr: 1\nmomentum: 0\nlr: 2\n", 2, "CONF-DUPLICATE", ":3: the key 'lr' stands twice"),
-    ("lr: !!python/object/apply:os.system ['true']", 8, "UNSAFE-YAML", ":1: the tag !!python/"),
-    ("a: &a [*a]", 2, "CONF-SIZE", ": is beyond the limits"),
-    ("# " + "x" * 300_000, 2, "CONF-SIZE", ": is larger than 256 KB"),
+    of_row(51, "lr: 1\nmomentum: 0\nlr: 2\n", 2, "CONF-DUPLICATE", ":3: the key 'lr' stands twice"),
+    of_row(
+        54,
+        "lr: !!python/object/apply:os.system ['true']",
+        8,
+        "UNSAFE-YAML",
+        ":1: the tag !!python/",
+    ),
+    of_row(53, "a: &a [*a]", 2, "CONF-SIZE", ": is beyond the limits"),
+    of_row(53, "# " + "x" * 300_000, 2, "CONF-SIZE", ": is larger than 256 KB"),
     ("lr: [1\n", 2, "CONF-YAML", ":2: "),
 ]
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from catalogue import row
 from commands import csv_file, only_run, small, train, tunesmith
 from servers import eventually, fetch, hparams_rows, tensorboard
-from tunesmith import load
+from tunesmith import load, rundir
+from tunesmith.errors import ModelError
 from tunesmith.training import storage
 
 
@@ -83,6 +85,8 @@ def test_evaluate_scores_a_file(finished, tmp_path):
     assert 0 <= json.loads(done.stdout.splitlines()[-1])["test/accuracy"] <= 1
 
 
+@row(68)
+@row(69)
 def test_predict_writes_the_same_rows_and_the_answers(finished, tmp_path):
     _, run = finished
     (tmp_path / "in.csv").write_text('id,text\n7,"lovely, film"\n8,awful\n')
@@ -112,6 +116,17 @@ def test_the_library_predicts_and_plain_transformers_loads_the_model(finished):
     assert list(answer["probabilities"].values()) == pytest.approx(probabilities, abs=0.02)
 
 
+@row(70)
+def test_a_run_that_was_interrupted_is_not_used(tmp_path):
+    run = rundir.create(tmp_path, "half")
+    rundir.write_text(run / "config.yaml", "seed: 0\n")
+    rundir.write_status(run, "interrupted")
+    with pytest.raises(ModelError) as caught:
+        load(run)
+    assert (caught.value.code, caught.value.what) == ("RUN", "is 'interrupted', not finished")
+    assert caught.value.fix == f"go on with resume={run}"
+
+
 def test_a_finished_run_is_not_touched_by_resume(finished, arguments):
     _, run = finished
 
@@ -138,6 +153,7 @@ def test_show_and_runs(finished):
     assert run.name in table.stdout
 
 
+@row(43)
 def test_a_new_run_starts_from_a_checkpoint(folder, finished, arguments):
     _, run = finished
     start = f"ckpt_path={run}/checkpoints/last.ckpt"

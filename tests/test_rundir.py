@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from catalogue import row
 from tunesmith import rundir
 from tunesmith.errors import ConfigError, MachineError, ModelError, SafetyError
 
@@ -228,6 +229,7 @@ def test_the_newest_unfinished_run_of_the_same_config_is_found(tmp_path: Path) -
     assert rundir.unfinished(tmp_path / "nowhere", "i") is None
 
 
+@row(70)
 def test_a_directory_that_is_no_run_says_so_and_offers_the_newest_below(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,15 +246,6 @@ def test_a_directory_that_is_no_run_says_so_and_offers_the_newest_below(
         rundir.resolve(runs)
     with pytest.raises(ModelError, match=r"error\[RUN\] nowhere: no such directory"):
         rundir.resolve("nowhere")
-
-
-def test_a_half_finished_run_is_refused_unless_asked_for(tmp_path: Path) -> None:
-    run = make(tmp_path, state="interrupted", step=40)
-    with pytest.raises(ModelError, match="run is 'interrupted' at step 40; use --allow-partial"):
-        rundir.require_finished(run)
-    rundir.require_finished(run, allow_partial=True)
-    rundir.write_json(run / "metrics.json", METRICS)
-    rundir.require_finished(run)
 
 
 def test_uses_of_a_test_set_are_counted_over_all_runs(tmp_path: Path) -> None:

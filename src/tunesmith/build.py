@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith import config, targets
+from tunesmith import config, store, targets
 from tunesmith.adapt import Adaptation
 from tunesmith.data.module import DataModule
 from tunesmith.data.rows import Rows
@@ -29,6 +30,7 @@ from tunesmith.training.module import Module
 from tunesmith.training.progress import Progress
 from tunesmith.training.randomness import SeedEachStep, set_seed
 from tunesmith.training.storage import AtomicCheckpointIO
+from tunesmith.training.tracking import check_logger
 
 NOT_READING = (  # keys of `data` that say how rows are encoded and batched, not how they are read
     "max_length",
@@ -78,7 +80,9 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
 
 
 def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
-    """Refuse a run that would not take a step, or never be scored."""
+    """Refuse a run that would not take a step, or never be scored, or not be logged."""
+    for node in plain(cfg.logger).values():
+        check_logger(node)
     steps = total_steps(cfg, steps_per_epoch(cfg, len(parts.rows.splits["train"])))
     if steps < 1:
         raise ConfigError("TRAIN-0", "trainer", "no optimizer step would run")
@@ -302,7 +306,9 @@ def _loggers(cfg: DictConfig, directory: Path, resumed_step: int | None) -> list
             node |= {"run_dir": str(directory), "purge_step": purge}
         elif "save_dir" in node:
             node["save_dir"] = str(directory)
-        loggers.append(targets.build(node, trust=cfg.trust))
+        address = node.get("tracking_uri")
+        with store.opening(address) if address else nullcontext():
+            loggers.append(targets.build(node, trust=cfg.trust))
     return loggers
 
 

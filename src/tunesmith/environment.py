@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tunesmith.addresses import MASK, masked
+
 PACKAGES = (
     "tunesmith", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy",
     "torchmetrics", "safetensors", "hydra-core", "omegaconf", "pyarrow", "tensorboard",
@@ -35,7 +37,6 @@ _ASSIGNED = re.compile(
     rf"({_WORD}(?:{SECRET_KEY.pattern}){_WORD}[\"']?\s*[=:]\s*)(?:{_VALUE})", re.IGNORECASE
 )
 _LOGIN = re.compile(r"(\b[\w+.\-]+://)[^/\s@]+@")  # user:password@ of an address
-HIDDEN = "***"
 
 
 def describe(
@@ -79,9 +80,9 @@ def redact(arguments: Sequence[str]) -> list[str]:
         key, assigned, _ = argument.partition("=")
         asked = shown and shown[-1].startswith("--") and "=" not in shown[-1]
         if asked and SECRET_KEY.search(shown[-1]):  # --password VALUE
-            shown.append(HIDDEN)
+            shown.append(MASK)
         elif assigned and SECRET_KEY.search(key):
-            shown.append(f"{key}={HIDDEN}")
+            shown.append(f"{key}={MASK}")
         else:
             shown.append(redact_text(argument))
     return shown
@@ -89,7 +90,7 @@ def redact(arguments: Sequence[str]) -> list[str]:
 
 def redact_text(text: str) -> str:
     """Hide `password=...`, `token: ...` and `user:password@` wherever they stand in a text."""
-    return _ASSIGNED.sub(rf"\1{HIDDEN}", _LOGIN.sub(rf"\1{HIDDEN}@", text))
+    return _ASSIGNED.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", masked(text)))
 
 
 def redact_tree(tree: Any) -> Any:
@@ -153,7 +154,7 @@ def _version(package: str) -> str | None:
 
 def _hidden(key: Any, value: Any) -> Any:
     plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    return HIDDEN if plain and SECRET_KEY.search(str(key)) else redact_tree(value)
+    return MASK if plain and SECRET_KEY.search(str(key)) else redact_tree(value)
 
 
 def _get(tree: Mapping[str, Any], key: str, name: str) -> Any:

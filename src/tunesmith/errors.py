@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from tunesmith.addresses import masked
+
 LONGEST = 200  # characters of one message
 
 INTERRUPTED = 75  # exit code of a run that was asked to stop and can be resumed
@@ -11,7 +13,8 @@ class TunesmithError(Exception):
     """One mistake: where it is, what was found there, and the one thing that mends it.
 
     Prints as `error[CODE] where: what; fix`, on one line of at most 200 characters, with
-    control characters escaped, because parts of it may come from a file.
+    control characters escaped and passwords of addresses masked, because parts of it may come
+    from a file or a library.
     """
 
     exit_code = 1
@@ -21,9 +24,9 @@ class TunesmithError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        where = f" {printable(self.where)}:" if self.where else ""
-        fix = f"; {printable(self.fix)}" if self.fix else ""
-        start, what = f"error[{self.code}]{where} ", printable(self.what)
+        where = f" {_shown(self.where)}:" if self.where else ""
+        fix = f"; {_shown(self.fix)}" if self.fix else ""
+        start, what = f"error[{self.code}]{where} ", _shown(self.what)
         room = LONGEST - len(start) - len(fix)
         shown = what if len(what) <= room else what[: max(room - 1, 0)] + "…"
         return f"{start}{shown}{fix}"[:LONGEST]
@@ -102,6 +105,10 @@ class Interrupted(BaseException):
 def printable(text: str) -> str:
     """Escape control characters (also newlines), so that a label cannot drive a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shown(text: str) -> str:
+    return masked(printable(text))
 
 
 def raise_all(errors: Iterable[TunesmithError]) -> None:

@@ -1,5 +1,6 @@
 """What an error costs. Each loss returns its mean and the weight that the mean was taken over."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,20 +17,33 @@ class Loss(NamedTuple):
     weight: Tensor  # ()
 
 
-class CrossEntropy(nn.Module):
+class ClassWeighted(nn.Module, ABC):
+    """A loss that may weigh C classes by their share of the train split."""
+
+    class_weight: Tensor | None  # (C,)
+
+    def __init__(self, class_weights: str = "none") -> None:
+        super().__init__()
+        self.class_weights = class_weights
+        self.register_buffer("class_weight", None)
+
+    @abstractmethod
+    def forward(self, logits: Tensor, labels: Tensor) -> Loss:
+        """Compare logits (N, C) with labels."""
+
+    def fit_to(self, counts: Sequence[int]) -> None:
+        """Set the weight of each class from its count in the train split."""
+        self.class_weight = weights_by_share(counts, self.class_weights)
+
+
+class CrossEntropy(ClassWeighted):
     """One label of C: logits (N, C), labels (N,); label -100 is not counted."""
 
     takes = "single_label_classification"
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:
-        super().__init__()
+        super().__init__(class_weights)
         self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
-        self.register_buffer("class_weight", None)
-
-    def fit_to(self, counts: Sequence[int]) -> None:
-        """Set the weight of each class from its count in the train split, shape (C,)."""
-        self.class_weight = weights_by_share(counts, self.class_weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Loss:
         logits = logits.float()
@@ -44,19 +58,13 @@ class CrossEntropy(nn.Module):
         return Loss(summed / weight.clamp(min=1e-12), weight)
 
 
-class BinaryCrossEntropy(nn.Module):
-    """Any labels of C: logits (N, C), labels (N, C) of 0 and 1; rows of -100 are not counted."""
+class BinaryCrossEntropy(ClassWeighted):
+    """Any labels of C: logits (N, C), labels (N, C) of 0 and 1; rows of -100 are not counted.
+
+    A class's weight is that of its positives.
+    """
 
     takes = "multi_label_classification"
-
-    def __init__(self, class_weights: str = "none") -> None:
-        super().__init__()
-        self.class_weights = class_weights
-        self.register_buffer("class_weight", None)
-
-    def fit_to(self, counts: Sequence[int]) -> None:
-        """Set the weight of a positive of each class from its count, shape (C,)."""
-        self.class_weight = weights_by_share(counts, self.class_weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Loss:
         logits = logits.float()

@@ -7,11 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tunesmith import config, targets
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
+
+# How Hydra refuses what a user wrote, files included. Anything else is a fault, of ours or of
+# Hydra's, and passes: it must not be shown as the user's mistake.
+REFUSALS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    TunesmithError,
+    OSError,
+    ValueError,
+)
 
 
 @dataclass
@@ -218,7 +231,7 @@ def _compose(found: Diagnosis) -> Any:
     """Compose what the choices make; without those that cannot be made."""
     try:
         return _composed(found, found.groups)
-    except Exception as error:
+    except REFUSALS as error:
         bad = [o for o in found.groups if _fails(found, [o])]
         found.mistakes += [_uncomposable(o.input_line, _failure(found, [o]) or error) for o in bad]
         if not bad:
@@ -227,7 +240,7 @@ def _compose(found: Diagnosis) -> Any:
         found.groups = [o for o in found.groups if o not in bad]
     try:
         return _composed(found, found.groups)
-    except Exception as error:  # reported below; a second try would say the same
+    except REFUSALS as error:  # a third try would say the same
         found.mistakes.append(_uncomposable("", error))
         return None
 
@@ -242,7 +255,7 @@ def _composed(found: Diagnosis, overrides: Sequence[Any]) -> Any:
 def _failure(found: Diagnosis, overrides: Sequence[Any]) -> Exception | None:
     try:
         _composed(found, overrides)
-    except Exception as error:
+    except REFUSALS as error:
         return error
     return None
 
@@ -268,7 +281,7 @@ def _apply(found: Diagnosis, cfg: Any, override: Any) -> None:
 
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
-    except Exception as error:
+    except (*REFUSALS, TypeError) as error:  # a TypeError for ~list.0: only Hydra runs in here
         found.mistakes.append(_wrong_key(found, cfg, override, error))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tunesmith.addresses import masked
 from tunesmith.errors import (
     INTERRUPTED,
     ConfigError,
@@ -46,7 +47,7 @@ def start(cfg: Any) -> float | None:
         from tunesmith.run import run
 
         return run(cfg)
-    except Exception as error:
+    except Exception as error:  # all of them: only the wrapping changes, `exit_code` tells each
         raise Failed from error
 
 
@@ -69,11 +70,11 @@ def exit_code(main: Callable[[], Any], debug: bool = False) -> int:
         return INTERRUPTED
     except KeyboardInterrupt:
         return CTRL_C
-    except Exception as error:
+    except Exception as error:  # the last place there is: told in one line, a fault as INTERNAL
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return _quietly()
         if debug:
-            _say(traceback.format_exc().rstrip())
+            _say(masked(traceback.format_exc().rstrip()))
         told = explain(error)
         for line in told.lines:
             _say(line)
@@ -92,7 +93,7 @@ def compose_and_run(main: Callable[[], Any]) -> None:
     except Failed as failed:
         assert failed.__cause__ is not None
         raise failed.__cause__ from failed.__cause__.__cause__
-    except Exception as error:
+    except Exception as error:  # raised again below, unless the command line explains it
         if _was_running(main, error):
             raise
         raise_all(_mistakes(main, arguments))

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from tunesmith.training import launch, storage
 from tunesmith.training.checkpoints import Checkpoints, Stopped
 from tunesmith.training.machine import Machine, choose, settled
 from tunesmith.training.module import Module
-from tunesmith.training.signals import StopOnSignal
+from tunesmith.training.signals import StopOnSignal, leaving
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,18 @@ class Training:
     fixed: list[Any]  # modules that stay in eval mode
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A run at the end of its training: all that is needed to finish it."""
+
+    cfg: DictConfig
+    machine: Machine
+    parts: Parts
+    place: Place
+    module: Module
+    checkpoints: Checkpoints
+
+
 def run(cfg: DictConfig) -> float | None:
     """Train, test and save, as the config says; return the best monitored validation score."""
     overrides = _overrides()
@@ -95,6 +107,7 @@ def _run_in(
     with ExitStack() as stack:
         if launch.rank() == 0:
             stack.enter_context(rundir.lock(directory))
+            stack.enter_context(leaving(lambda: _leave(directory)))
             stack.enter_context(rundir.setup_log(directory))
             write_down(cfg, overrides, machine, parts, place)
         try:
@@ -102,7 +115,7 @@ def _run_in(
                 module, checkpoints = train(cfg, machine, parts, place)
             if launch.rank() != 0:
                 return None
-            scores = finish(cfg, machine, parts, place, module, checkpoints)
+            scores = finish(Trained(cfg, machine, parts, place, module, checkpoints))
             rundir.print_summary(rundir.read_json(directory / "metrics.json"), directory)
         except BaseException as error:
             record_end(directory, error)
@@ -226,24 +239,18 @@ def other_rank() -> None:
 # The end
 
 
-def finish(
-    cfg: DictConfig,
-    machine: Machine,
-    parts: Parts,
-    place: Place,
-    module: Module,
-    checkpoints: Checkpoints,
-) -> dict[str, float]:
+def finish(trained: Trained) -> dict[str, float]:
     """Take the best weights, save the model, test it, and write metrics.json last."""
-    directory = place.directory
+    directory, parts = trained.place.directory, trained.parts
+    module, checkpoints = trained.module, trained.checkpoints
     best = directory / "checkpoints" / "best.ckpt"
     if checkpoints.best_step is None:
         raise ModelError("TRAIN-BEST", checkpoints.monitor, "was never a number: nothing is best")
     module.load_state_dict(storage.read(best)["state_dict"])
     save_model(module, directory / "model")
     scores = dict(checkpoints.best_scores)
-    if cfg.test and "test" in parts.rows.splits and "test" not in parts.rows.hidden_labels:
-        scores |= _test(cfg, machine, parts, place, module, checkpoints)
+    if trained.cfg.test and "test" in parts.rows.splits and "test" not in parts.rows.hidden_labels:
+        scores |= _test(trained)
     elif "test" in parts.rows.hidden_labels:
         log.warning("test has hidden labels (-1): predict only, not evaluate")
     write_metrics(directory, module, checkpoints, scores)
@@ -269,22 +276,15 @@ def write_metrics(
     rundir.write_json(directory / "metrics.json", record)
 
 
-def _test(
-    cfg: DictConfig,
-    machine: Machine,
-    parts: Parts,
-    place: Place,
-    module: Module,
-    checkpoints: Checkpoints,
-) -> dict[str, float]:
-    from dataclasses import replace
-
-    single = replace(machine, devices=1, num_nodes=1, strategy="auto")
+def _test(trained: Trained) -> dict[str, float]:
+    cfg, parts = trained.cfg, trained.parts
+    module, checkpoints = trained.module, trained.checkpoints
+    single = replace(trained.machine, devices=1, num_nodes=1, strategy="auto")
     data = build_data(cfg, parts, module.task, single)
     tester = build_trainer(
         cfg,
         single,
-        place.directory,
+        trained.place.directory,
         module,
         data,
         resumed_step=checkpoints.saved_steps["last.ckpt"],
@@ -406,10 +406,15 @@ def _saved_config(cfg: DictConfig, machine: Machine, parts: Parts) -> str:
 
 def record_end(directory: Path, error: BaseException) -> None:
     state = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-    if isinstance(error, Interrupted):
-        log.warning("stopped between two steps; go on with resume=%s", directory)
     line = str(error) if isinstance(error, TunesmithError) else f"{type(error).__name__}: {error}"
     rundir.write_status(directory, state=state, error=None if state == "interrupted" else line)
+    if isinstance(error, Interrupted):
+        log.warning("stopped between two steps; go on with resume=%s", directory)
+
+
+def _leave(directory: Path) -> None:
+    if not rundir.is_finished(directory):
+        record_end(directory, Interrupted())
 
 
 def _recorded_score(directory: Path) -> float | None:

@@ -246,6 +246,7 @@ RULES: dict[str, Rule] = {
     "callbacks.checkpoint.every_n_minutes": optional(POSITIVE),
     "callbacks.checkpoint.monitor": optional(TEXT),
     "callbacks.checkpoint.mode": optional(one_of("max", "min")),
+    "callbacks.checkpoint.confirm_mode": FLAG,
     "callbacks.early_stopping.patience": optional(integer(1)),
     "callbacks.early_stopping.min_delta": NOT_NEGATIVE,
     "callbacks.progress": FLAG,

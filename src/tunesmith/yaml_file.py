@@ -16,7 +16,8 @@ PLAIN_TAGS = {"null", "bool", "int", "float", "str", "timestamp", "seq", "map", 
 def scan(path: Path, too_large: type[TunesmithError] = ConfigError) -> Any:
     """Return the yaml node graph of a file (None if it is empty), nothing constructed.
 
-    Raises `too_large` for a file beyond the limits, SafetyError for tags that name code,
+    Raises `too_large` for a file beyond the limits (ConfigError where it is the user's own, and
+    so a mistake; SafetyError where it is a stranger's), SafetyError for tags that name code,
     ConfigError for broken yaml, several documents, and keys that stand twice.
     """
     import yaml

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from reading import GOOD, SCORE, rows, write
 
+from catalogue import named, row
 from tunesmith.errors import TunesmithError
 
 
@@ -23,209 +24,209 @@ def bad(code: str, message: str, train: str | bytes, **options: Any) -> tuple[An
 
 
 CASES: dict[str, tuple[Any, ...]] = {
-    "1 file missing": (
+    "row 1: file missing": (
         "DATA-404",
         "train.csv: no such file (cwd {cwd}); nearest: train_v2.csv",
         {"train_v2.csv": GOOD},
         {},
     ),
-    "2 empty": bad("DATA-EMPTY", "train.csv: file is empty", ""),
-    "3 header only": bad("DATA-EMPTY", "train.csv: header but 0 rows", "text,label\n"),
-    "4 nothing left": bad(
+    "row 2: empty": bad("DATA-EMPTY", "train.csv: file is empty", ""),
+    "row 3: header only": bad("DATA-EMPTY", "train.csv: header but 0 rows", "text,label\n"),
+    "row 4: nothing left": bad(
         "DATA-EMPTY",
         "train: 0 of 3 rows left after: empty text 2, missing label 1",
         "text,label\n,pos\n ,neg\nx,\n",
         on_missing_label="drop",
         on_empty_text="drop",
     ),
-    "5 no label column": bad(
+    "row 5: no label column": bad(
         "DATA-COL",
         "train.csv: no column 'label'; columns: text, lable; did you mean 'lable'?",
         "text,lable\na,pos\n",
     ),
-    "6 no text column": bad(
+    "row 6: no text column": bad(
         "DATA-COL",
         "train.csv: no column 'text'; columns: sentence, label",
         "sentence,label\na,pos\n",
     ),
-    "7 wrong separator": bad(
+    "row 7: wrong separator": bad(
         "DATA-COL",
         "train.csv: one column 'text;label'; file looks ';'-separated; set data.sep=';'",
         "text;label\na;pos\n",
     ),
-    "8 column twice": bad(
+    "row 8: column twice": bad(
         "DATA-COL", "train.csv: column 'text' occurs twice", "text,text,label\na,b,pos\n"
     ),
-    "9 too many fields": bad(
+    "row 9: too many fields": bad(
         "DATA-CSV", "train.csv:3: 3 fields, expected 2", "text,label\na,pos\nb,neg,\n"
     ),
-    "9 too few fields": bad(
+    "row 9: too few fields": bad(
         "DATA-CSV", "train.csv:3: 1 field, expected 2", "text,label\na,pos\nb\n"
     ),
-    "10 quote open to the end": bad(
+    "row 10: quote open to the end": bad(
         "DATA-CSV",
         "train.csv:2: quote opened here never closes",
         'text,label\n"a,pos\nb,neg\n',
     ),
-    "10 quote open to the next": bad(
+    "row 10: quote open to the next": bad(
         "DATA-CSV",
         "train.csv:2: quote opened here never closes",
         'text,label\n"a,pos\n"b",neg\n',
     ),
-    "10 text after a quote": bad(
+    "row 10: text after a quote": bad(
         "DATA-CSV",
         'train.csv:2: text after a closing quote; write a quote in a cell as ""',
         'text,label\n"a"b,pos\n',
     ),
-    "11 latin-1": bad(
+    "row 11: latin-1": bad(
         "DATA-ENC",
         "train.csv:2 byte 4: not UTF-8 (0xe9); set data.encoding=latin-1",
         b"text,label\ncaf\xe9,pos\n",
     ),
-    "12 utf-16": bad(
+    "row 12: utf-16": bad(
         "DATA-ENC",
         "train.csv: UTF-16 byte-order mark; set data.encoding=utf-16",
         GOOD.encode("utf-16"),
     ),
-    "15 bad json": (
+    "row 15: bad json": (
         "DATA-JSON",
         "train.jsonl:2: invalid JSON at column 13; one object a line",
         {"train.jsonl": '{"text": "a", "label": "pos"}\n{"text": "b"\n'},
         {"train_file": "train.jsonl"},
     ),
-    "15 json list": (
+    "row 15: json list": (
         "DATA-JSON",
         "train.json:1: a JSON list, not an object; one object a line",
         {"train.json": '[{"text": "a", "label": "pos"}]\n'},
         {"train_file": "train.json"},
     ),
-    "16 json keys differ": (
+    "row 16: json keys differ": (
         "DATA-COL",
         "train.jsonl:2: key 'text' missing",
         {"train.jsonl": '{"text": "a", "label": "pos"}\n{"label": "neg"}\n'},
         {"train_file": "train.jsonl"},
     ),
-    "16 json text is a list": (
+    "row 16: json text is a list": (
         "DATA-CELL",
         "train.jsonl:1: text is a list, not a text",
         {"train.jsonl": '{"text": ["a"], "label": "pos"}\n'},
         {"train_file": "train.jsonl"},
     ),
-    "19 label missing": bad(
+    "row 19: label missing": bad(
         "DATA-LABEL",
         "train.csv: 1 row without label (first: line 3); drop with data.on_missing_label=drop",
         "text,label\na,pos\nb,\nc,neg\n",
     ),
-    "19 label NaN": bad(
+    "row 19: label NaN": bad(
         "DATA-LABEL",
         "train.csv: 2 rows without label (first: line 2); drop with data.on_missing_label=drop",
         "text,label\na,nan\nb,NaN\nc,neg\n",
     ),
-    "20 target not finite": bad(
+    "row 20: target not finite": bad(
         "DATA-CELL",
         "train.csv:3: label inf is not finite",
         "text,label\na,1.5\nb,inf\n",
         columns=SCORE,
     ),
-    "20 target NaN": bad(
+    "row 20: target NaN": bad(
         "DATA-CELL",
         "train.csv:2: label nan is not finite",
         "text,label\na,nan\n",
         columns=SCORE,
     ),
-    "20 target no number": bad(
+    "row 20: target no number": bad(
         "DATA-CELL",
         "train.csv:2: label 'good' is not a number",
         "text,label\na,good\n",
         columns=SCORE,
     ),
-    "22 two kinds of labels": bad(
+    "row 22: two kinds of labels": bad(
         "DATA-LABEL",
         "train.csv: labels are text ('pos', line 2) and numbers ('1', line 4); "
         "name all in data.labels if both are meant",
         "text,label\na,pos\nb,pos\nc,1\n",
     ),
-    "23 fractions": bad(
+    "row 23: fractions": bad(
         "DATA-LABEL",
         "train.csv: label '1.5' (line 3) is a fraction, not a class; "
         "set task=regression, or data.labels",
         "text,label\na,1.0\nb,1.5\n",
     ),
-    "24 one class": bad(
+    "row 24: one class": bad(
         "DATA-LABEL",
         "train.csv: only label 'pos' in train; need >= 2",
         "text,label\na,pos\nb,pos\n",
     ),
-    "26 strange label": (
+    "row 26: strange label": (
         "DATA-LABEL",
         "b.csv: validation has 1 label not in train: 'mixed' (2 rows, first line 3)",
         {"train.csv": GOOD, "b.csv": "text,label\nx,pos\ny,mixed\nz,mixed\n"},
         {"validation_file": "b.csv"},
     ),
-    "27 label out of range": bad(
+    "row 27: label out of range": bad(
         "DATA-LABEL",
         "train.csv: train has 3 labels not in data.labels: '0' (3 rows, first line 2)",
         "text,label\na,0\nb,1\nc,3\n",
         labels=["neg", "pos"],
     ),
-    "28 no usable label": bad(
+    "row 28: no usable label": bad(
         "DATA-LABEL",
         "train.csv: no row has a usable label: all are withheld (-1); check data.label",
         "text,label\na,-100\nb,-100\n",
     ),
-    "28 no usable label in validation": (
+    "row 28: no usable label in validation": (
         "DATA-LABEL",
         "b.csv: no row has a usable label: all are withheld (-1); check data.label",
         {"train.csv": GOOD, "b.csv": "text,label\nx,-1\ny,-1\n"},
         {"validation_file": "b.csv"},
     ),
-    "30 empty text": bad(
+    "row 30: empty text": bad(
         "DATA-TEXT",
         "train.csv: 1 row with empty text (first: line 3); data.on_empty_text=drop or keep",
         "text,label\na,pos\n,neg\n",
         on_empty_text="error",
     ),
-    "31 control characters": bad(
+    "row 31: control characters": bad(
         "DATA-TEXT",
         "train.csv: 2 rows with empty text (first: line 2); data.on_empty_text=drop or keep",
         "text,label\n \t\x07,pos\n\u200b,neg\nx,neg\n",
         on_empty_text="error",
     ),
-    "35 endless line": bad(
+    "row 35: endless line": bad(
         "DATA-ROW", "train.csv:2: one row of more than 10 MB", b"text,label\n" + b"x" * 10_000_001
     ),
-    "36 id twice": bad(
+    "row 36: id twice": bad(
         "DATA-ID",
         "train.csv: id '7' occurs 2 times (line 2 and 4); ids must be unique, or data.id=null",
         "text,label,key\na,pos,7\nb,neg,8\nc,neg,7\n",
         id="key",
     ),
-    "37 leak": (
+    "row 37: leak": (
         "DATA-LEAK",
         "1 of 2 validation texts are also in train (1 of them but for case and spaces), "
         "first: line 3",
         {"train.csv": GOOD, "b.csv": "text,label\nnew,pos\nA  FINE day,neg\n"},
         {"validation_file": "b.csv", "leakage": "error"},
     ),
-    "39 same file": (
+    "row 39: same file": (
         "DATA-LEAK",
         "train and validation are the same file (sha {sha}…); data.leakage=ignore allows it",
         {"train.csv": GOOD, "b.csv": GOOD},
         {"validation_file": "b.csv"},
     ),
-    "40 validation empty": bad(
+    "row 40: validation empty": bad(
         "DATA-EMPTY",
         "validation has 0 of the 2 rows of train.csv; more rows, or another data.split",
         GOOD,
         split={"validation": 0.01},
     ),
-    "40 validation file empty": (
+    "row 40: validation file empty": (
         "DATA-EMPTY",
         "b.csv: header but 0 rows",
         {"train.csv": GOOD, "b.csv": "text,label\n"},
         {"validation_file": "b.csv"},
     ),
-    "41 no validation": bad(
+    "row 41: no validation": bad(
         "DATA-SPLIT",
         "data: no validation split, and none is cut from train; set data.split.validation=0.1",
         GOOD,
@@ -234,7 +235,7 @@ CASES: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", named(CASES))
 def test_a_bad_row_is_named_in_one_line(case: str, tmp_path: Path) -> None:
     code, message, contents, options = CASES[case]
     for name, content in contents.items():
@@ -279,22 +280,22 @@ def test_a_label_column_may_not_be_the_text_column_by_guess() -> None:
 
 
 WARNINGS = {
-    "14 NUL": (
+    "row 14: NUL": (
         {"train.csv": "text,label\na\0b,pos\nc,neg\n"},
         {},
         ["train.csv: 1 row with a NUL character (first: line 2), kept"],
     ),
-    "25 lonely class": (
+    "row 25: lonely class": (
         {"train.csv": "text,label\n" + "".join(f"t{i},{i % 2}\n" for i in range(20)) + "z,2\n"},
         {"split": {"validation": 0.3, "method": "stratified"}},
         ["class '2' has fewer than 2 different texts: kept in train, not split"],
     ),
-    "29 hidden labels": (
+    "row 29: hidden labels": (
         {"train.csv": GOOD, "b.csv": "text,label\nx,-1\ny,-1\n"},
         {"test_file": "b.csv"},
         ["test has hidden labels (-1 or none): predict only, not evaluate"],
     ),
-    "30 empty text": (
+    "row 30: empty text": (
         {"train.csv": "text,label\na,pos\n,neg\n  ,neg\n"},
         {},
         [
@@ -302,12 +303,12 @@ WARNINGS = {
             "data.on_empty_text=drop leaves them out"
         ],
     ),
-    "4 some dropped": (
+    "row 4: some dropped": (
         {"train.csv": "text,label\na,pos\n,neg\nb,neg\nc,\n"},
         {"on_empty_text": "drop", "on_missing_label": "drop"},
         ["train: 2 of 4 rows dropped: empty text 1, missing label 1"],
     ),
-    "37 leak": (
+    "row 37: leak": (
         {"train.csv": GOOD, "b.csv": "text,label\na fine day,pos\nA  BAD day,neg\nx,neg\n"},
         {"test_file": "b.csv"},
         [
@@ -315,7 +316,7 @@ WARNINGS = {
             "first: line 2; data.leakage=error refuses"
         ],
     ),
-    "38 two labels": (
+    "row 38: two labels": (
         {"train.csv": GOOD + "other,pos\na fine day,neg\n"},
         {},
         ["train: 1 text has two labels, first: 'pos' (line 2) and 'neg' (line 5)"],
@@ -323,7 +324,7 @@ WARNINGS = {
 }
 
 
-@pytest.mark.parametrize("case", WARNINGS, ids=str)
+@pytest.mark.parametrize("case", named(WARNINGS))
 def test_an_odd_row_is_kept_and_warned_of(case: str, caplog: pytest.LogCaptureFixture) -> None:
     contents, options, expected = WARNINGS[case]
     for name, content in contents.items():
@@ -344,6 +345,8 @@ def test_a_hidden_split_has_no_label_column() -> None:
         assert found.splits["test"].column_names == ["row", "text"]
 
 
+@row(17)
+@row(18)
 def test_texts_that_look_like_nothing_or_numbers_stay_texts() -> None:
     words = ["NA", "null", "None", "007", "123", "1e5", "nan"]
     write("train.csv", "text,label\n" + "".join(f"{w},{i % 2}\n" for i, w in enumerate(words)))
@@ -351,6 +354,7 @@ def test_texts_that_look_like_nothing_or_numbers_stay_texts() -> None:
     assert found.splits["train"]["text"][:] == words
 
 
+@row(23)
 def test_whole_numbers_written_as_fractions_are_classes() -> None:
     write("train.csv", "text,label\na,1.0\nb,2.0\nc,10.0\n")
     write("b.csv", "text,label\nx,2\ny,1.0\n")

@@ -7,12 +7,14 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from catalogue import row
 from tunesmith.data.files import LONGEST_ROW, columns_of, stream
 from tunesmith.errors import DataError
 
 TWO = [(2, {"a": "1", "b": "x"}), (3, {"a": "2", "b": "y"})]
 
 
+@row(13)
 @pytest.mark.parametrize(
     "content",
     [

@@ -1,10 +1,12 @@
 """Labels get their names from train or the config, spelled one way in every split."""
 
+import logging
 from pathlib import Path
 
 import pytest
 from reading import CLASSIFY, GOOD, rows, write
 
+from catalogue import row
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import DataError
 
@@ -26,8 +28,14 @@ def read_labels(cells: list[str], **options: object) -> tuple[list[str] | None, 
     return found.labels, found.splits["train"]["label"][:]
 
 
-def test_names_are_sorted_and_spaces_around_them_are_not_theirs() -> None:
-    assert read_labels(["pos", " neg", "pos "]) == (["neg", "pos"], ["pos", "neg", "pos"])
+@row(21)
+def test_names_are_sorted_and_spaces_around_them_are_not_theirs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        names = read_labels(["pos", " neg", "pos "])
+    assert names == (["neg", "pos"], ["pos", "neg", "pos"])
+    assert "2 labels: neg=0, pos=1" in caplog.messages
 
 
 def test_integers_are_sorted_by_value() -> None:

@@ -1,6 +1,7 @@
 """Seven architectures: built, learnt from, saved and loaded alike."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,29 @@ def test_a_save_that_fails_keeps_the_old_folder(tmp_path, monkeypatch):
         save(model, tokenizer(source), folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m", "model"]
+
+
+def test_a_saved_folder_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    source = found(tiny_bert(tmp_path / "m"))
+    folder, done = tmp_path / "run" / "model", []
+    fsync, rename = os.fsync, Path.replace
+
+    def synced(descriptor):
+        fsync(descriptor)
+        done.append(("synced", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+
+    def renamed(path, target):
+        done.append(("renamed", str(target)))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    save(built(source), tokenizer(source), folder, labels=LABELS, extra={"x": torch.ones(1)})
+    named = done.index(("renamed", str(folder)))
+    before = {Path(path).name for what, path in done[:named] if what == "synced"}
+    temporary = {name for name in before if name.startswith(".model.")}
+    assert before - temporary == {file.name for file in folder.iterdir()} and len(temporary) == 1
+    assert done[named + 1 :] == [("synced", str(folder.parent))]
 
 
 def test_loading_prints_nothing(tmp_path, capfd):

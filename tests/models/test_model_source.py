@@ -11,6 +11,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 
+from catalogue import named, row
 from folders import hub_cache, tiny_bert, tiny_model
 from tunesmith.errors import MistakesError, TunesmithError
 from tunesmith.models import weights
@@ -334,9 +335,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("row", BAD)
-def test_a_bad_model_is_refused_in_one_line(row, here, no_weights_opened, capfd):
-    make, message = BAD[row]
+@pytest.mark.parametrize("case", named(BAD))
+def test_a_bad_model_is_refused_in_one_line(case, here, no_weights_opened, capfd):
+    make, message = BAD[case]
     make(here)
     capfd.readouterr()
     error = refused("./m")
@@ -457,6 +458,7 @@ def test_a_hub_model_is_read_from_the_cache_without_the_network(here, cache, no_
     assert no_network == []
 
 
+@row(59)
 @pytest.mark.parametrize("offline", [True, False])
 def test_without_network_a_missing_model_is_refused_at_once(
     offline, here, cache, no_network, monkeypatch

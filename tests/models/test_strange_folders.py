@@ -11,6 +11,7 @@ import pytest
 import torch
 from canary import nothing_runs, poison
 
+from catalogue import row
 from folders import hub_cache, tiny_bert
 from tunesmith.errors import ModelError, SafetyError
 from tunesmith.models.safety import globals_of, load_pickle
@@ -25,6 +26,7 @@ def refused(path) -> SafetyError:
     return caught.value
 
 
+@row(66)
 @pytest.mark.parametrize("how", ["zip", "legacy", "0", "1", "2", "3", "4", "5"])
 def test_a_pickle_with_code_is_refused_by_the_name_of_the_code(how, tmp_path):
     folder, canary = tiny_bert(tmp_path / "m"), tmp_path / "canary"
@@ -92,6 +94,7 @@ def test_a_pickle_bomb_is_refused_by_its_size(tmp_path):
         load_pickle(tmp_path / "x.bin")
 
 
+@row(67)
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
 def test_a_model_that_ships_python_is_refused_and_asks_nothing(file, tmp_path, monkeypatch):
     folder, canary = tiny_bert(tmp_path / "m"), tmp_path / "canary"

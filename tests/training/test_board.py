@@ -91,6 +91,17 @@ def test_a_disk_that_refuses_costs_one_warning(
     ]
 
 
+def test_a_fault_behind_the_warning_is_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = Board(tmp_path)
+    with caplog.at_level(logging.INFO):
+        board.log_metrics({"x": object()}, 0)
+    first, second = caplog.records
+    assert first.levelname == "WARNING" and first.exc_info is None
+    assert second.levelname == "INFO" and second.exc_info is not None
+
+
 def test_values_of_a_row_are_plain() -> None:
     assert [plain(value) for value in (None, [1, "a"], True, 2, 0.5, "x", math.nan)] == [
         "null",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +15,20 @@ BATCHES = {1: 14, 2: 28}  # micro-batches of the run, by accumulation
 
 def disturbed(folder, precision, accumulate, interval, workers, kind, steps):
     """Run the cases in a process of their own; return (undisturbed, {step: case})."""
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, str(TESTS / "kills.py"), str(folder)]
         + [str(v) for v in (precision, accumulate, interval, workers, kind, *steps)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     return told["undisturbed"], told["cases"]
+
+
+LEFT = {"SIGKILL": ["running"], "SIGTERM": ["interrupted"], "stop_at_step": ["interrupted"]}
 
 
 def check(folder, precision, accumulate, interval, workers, kind, steps, code):
@@ -31,8 +36,11 @@ def check(folder, precision, accumulate, interval, workers, kind, steps, code):
     assert undisturbed["scalars"]["train/loss"]
     assert undisturbed["scalars"]["val/accuracy"]
     assert len(cases) == len(list(steps))
+    output = (folder / "output.txt").read_text()
+    assert "Traceback" not in output, output[-3000:]
     for step, case in cases.items():
-        assert case.pop("codes") == [code, 0], (step, (folder / "output.txt").read_text()[-3000:])
+        assert case.pop("codes") == [code, 0], (step, output[-3000:])
+        assert case.pop("left") == ([] if step == "rows" else LEFT[kind])
         assert case == undisturbed, f"{kind} at {step} differs"
 
 
@@ -47,6 +55,17 @@ def test_killed_at_any_step_in_fp32(tmp_path):
 def test_sigterm_and_an_early_end_go_on_to_the_bit(tmp_path):
     check(tmp_path, "32", 1, 3, 0, "SIGTERM", [2, 6], 75)
     check(tmp_path, "32", 1, 3, 0, "stop_at_step", [3, 5, 7], 75)
+
+
+def test_sigterm_outside_of_the_steps_leaves_a_run_that_goes_on_to_the_bit(tmp_path):
+    check(tmp_path, "32", 2, 3, 0, "SIGTERM", ["model", "loader", "testing"], 75)
+
+
+@pytest.mark.torture
+def test_sigterm_at_every_place_outside_of_the_steps(tmp_path):
+    check(tmp_path, "32", 1, 3, 0, "SIGTERM", ["rows"], -signal.SIGTERM)
+    places = ["model", "encoding", "optimizer", "loader", "saving", "testing"]
+    check(tmp_path, "32", 1, 3, 0, "SIGTERM", places, 75)
 
 
 @pytest.mark.torture

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
 
+from tunesmith import disk
 from tunesmith.errors import DataError, MachineError
 
 log = logging.getLogger(__name__)
@@ -94,8 +95,7 @@ def _write(rows: Dataset, encode_row: Encode, path: Path) -> None:
                 writer.write({**features, "row": i})
         writer.finalize()
         writer.close()
-        with Path(temporary).open("rb") as file:
-            os.fsync(file.fileno())
+        disk.sync(Path(temporary))
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)

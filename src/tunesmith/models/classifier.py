@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tunesmith import disk
 from tunesmith.errors import ModelError
 from tunesmith.models.heads import class_of, head_names, skeleton
 from tunesmith.models.quiet import quiet
@@ -78,7 +79,9 @@ def save(
         if extra:
             tensors = {name: tensor.contiguous().cpu() for name, tensor in extra.items()}
             save_file(tensors, new / "task.safetensors")
+        disk.sync_tree(new)  # before its name: a power cut must not leave a folder of empty files
         _put(new, folder)
+        disk.sync(folder.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -87,7 +87,8 @@ def load_pickle(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        # Its own message advises weights_only=False: never repeat it.
+        # torch raises a dozen kinds for a damaged file, and nothing else runs in here. Its own
+        # message advises weights_only=False: never repeat it.
         reason = f"not a readable dictionary of tensors ({type(error).__name__})"
         raise ModelError("MODEL-CORRUPT", file.name, reason) from None
 

@@ -8,7 +8,6 @@ from typing import Any
 from tunesmith.sweep.policies.base import Standing
 from tunesmith.sweep.trial import COLLAPSE, COMPLETE, DIVERGED, FAILED, PAUSED, RUNNING, Result
 
-
 OF_NO_USE = (COLLAPSE, DIVERGED)  # trained to the end, with a score, and never the best
 
 

@@ -14,6 +14,7 @@ from tunesmith.errors import Interrupted
 from tunesmith.explain import explain
 from tunesmith.run import (
     Place,
+    Trained,
     Training,
     assemble,
     choose_machine,
@@ -142,7 +143,8 @@ def _saved(segment: Segment, warm: Warm) -> Result:
         place = Place(directory, True, checkpoint, {})
         with rundir.lock(directory), rundir.setup_log(directory):
             training = assemble(cfg, machine, parts, place)
-            scores = finish(cfg, machine, parts, place, training.module, training.checkpoints)
+            trained = Trained(cfg, machine, parts, place, training.module, training.checkpoints)
+            scores = finish(trained)
     return result_of(segment, "done", scores=scores)
 
 

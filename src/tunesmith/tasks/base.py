@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tunesmith.data.rows import Column
+from tunesmith.data.rows import Column, Kind
+from tunesmith.errors import TunesmithError
 
 Row = Mapping[str, Any]  # one raw example, as the data source gives it
 Features = dict[str, Any]  # one encoded example: `input_ids`, `labels`, ...
@@ -38,6 +39,15 @@ class Output(NamedTuple):
     weight: Tensor  # ()
 
 
+def texts_with(label: Kind) -> dict[str, Column]:
+    """Return the columns of a task on a text, or a pair of texts, with a label of this kind."""
+    return {
+        "text": Column(Kind.TEXT),
+        "text_pair": Column(Kind.TEXT, required=False),
+        "label": Column(label),
+    }
+
+
 class Task(nn.Module, ABC):
     """A model and its meaning: how rows become batches, batches a loss, logits a score.
 
@@ -55,6 +65,8 @@ class Task(nn.Module, ABC):
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    loss: nn.Module  # a subclass says which kind
+    index: dict[str, int]  # of each label; empty where labels are numbers
 
     def __init__(
         self,
@@ -63,11 +75,14 @@ class Task(nn.Module, ABC):
         labels: Sequence[str] | None,
         max_length: int,
         truncation: str,
+        loss: nn.Module,
     ) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
+        self.loss = loss
         self.labels = list(labels) if labels is not None else None
+        self.index = {label: i for i, label in enumerate(labels or ())}
         self.max_length = max_length
         self.truncation = truncation
 
@@ -96,6 +111,8 @@ class Task(nn.Module, ABC):
             row["text"], row.get("text_pair"), truncation=True, max_length=self.max_length
         )
         features = {k: v for k, v in encoded.items() if k != "attention_mask"}
+        if not features["input_ids"]:
+            raise _no_tokens(row)
         features["full_length"] = _length_before_truncation(encoded.encodings[0])
         if row.get("label") is not None:
             features["labels"] = self.label_of(row)
@@ -126,6 +143,13 @@ class Task(nn.Module, ABC):
         """Run the model on a batch without its labels."""
         inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
         return self.model(**inputs).logits
+
+
+def _no_tokens(row: Row) -> TunesmithError:
+    """A tokenizer that marks the ends of a text makes two of an empty one; this one makes none."""
+    where = f"row {row['row']}" if "row" in row else ""
+    what = f"the text {row['text'][:40]!r} becomes no token at all"
+    return TunesmithError("INTERNAL", where, what, "data.on_empty_text=drop leaves it out")
 
 
 def _length_before_truncation(encoding: Any) -> int:

@@ -1,8 +1,8 @@
 """Classification: one label per text, or per pair of texts."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,28 +14,21 @@ from torchmetrics.functional.classification import (
     multiclass_matthews_corrcoef,
 )
 
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.rows import Kind
 from tunesmith.loss import CrossEntropy
-from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
+from tunesmith.tasks.base import Answer, Batch, Output, Row, Task, texts_with
 
 
 class Classification(Task):
     """Scores every label of a text; the answer is the most probable one."""
 
-    columns: ClassVar[Mapping[str, Column]] = {
-        "text": Column(Kind.TEXT),
-        "text_pair": Column(Kind.TEXT, required=False),
-        "label": Column(Kind.CLASS),
-    }
+    columns = texts_with(Kind.CLASS)
     problem = "single_label_classification"
     metric_names = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc")
     monitor = "accuracy"
     mode = "max"
 
-    def __init__(self, *, loss: CrossEntropy, labels: Sequence[str], **common: Any) -> None:
-        super().__init__(labels=labels, **common)
-        self.loss = loss
-        self.index = {label: i for i, label in enumerate(labels)}
+    loss: CrossEntropy
 
     def fit_to(self, rows: Any) -> None:
         counts = Counter(rows["label"])

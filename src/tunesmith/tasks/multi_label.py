@@ -1,8 +1,8 @@
 """Multi-label classification: any number of labels per text."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,31 +13,25 @@ from torchmetrics.functional.classification import (
     multilabel_f1_score,
 )
 
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.rows import Kind
 from tunesmith.loss import BinaryCrossEntropy
-from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
+from tunesmith.tasks.base import Answer, Batch, Output, Row, Task, texts_with
 
 
 class MultiLabel(Task):
     """Scores every label by itself; the answer is all that reach the threshold."""
 
-    columns: ClassVar[Mapping[str, Column]] = {
-        "text": Column(Kind.TEXT),
-        "text_pair": Column(Kind.TEXT, required=False),
-        "label": Column(Kind.CLASSES),
-    }
+    columns = texts_with(Kind.CLASSES)
     problem = "multi_label_classification"
     metric_names = ("accuracy", "exact_match", "f1_macro", "f1_micro", "auroc")
     monitor = "f1_micro"
     mode = "max"
 
-    def __init__(
-        self, *, loss: BinaryCrossEntropy, labels: Sequence[str], threshold: float, **common: Any
-    ) -> None:
-        super().__init__(labels=labels, **common)
-        self.loss = loss
+    loss: BinaryCrossEntropy
+
+    def __init__(self, *, threshold: float, **common: Any) -> None:
+        super().__init__(**common)
         self.threshold = threshold
-        self.index = {label: i for i, label in enumerate(labels)}
 
     def fit_to(self, rows: Any) -> None:
         counts = Counter(label for row in rows["label"] for label in row)

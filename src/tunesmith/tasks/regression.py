@@ -1,39 +1,33 @@
 """Regression: one number per text, or per pair of texts."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics.functional import mean_squared_error, pearson_corrcoef, spearman_corrcoef
 
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.rows import Kind
 from tunesmith.loss import MeanSquaredError
-from tunesmith.tasks.base import Answer, Batch, Output, Row, Task
+from tunesmith.tasks.base import Answer, Batch, Output, Row, Task, texts_with
 
 
 class Regression(Task):
     """Predicts a number; it learns in standard units of the train split where asked to."""
 
-    columns: ClassVar[Mapping[str, Column]] = {
-        "text": Column(Kind.TEXT),
-        "text_pair": Column(Kind.TEXT, required=False),
-        "label": Column(Kind.NUMBER),
-    }
+    columns = texts_with(Kind.NUMBER)
     problem = "regression"
     metric_names = ("pearson", "spearman", "mse")
     monitor = "pearson"
     mode = "max"
 
+    loss: MeanSquaredError
     centre: Tensor
     scale: Tensor
 
-    def __init__(
-        self, *, loss: MeanSquaredError, standardise: bool, labels: None = None, **common: Any
-    ) -> None:
-        super().__init__(labels=labels, **common)
-        self.loss = loss
+    def __init__(self, *, standardise: bool, **common: Any) -> None:
+        super().__init__(**common)
         self.standardise = standardise
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))

@@ -132,9 +132,13 @@ class Board(TensorBoardLogger):
             return
         try:
             write()
-        except Exception as error:  # whatever it is, a picture of a training is not worth it
+        except Exception as error:
+            # Anything: TensorBoard and matplotlib raise what they like for a disk, a tag, a glyph,
+            # and a picture of a training is not worth the training. No fault is hidden: the
+            # screen has its line, train.log the traceback.
             self._broken = True
             log.warning("TensorBoard is not written any more: %s", error)
+            log.info("what stopped TensorBoard", exc_info=error)
 
 
 def plain(value: Any) -> bool | int | float | str:

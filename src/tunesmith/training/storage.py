@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
+from tunesmith import disk
 from tunesmith.errors import MachineError, ModelError, SafetyError
 
 MANIFEST = "manifest.json"
@@ -44,7 +45,7 @@ def write(path: Path, fill: Callable[[Any], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-        _sync_folder(path.parent)
+        disk.sync(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise MachineError("ENV-DISK", str(path), f"cannot be written: {error}") from error
     finally:
@@ -127,11 +128,3 @@ def link(source: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)
     os.link(source, temporary)
     temporary.replace(target)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,0 +1,188 @@
+"""Values that are right alone and wrong together."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from tunesmith import schema, targets
+from tunesmith.config.plain import BROKEN, Broken, Found
+from tunesmith.errors import ConfigError, TunesmithError
+from tunesmith.targets import CONF
+
+MODES = dict.fromkeys(
+    ("accuracy", "auroc", "exact_match", "f1_macro", "f1_micro", "mcc", "pearson", "spearman"),
+    "max",
+) | dict.fromkeys(("loss", "mse"), "min")
+CONFIRM = "callbacks.checkpoint.confirm_mode"
+Get = Callable[[str], Any]
+Errors = Iterator[TunesmithError]
+
+
+class _SpoiltError(Exception):
+    """A rule asked for a value that is missing or wrong: that was reported already."""
+
+
+def contradictions(values: Mapping[str, Any], spoilt: set[str]) -> Found:
+    """Ask each rule of this file; one that needs a `spoilt` path (or one below it) is left out."""
+
+    def get(path: str) -> Any:
+        value: Any = values
+        for part in path.split("."):
+            value = value.get(part, BROKEN) if isinstance(value, Mapping) else BROKEN
+        if isinstance(value, Broken) or any(path.startswith(bad) for bad in spoilt):
+            raise _SpoiltError
+        return value
+
+    found: Found = []
+    for rule in (_splits, _folds, _ends, _starts, _rows, _wsd, _nesterov, _best, _plateau, _loss):
+        try:
+            found += [(error.where, error) for error in rule(get)]
+        except _SpoiltError:
+            continue
+    return found
+
+
+def mode_of(metric: str) -> str | None:
+    """Return "max" or "min" for a metric, with or without its `val/`; None if it is not known."""
+    return MODES.get(metric.removeprefix("val/"))
+
+
+def monitor_of(cfg: Any, task: Any) -> tuple[str, str]:
+    """Return the score that says "best", and whether more or less of it is better."""
+    how = cfg.callbacks.checkpoint
+    name = how.monitor or f"val/{task.monitor}"
+    known = task.mode if name == f"val/{task.monitor}" else mode_of(name.removeprefix("val/"))
+    return name, how.mode or known or "max"
+
+
+def _splits(get: Get) -> Errors:
+    share = get("data.split.validation") + get("data.split.test")
+    if share >= 1:
+        yield ConfigError(
+            "CONF-SPLIT", "data.split", f"validation + test = {share:g} leave no rows to train on"
+        )
+
+
+def _folds(get: Get) -> Errors:
+    fold, folds = get("data.split.fold"), get("data.split.folds")
+    if folds is not None and fold >= folds:
+        yield ConfigError("CONF-RANGE", f"data.split.fold={fold}", f"must be < folds ({folds})")
+
+
+def _ends(get: Get) -> Errors:
+    if get("trainer.max_epochs") is None and get("trainer.max_steps") is None:
+        yield ConfigError(
+            "CONF-END", "trainer", "max_epochs and max_steps are both null", "set one"
+        )
+
+
+def _starts(get: Get) -> Errors:
+    if get("resume") is not None and get("ckpt_path") is not None:
+        yield ConfigError(
+            "CONF-BOTH",
+            "resume, ckpt_path",
+            "resume goes on with a run, ckpt_path starts one",
+            "give one",
+        )
+
+
+def _rows(get: Get) -> Errors:
+    if get("data.path") is None and get("data.train_file") is None:
+        yield ConfigError(
+            "CONF-MISSING", "data.train_file", "no rows to learn from", "or set data.path"
+        )
+
+
+def _wsd(get: Get) -> Errors:
+    if get("scheduler.warmup") + get("scheduler.decay") > 1:
+        yield ConfigError("CONF-RANGE", "scheduler", "warmup + decay must be <= 1, of all steps")
+
+
+def _nesterov(get: Get) -> Errors:
+    if get("optimizer.nesterov") and not get("optimizer.momentum"):
+        yield ConfigError("CONF-RANGE", "optimizer.nesterov=True", "needs optimizer.momentum > 0")
+
+
+def _best(get: Get) -> Errors:
+    path = "callbacks.checkpoint"
+    monitor, mode = get(f"{path}.monitor"), get(f"{path}.mode")
+    if monitor is None and mode is None:
+        return  # the task's own
+    task = _task(get)
+    monitor = monitor or f"val/{task.monitor}"
+    if _is_metric(monitor, task):
+        yield from _wrong_mode(get, path, monitor, mode, task)
+    else:
+        yield _no_metric(f"{path}.monitor={monitor}", monitor, task)
+
+
+def _plateau(get: Get) -> Errors:
+    monitor = get("scheduler.monitor")
+    reacts = get("scheduler._target_").endswith(".ReduceLROnPlateau")
+    if monitor is None and reacts:
+        yield ConfigError("CONF-MISSING", "scheduler.monitor", "ReduceLROnPlateau follows a score")
+    if monitor is None:
+        return
+    task = _task(get)
+    if not _is_metric(monitor, task):
+        yield _no_metric(f"scheduler.monitor={monitor}", monitor, task)
+    elif reacts:
+        yield from _wrong_mode(get, "scheduler", monitor, get("scheduler.mode"), task)
+
+
+def _wrong_mode(get: Get, path: str, monitor: str, mode: str | None, task: Any) -> Errors:
+    metric = monitor.removeprefix("val/")
+    known = mode_of(metric) or (task.mode if metric == task.monitor else None)
+    if known is None and mode is None:
+        yield ConfigError(
+            "CONF-MODE", f"{path}.mode", f"is {monitor} better high or low?", "set max or min"
+        )
+    elif known is not None and mode not in (None, known) and not get(CONFIRM):
+        what = f"{monitor} is better when {'higher' if known == 'max' else 'lower'}"
+        fix = f"use {known}, or {CONFIRM}=true if it is meant"
+        yield ConfigError("CONF-MODE", f"{path}.mode={mode}", what, fix)
+
+
+def _no_metric(where: str, monitor: str, task: Any) -> TunesmithError:
+    names = [f"val/{name}" for name in (*task.metric_names, "loss")]
+    fix = schema.nearest(f"val/{monitor.removeprefix('val/')}", names)
+    return ConfigError("CONF-MONITOR", where, f"the task has {', '.join(names)}", fix)
+
+
+def _is_metric(monitor: str, task: Any) -> bool:
+    return monitor in {f"val/{name}" for name in (*task.metric_names, "loss")}
+
+
+def _loss(get: Get) -> Errors:
+    names = get("task._target_"), get("loss._target_")
+    if names in _shipped_pairs():
+        return
+    task, loss = (targets.resolve(name, get("trust")) for name in names)
+    takes, problem = getattr(loss, "takes", None), getattr(task, "problem", None)
+    if takes is not None and takes != problem:
+        yield ConfigError("CONF-LOSS", f"loss={names[1]}", f"is for {takes}, the task is {problem}")
+
+
+def _task(get: Get) -> Any:
+    try:
+        task = targets.resolve(get("task._target_"), get("trust"))
+    except TunesmithError:
+        raise _SpoiltError from None
+    if not hasattr(task, "metric_names"):
+        raise _SpoiltError
+    return task
+
+
+@functools.cache
+def _shipped_pairs() -> frozenset[tuple[str, str]]:
+    """Return which loss each conf/task/*.yaml brings with it, as (task, loss) targets."""
+    usual = "cross_entropy"  # of conf/train.yaml; a test composes every task
+    pairs = set()
+    for file in (CONF / "task").glob("*.yaml"):
+        node: Any = OmegaConf.to_container(OmegaConf.load(file))
+        own = [d["override /loss"] for d in node.get("defaults", []) if "override /loss" in d]
+        loss: Any = OmegaConf.load(CONF / "loss" / f"{(own or [usual])[0]}.yaml")
+        pairs.add((node["task"][targets.TARGET], loss[targets.TARGET]))
+    return frozenset(pairs)

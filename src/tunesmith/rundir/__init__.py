@@ -1,0 +1,36 @@
+"""The run directory: its making, its lock, its files, and what can be said about it."""
+
+from tunesmith.rundir.cells import scores
+from tunesmith.rundir.ending import Command, print_summary, summary
+from tunesmith.rundir.files import read_json, write_json, write_text
+from tunesmith.rundir.finding import find, is_finished, resolve, unfinished
+from tunesmith.rundir.locking import lock
+from tunesmith.rundir.log import setup_log
+from tunesmith.rundir.making import check_writable, create, shared_directory
+from tunesmith.rundir.status import read_status, write_status
+from tunesmith.rundir.tables import listing, show
+from tunesmith.rundir.uses import count_test_use
+
+__all__ = [
+    "Command",
+    "check_writable",
+    "count_test_use",
+    "create",
+    "find",
+    "is_finished",
+    "listing",
+    "lock",
+    "print_summary",
+    "read_json",
+    "read_status",
+    "resolve",
+    "scores",
+    "setup_log",
+    "shared_directory",
+    "show",
+    "summary",
+    "unfinished",
+    "write_json",
+    "write_status",
+    "write_text",
+]

@@ -1,0 +1,78 @@
+"""The end of a run on the screen: its scores, its directory, what to type next."""
+
+import contextlib
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from tunesmith.errors import printable
+from tunesmith.rundir.cells import cell, number, scores
+
+
+def print_summary(metrics: Mapping[str, Any], run: Path) -> None:
+    """Print the end of a run; a reader that has gone away (`| head`) is no error."""
+    with contextlib.suppress(BrokenPipeError):
+        Console(highlight=False).print(summary(metrics, run))
+
+
+def summary(
+    metrics: Mapping[str, Any], run: Path, file: str = "FILE.csv", command: str = "tunesmith"
+) -> RenderableType:
+    """Return the end of a run: its scores, its directory, the next three commands worth typing.
+
+    `metrics` is that of metrics.json: its `scores` are named val/... and test/....
+    """
+    parts: list[RenderableType] = [_scores(metrics)]
+    where = shlex.quote(str(_near(run)))
+    if uses := metrics.get("test_uses"):
+        times = "time" if uses == 1 else "times"
+        parts.append(Text(f"test set used {uses} {times}"))
+    parts += [Text(f"run directory: {printable(str(_near(run)))}", overflow="fold"), Text("next:")]
+    parts.append(Command(["tensorboard", "--logdir", shlex.quote(str(_near(_root(run))))]))
+    parts.append(Command([command, "evaluate", where, "--split validation"]))
+    parts.append(Command([command, "predict", where, shlex.quote(file)]))
+    return Group(*parts)
+
+
+def _scores(metrics: Mapping[str, Any]) -> RenderableType:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("score", overflow="fold")
+    table.add_column("validation", justify="right")
+    table.add_column("test", justify="right")
+    for name, pair in scores(metrics).items():
+        table.add_row(cell(name), *(cell(number(value)) for value in pair))
+    return table
+
+
+class Command:
+    """A command to copy: broken only between words, with the shell's own continuation."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = [printable(word) for word in words]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = " "
+        for word in self.words:
+            if len(line) + len(word) + 3 > options.max_width and line.strip():
+                yield Text(f"{line} \\", overflow="fold")
+                line = "   "
+            line += f" {word}"
+        yield Text(line, overflow="fold")
+
+
+def _near(path: Path) -> Path:
+    """Return a path as one would type it here."""
+    here, path = Path.cwd(), Path(path).absolute()
+    return path.relative_to(here) if path.is_relative_to(here) and path != here else path
+
+
+def _root(run: Path) -> Path:
+    """Return the folder of all runs, where the runs of other names can be compared."""
+    parents = run.absolute().parents
+    return parents[min(1, len(parents) - 1)]

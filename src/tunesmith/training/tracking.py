@@ -1,0 +1,53 @@
+"""Loggers that need more than this program: their package is there, their server answers."""
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tunesmith import store
+from tunesmith.errors import MachineError
+
+EXTRAS = {
+    "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
+    "lightning.pytorch.loggers.WandbLogger": "wandb",
+}
+DATABASES = ("postgresql", "mysql", "mssql")  # those of MLflow's that are servers
+# MLflow would ask a server that is down for four minutes, and a wrong database for longer.
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+def check_logger(node: Mapping[str, Any]) -> None:
+    """Refuse a logger whose package is missing or whose `tracking_uri` cannot be opened."""
+    package = EXTRAS.get(node["_target_"])
+    if package is not None and importlib.util.find_spec(package) is None:
+        fix = f"pip install 'tunesmith[{package}]'"
+        raise MachineError("ENV-PACKAGE", f"logger={package}", "not installed", fix)
+    address = str(node.get("tracking_uri") or "")
+    kind = address.partition(":")[0].partition("+")[0]
+    if kind in DATABASES:
+        store.check_database(address)
+    elif kind in ("http", "https"):
+        _ask(address)
+
+
+def _ask(address: str) -> None:
+    with store.opening(address), _impatient():
+        from mlflow.tracking import MlflowClient
+
+        MlflowClient(address).search_experiments(max_results=1)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in IMPATIENT}
+    os.environ.update(IMPATIENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
