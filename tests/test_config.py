@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from catalogue import of_row, row
 from tunesmith import config, yaml_file
-from tunesmith.build import monitor_of
+from tunesmith.config import monitor_of
 from tunesmith.errors import ConfigError, ModelError, SafetyError, TunesmithError
 from tunesmith.tasks.classification import Classification
 
