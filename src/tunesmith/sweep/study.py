@@ -89,12 +89,23 @@ class Study:
             while self.ended_by is None and self._has_room():
                 if not self._next():
                     break
-            if not self.futures:
+            if not self.futures and not self._finish_the_best():
                 break
             self._wait()
         if self.interrupted:
             raise Interrupted
         self.store.settle(self.last_rung)
+
+    def _finish_the_best(self) -> bool:
+        """Train the best trial on where none came to its end: few trials promote none so far."""
+        waiting = [s for s in self.standings if s.scores and not s.failed]
+        if self.ended_by is not None or any(self.last_rung in s.scores for s in waiting):
+            return False
+        best = max(waiting, key=lambda s: (max(s.scores), s.scores[max(s.scores)]), default=None)
+        if best is None:
+            return False
+        self._issue(self.records[best.number], max(best.scores) + 1)
+        return True
 
     def train(self, segments: Sequence[Segment]) -> list[Result]:
         """Run segments that are no trials (confirmation, the winner's model), all of them.
