@@ -98,7 +98,8 @@ class Study:
 
     def _finish_the_best(self) -> bool:
         """Train the best trial on where none came to its end: few trials promote none so far."""
-        waiting = [s for s in self.standings if s.scores and not s.failed]
+        pairs = zip(self.standings, self.records, strict=True)
+        waiting = [s for s, record in pairs if s.scores and record.failure is None]
         if self.ended_by is not None or any(self.last_rung in s.scores for s in waiting):
             return False
         best = max(waiting, key=lambda s: (max(s.scores), s.scores[max(s.scores)]), default=None)
