@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.errors import Interrupted
+from tunesmith.sweep.disk import Disk
 from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.policies.base import Policy, Promote
 from tunesmith.sweep.record import Record
@@ -60,6 +61,7 @@ class Study:
         self.config_of, self.mode, self.seeds = config_of, mode, list(seeds)
         self.default = default  # what trial 0 has, None in an explicit grid
         self.watcher = watcher
+        self.disk = Disk(folder, settings.max_disk, settings.confirm_top, mode)
         self.futures: dict[Future[Result], Segment] = {}
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
@@ -276,6 +278,7 @@ class Study:
         if record.take(result):
             self.store.save(record)
             self.store.show(record, self.last_rung)
+            self.disk.settle(record, self.records, self.last_rung)
         self.standings[record.number] = record.standing(self.mode)
         if self.watcher is not None:
             self.watcher.ended(self, record, result)
