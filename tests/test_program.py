@@ -129,11 +129,6 @@ COMMAND_LINES = [
         "error[CONF-ARGUMENT] command line: unrecognized arguments: --nope; see --help",
     ),
     (
-        ["-m", "seed=1,2"],
-        2,
-        "error[CONF-SWEEP] --multirun: sweeps are not part of this version; run once a value",
-    ),
-    (
         ["--experimental-rerun", "x"],
         8,
         "error[UNSAFE-PICKLE] --experimental-rerun: reads a pickle; refused",

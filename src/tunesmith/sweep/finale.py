@@ -107,11 +107,11 @@ def _whole(study: Study, trial: int, seed: int, overrides: Sequence[str], folder
 
 
 def winner_of(study: Study, confirmation: Confirmation | None) -> int | None:
-    """Return the trial that won: the confirmed one, else the best, else none."""
+    """Return the trial that won: the confirmed one, else the best so far, else none."""
     if confirmation is not None:
         return confirmation.winner
     best = ranked(study)
-    return best[0].number if best and best[0].rungs[-1] == study.last_rung else None
+    return best[0].number if best else None
 
 
 def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:

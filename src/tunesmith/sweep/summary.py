@@ -39,7 +39,7 @@ def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -
 
 
 def _trial(study: Study, record: Record) -> dict[str, Any]:
-    replicates = list(record.replicates.values())
+    replicates = [record.replicates[s] for s in record.seeds if s in record.replicates]
     first = replicates[0].last if replicates else None
     lasts: list[Result] = [r.last for r in replicates if r.last is not None]
     rungs = record.rungs
