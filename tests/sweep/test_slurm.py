@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
     slurm = StandIn(tmp_path / "slurm")
     study = tmp_path / "runs" / "on-slurm"
     kept = [word for word in small(tmp_path) if not word.startswith("optimizer.lr=")]
-    arguments = [*kept, "trainer.max_epochs=60", "optimizer.lr=1e-3,8e-4,6e-4"]
+    arguments = [*kept, "trainer.max_epochs=40", "optimizer.lr=1e-3,8e-4,6e-4"]
     options = ["executor=slurm", "executor.workers=2", "executor.poll=1", "study=on-slurm"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", *arguments, *options]
     env = {**os.environ, "PATH": slurm.path, "OMP_NUM_THREADS": "1"}
@@ -27,7 +28,8 @@ def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
         try:
             while not list(study.glob("trials/*/checkpoints/last.ckpt")):
                 assert started.poll() is None, started.stdout.read().decode()
-            victim = slurm.running()[0]
+                time.sleep(0.1)
+            victim = slurm.running()[-1]
             os.killpg(slurm.jobs()[victim], signal.SIGKILL)
             said = started.communicate(timeout=200)[0].decode()
         finally:
@@ -36,8 +38,8 @@ def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
     assert f"job {victim} left no result" in said
     trials = json.loads((study / "summary.json").read_text())["trials"]
     assert [trial["state"] for trial in trials] == ["complete"] * 3
-    assert [trial["steps"] for trial in trials] == [300] * 3
-    assert len(slurm.jobs()) == len(slurm.called("sbatch")) == 5  # a check, three, one again
+    assert [trial["steps"] for trial in trials] == [200] * 3
+    assert len(slurm.jobs()) == len(slurm.called("sbatch")) == 6  # a check, three, one again, the model
     assert slurm.running() == []
     assert (study / "jobs").stat().st_mode & 0o777 == 0o700
     assert [file for file in (study / "jobs").iterdir() if victim not in file.name] == []

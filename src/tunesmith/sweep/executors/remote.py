@@ -153,7 +153,8 @@ def run_there(told: Mapping[str, Any], warm: Any = None) -> dict[str, Any]:
     from tunesmith.sweep.segment import run_segment
     from tunesmith.sweep.warm import Warm
 
-    _wait_until_free(Path(segment.directory))
+    if segment.kind != "check":  # whose directory is the study's, which the search itself holds
+        _wait_until_free(Path(segment.directory))
     return run_segment(segment, warm or Warm()).plain()
 
 
@@ -164,8 +165,8 @@ def threads_of(segment: Segment, otherwise: int) -> int:
 
 def _wait_until_free(directory: Path) -> None:
     """Let a job go first that was given up (its node was out of reach) and is not dead yet."""
-    from tunesmith import rundir
+    from tunesmith.rundir.locking import is_held
 
     until = time.monotonic() + PATIENCE
-    while rundir.is_held(directory) and time.monotonic() < until:
+    while is_held(directory) and time.monotonic() < until:
         time.sleep(0.5)
