@@ -19,8 +19,13 @@ WINNER = "winner"  # folder of the winner's run where it is no trial of the sear
 
 def ranked(study: Study) -> list[Record]:
     """Return the trials that can win: those that reached the highest rung, the best first."""
-    sign = 1 if study.mode == "max" else -1
-    alive = [r for r in study.records if r.failure is None and r.score is not None]
+    return best_first(study.records, study.mode)
+
+
+def best_first(records: Sequence[Record], mode: str) -> list[Record]:
+    """Return the trials that did not fail and have a score: highest rung, then score."""
+    sign = 1 if mode == "max" else -1
+    alive = [r for r in records if r.failure is None and r.score is not None]
     return sorted(alive, key=lambda r: (-r.rungs[-1], -sign * (r.score or 0.0), r.number))
 
 
@@ -119,7 +124,7 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     key = f"test {winner}" if is_confirmed else f"model {winner}"
     if key in study.store.attributes:
         return Result(**study.store.attributes[key])
-    segment = _winner_segment(study, winner)
+    segment = winner_segment(study, winner)
     if not (Path(segment.directory) / "checkpoints" / "best.ckpt").exists():
         trained = study.train([segment])[0]
         if trained.state != "done":
@@ -133,7 +138,8 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     return result
 
 
-def _winner_segment(study: Study, winner: int) -> Segment:
+def winner_segment(study: Study, winner: int) -> Segment:
+    """Return the whole training of the winner: its directory is the run that is used."""
     if winner != DEFAULT:
         record = study.records[winner]
         return study.segment(record, record.seeds[0], study.last_rung, attempt=0)
