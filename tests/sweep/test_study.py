@@ -1,4 +1,4 @@
-"""The controller over every sampler and policy: kills, targets, failures. Only scores are made up."""
+"""The controller over every sampler and policy, killed where it can be; scores are made up."""
 
 import itertools
 import sqlite3

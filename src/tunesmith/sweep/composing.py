@@ -38,12 +38,21 @@ class Composer:
     def __init__(self, conf: Path, config_dir: Path | None = None, name: str = "train") -> None:
         from tunesmith.overrides import loader
 
-        self.name = name
+        self.conf, self.config_dir, self.name = conf, config_dir, name
         self._loader = loader(conf, config_dir)
         self._made: dict[tuple[str, ...], DictConfig] = {}
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
-        """Return the config, without Hydra's own part; raises what Hydra raises."""
+        """Return the config, without Hydra's own part; raises every mistake in the overrides."""
+        from tunesmith.overrides import REFUSALS, diagnose
+
+        try:
+            return self._composed(overrides)
+        except REFUSALS:
+            raise_all(diagnose(overrides, self.name, self.conf, self.config_dir))
+            raise
+
+    def _composed(self, overrides: Sequence[str]) -> DictConfig:
         from hydra._internal.config_loader_impl import ConfigLoaderImpl
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from omegaconf import OmegaConf

@@ -130,7 +130,7 @@ def line(segment: Segment, progress: Progress) -> str:
     if segment.failure is None:
         parts.append(f"{progress.metric} {spelling.score(segment.score)}")
     else:
-        parts.append(f"failed: {segment.failure}")
+        parts.append(segment.failure)
     parts += [best_words(progress), f"{progress.started}/{progress.target} trials", left(progress)]
     return printable("  ".join(part for part in parts if part))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.errors import Interrupted
+from tunesmith.sweep.disk import Disk
 from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.policies.base import Policy, Promote
 from tunesmith.sweep.record import Record
@@ -60,6 +61,7 @@ class Study:
         self.config_of, self.mode, self.seeds = config_of, mode, list(seeds)
         self.default = default  # what trial 0 has, None in an explicit grid
         self.watcher = watcher
+        self.disk = Disk(folder, settings.max_disk, settings.confirm_top, mode)
         self.futures: dict[Future[Result], Segment] = {}
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
@@ -98,7 +100,8 @@ class Study:
 
     def _finish_the_best(self) -> bool:
         """Train the best trial on where none came to its end: few trials promote none so far."""
-        waiting = [s for s in self.standings if s.scores and not s.failed]
+        pairs = zip(self.standings, self.records, strict=True)
+        waiting = [s for s, record in pairs if s.scores and record.failure is None]
         if self.ended_by is not None or any(self.last_rung in s.scores for s in waiting):
             return False
         best = max(waiting, key=lambda s: (max(s.scores), s.scores[max(s.scores)]), default=None)
@@ -275,6 +278,7 @@ class Study:
         if record.take(result):
             self.store.save(record)
             self.store.show(record, self.last_rung)
+            self.disk.settle(record, self.records, self.last_rung)
         self.standings[record.number] = record.standing(self.mode)
         if self.watcher is not None:
             self.watcher.ended(self, record, result)

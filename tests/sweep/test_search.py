@@ -1,0 +1,211 @@
+"""`python train.py -m` as a user runs it: real processes, a real store, real event files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from commands import ROOT, small, train
+from servers import eventually, hparams_rows, tensorboard
+from tunesmith.sweep.composing import Composer
+from tunesmith.training import storage
+
+RUNGS = "search.rungs=[1/9,1/3,1]"
+
+
+def inputs(folder: Path) -> list[str]:
+    """Return the overrides of a small search, without those that it varies."""
+    return [word for word in small(folder) if not word.startswith("optimizer.lr")]
+
+
+def summary(folder: Path, study: str) -> dict:
+    return json.loads((folder / "runs" / study / "summary.json").read_text())
+
+
+def weights(run: Path) -> dict:
+    state = storage.read(run / "checkpoints/last.ckpt")["state_dict"]
+    return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """Two rates over two seeds, trained to the end by two workers."""
+    folder = tmp_path_factory.mktemp("grid")
+    words = ["study=grid", "optimizer.lr=1e-3,5e-3", "seed=1,2", "trainer.max_epochs=2"]
+    done = train(["-m", *inputs(folder), *words])
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done
+
+
+def test_a_grid_runs_what_was_listed_and_ends_with_a_table(grid):
+    folder, done = grid
+    made = summary(folder, "grid")
+    assert [trial["params"] for trial in made["trials"]] == [
+        {"optimizer.lr": 1e-3},
+        {"optimizer.lr": 5e-3},
+    ]
+    for trial in made["trials"]:
+        scores = [replicate["score"] for replicate in trial["replicates"]]
+        assert [replicate["seed"] for replicate in trial["replicates"]] == [1, 2]
+        assert trial["score"] == pytest.approx(sum(scores) / 2)
+    assert "val/accuracy" in done.stdout
+    assert "trial" in done.stdout
+    rows = (folder / "runs/grid/summary.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert (folder / "runs/grid/report.html").read_text().startswith("<!doctype html>")
+
+
+def test_tensorboard_shows_a_row_a_trial_equal_to_the_summary(grid):
+    folder, _ = grid
+    with tensorboard(folder / "runs/grid") as address:
+        rows = eventually(lambda: _if_all(hparams_rows(address), 2), 60)
+    told = {row["hparams"]["optimizer.lr"]: row["metricValues"][0]["value"] for row in rows}
+    made = {t["params"]["optimizer.lr"]: t["score"] for t in summary(folder, "grid")["trials"]}
+    assert told == pytest.approx(made)
+
+
+def _if_all(rows: list, count: int) -> list:
+    return rows if len(rows) == count and all(row.get("metricValues") for row in rows) else []
+
+
+def test_an_unconfirmed_winner_is_saved_and_not_tested(grid):
+    folder, _ = grid
+    made = summary(folder, "grid")
+    assert made["test"] is None
+    assert not (folder / "runs/test_uses.jsonl").exists()
+    best = folder / "runs/grid" / made["trials"][made["winner"]]["directory"]
+    assert (best / "seed-1/model/config.json").exists()
+
+
+def test_the_best_experiment_is_the_winner(grid):
+    folder, _ = grid
+    made = summary(folder, "grid")
+    study = folder / "runs/grid"
+    cfg = Composer(ROOT / "conf", study)(["experiment=best"])
+    assert cfg.optimizer.lr == made["trials"][made["winner"]]["params"]["optimizer.lr"]
+    assert cfg.data.train_file == f"{folder}/train.csv"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["optimizer.lr=1e-4,2e-4"], "error[STUDY-OTHER] study=grid: is another study: "),
+        (["optimzer.lr=1e-4,2e-4"], "error[CONF-KEY] optimzer.lr: no such key; did you mean"),
+        (
+            ["optimizer.lr=interval(1e-3,1e-5)"],
+            "error[CONF-RANGE] optimizer.lr: low=0.001 is above high=1e-05",
+        ),
+        (["optimizer.lr=1e-4,2e-4", "hydra/launcher=joblib"], "error["),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(grid, words, said):
+    folder, _ = grid
+    before = sorted((folder / "runs").rglob("*"))
+    done = train(["-m", *inputs(folder), "study=grid", "trainer.max_epochs=2", *words])
+    assert done.returncode == 2
+    assert done.stderr.startswith(said) or said in done.stderr.splitlines()[0]
+    assert "Traceback" not in done.stderr
+    assert sorted((folder / "runs").rglob("*")) == before
+
+
+def asha(folder: Path, *more: str) -> list[str]:
+    return [
+        "-m",
+        *inputs(folder),
+        "search=asha",
+        "search.trials=4",
+        RUNGS,
+        "search.sampler=random",
+        "search.confirm.top=1",
+        "search.confirm.seeds=2",
+        "optimizer.lr=tag(log,interval(3e-3,2e-2))",
+        "trainer.max_epochs=4",
+        "executor.workers=1",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory):
+    """A search whose test file is not there until it is over."""
+    folder = tmp_path_factory.mktemp("asha")
+    arguments = asha(folder, "study=asha")
+    (folder / "test.csv").rename(folder / "hidden.csv")
+    first = train(arguments)
+    (folder / "hidden.csv").rename(folder / "test.csv")
+    return folder, arguments, first, train(arguments)
+
+
+def test_a_search_does_not_open_the_test_split(sealed):
+    folder, _, first, second = sealed
+    assert first.returncode == 0, first.stderr[-3000:]
+    assert "DATA-404" in first.stderr  # the winner's test, after the search
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert second.stdout.count("test/accuracy") == 1
+    assert len((folder / "runs/test_uses.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_search_confirms_its_best_against_the_default(sealed):
+    folder, *_ = sealed
+    made = summary(folder, "asha")
+    arms = made["confirmation"]["arms"]
+    assert sorted(arm["is_default"] for arm in arms) == [False, True]
+    assert all(len(arm["scores"]) == 2 for arm in arms)
+    assert not set(made["confirmation"]["seeds"]) & {0}
+    assert made["winner"] == made["confirmation"]["winner"] == made["test"]["trial"]
+
+
+def test_a_promoted_trial_is_the_same_trial_run_straight_through(sealed):
+    folder, *_ = sealed
+    made = summary(folder, "asha")
+    promoted = next(t for t in made["trials"] if t["rung"] == 2 and not t["is_default"])
+    threads = [f"trainer.threads={promoted['threads']}", "name=straight", "test=false"]
+    rungs = f"trainer.validate_at={made['rungs']}".replace(" ", "")
+    done = train([*promoted["overrides"], rungs, "seed=0", *threads])
+    assert done.returncode == 0, done.stderr[-3000:]
+    (straight,) = (folder / "runs/straight").iterdir()
+    assert weights(straight) == weights(folder / "runs/asha" / promoted["directory"])
+
+
+def test_a_killed_controller_takes_its_workers_along_and_goes_on_to_the_same(sealed):
+    folder, _, *_ = sealed
+    undisturbed = summary(folder, "asha")
+    arguments = asha(folder, "study=killed")
+    for seconds in (14, 19):
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "train.py"), *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TUNESMITH_TEST": str(folder)},
+        )
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        time.sleep(1)
+        assert left_over(folder) == []
+    done = train(arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert compared(summary(folder, "killed")) == compared(undisturbed)
+
+
+def left_over(folder: Path) -> list[str]:
+    """Return the processes that carry this test's mark."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"TUNESMITH_TEST={folder}".encode() in (place / "environ").read_bytes():
+                found.append((place / "cmdline").read_bytes().decode())
+        except OSError:
+            continue
+    return found
+
+
+def compared(made: dict) -> list:
+    kept = ("number", "state", "params", "scores", "rung", "steps", "best_step", "history")
+    trials = [{key: trial[key] for key in kept} for trial in made["trials"]]
+    return [trials, made["best"], made["confirmation"]]
