@@ -59,6 +59,7 @@ def _run(
     began = time.monotonic()
     base = compose(list(space.fixed))
     with _executor(cfg) as executor:
+        executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
         store, metric, mode = _opened(folder, space, executor, config_of)
         try:
