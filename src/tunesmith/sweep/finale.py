@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tunesmith import rundir
 from tunesmith.seeds import derive
 from tunesmith.sweep.confirmation import Confirmation, confirm
 from tunesmith.sweep.record import Record
@@ -125,7 +126,7 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     if key in study.store.attributes:
         return Result(**study.store.attributes[key])
     segment = winner_segment(study, winner)
-    if not (Path(segment.directory) / "checkpoints" / "best.ckpt").exists():
+    if not _is_there(study, winner, Path(segment.directory), is_confirmed):
         trained = study.train([segment])[0]
         if trained.state != "done":
             return None
@@ -136,6 +137,19 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     else:
         log.warning("the winner's model could not be saved: %s", result.error)
     return result
+
+
+def _is_there(study: Study, winner: int, run: Path, is_confirmed: bool) -> bool:
+    """Say whether the winner's weights are there: those of a whole training, if confirmed.
+
+    The default may win while it waits at a low rung; its whole training is what was confirmed.
+    A search that is cut off keeps the best as far as it got.
+    """
+    if winner == DEFAULT:
+        is_trained = rundir.is_finished(run)
+    else:
+        is_trained = not is_confirmed or study.last_rung in study.records[winner].rungs
+    return is_trained and (run / "checkpoints" / "best.ckpt").exists()
 
 
 def winner_segment(study: Study, winner: int) -> Segment:
