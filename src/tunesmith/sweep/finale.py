@@ -1,7 +1,7 @@
 """After the search: the best against the default over fresh seeds, and the winner's model."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,9 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     key = f"test {winner}" if is_confirmed else f"model {winner}"
     if key in study.store.attributes:
         return Result(**study.store.attributes[key])
-    segment = _winner_segment(study, winner)
-    if not (Path(segment.directory) / "checkpoints" / "best.ckpt").exists():
+    segment = next(filter(_has_weights, _runs_of(study, winner)), None)
+    if segment is None:
+        segment = next(_runs_of(study, winner))
         trained = study.train([segment])[0]
         if trained.state != "done":
             return None
@@ -133,12 +134,21 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     return result
 
 
-def _winner_segment(study: Study, winner: int) -> Segment:
+def _runs_of(study: Study, winner: int) -> Iterator[Segment]:
+    """Yield the runs of the winner: its own in the search, then those of its confirmation."""
     if winner != DEFAULT:
         record = study.records[winner]
-        return study.segment(record, record.seeds[0], study.last_rung, attempt=0)
-    seed = study.seeds[0]
-    return _whole(study, DEFAULT, seed, study.space.fixed, study.folder / WINNER)
+        yield study.segment(record, record.seeds[0], study.last_rung, attempt=0)
+    overrides = study.space.fixed if winner == DEFAULT else study.records[winner].overrides
+    confirmed = study.store.attributes.get("confirmation") or {"seeds": []}
+    for seed in confirmed["seeds"]:
+        yield _arm(study, winner, seed, overrides)
+    if winner == DEFAULT:
+        yield _whole(study, DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
+
+
+def _has_weights(segment: Segment) -> bool:
+    return (Path(segment.directory) / "checkpoints" / "best.ckpt").exists()
 
 
 def _of_kind(segment: Segment, kind: Any) -> Segment:

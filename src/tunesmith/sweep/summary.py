@@ -19,7 +19,7 @@ def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -
     test, why, how long).
     """
     best = ranked(study)
-    states = Counter(record.state(study.last_rung) for record in study.records)
+    states = Counter(_state(study, record) for record in study.records)
     lasts = [r.last for record in study.records for r in record.replicates.values() if r.last]
     return {
         **spec,
@@ -45,7 +45,7 @@ def _trial(study: Study, record: Record) -> dict[str, Any]:
     rungs = record.rungs
     return {
         "number": record.number,
-        "state": record.state(study.last_rung),
+        "state": _state(study, record),
         "failure": record.failure,
         "error": record.error,
         "params": dict(record.params),
@@ -67,6 +67,12 @@ def _trial(study: Study, record: Record) -> dict[str, Any]:
         "precision": first.precision if first else "",
         "directory": f"trials/{record.number:04d}",
     }
+
+
+def _state(study: Study, record: Record) -> str:
+    """At the end nothing runs: what the budget cut off waits to go on."""
+    state = record.state(study.last_rung)
+    return PAUSED if state == RUNNING and study.ended_by != "signal" else state
 
 
 def write(summary: Mapping[str, Any], folder: Path) -> None:
