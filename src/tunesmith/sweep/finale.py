@@ -19,8 +19,13 @@ WINNER = "winner"  # folder of the winner's run where it is no trial of the sear
 
 def ranked(study: Study) -> list[Record]:
     """Return the trials that can win: those that reached the highest rung, the best first."""
-    sign = 1 if study.mode == "max" else -1
-    alive = [r for r in study.records if r.failure is None and r.score is not None]
+    return best_first(study.records, study.mode)
+
+
+def best_first(records: Sequence[Record], mode: str) -> list[Record]:
+    """Return the trials that did not fail and have a score: highest rung, then score."""
+    sign = 1 if mode == "max" else -1
+    alive = [r for r in records if r.failure is None and r.score is not None]
     return sorted(alive, key=lambda r: (-r.rungs[-1], -sign * (r.score or 0.0), r.number))
 
 
@@ -119,9 +124,8 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     key = f"test {winner}" if is_confirmed else f"model {winner}"
     if key in study.store.attributes:
         return Result(**study.store.attributes[key])
-    segment = next(filter(_has_weights, _runs_of(study, winner)), None)
-    if segment is None:
-        segment = next(_runs_of(study, winner))
+    segment = winner_segment(study, winner)
+    if not _has_weights(segment):
         trained = study.train([segment])[0]
         if trained.state != "done":
             return None
@@ -132,6 +136,12 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     else:
         log.warning("the winner's model could not be saved: %s", result.error)
     return result
+
+
+def winner_segment(study: Study, winner: int) -> Segment:
+    """Return the run of the winner that is used: the first that still has its weights."""
+    runs = list(_runs_of(study, winner))
+    return next(filter(_has_weights, runs), runs[0])
 
 
 def _runs_of(study: Study, winner: int) -> Iterator[Segment]:

@@ -59,10 +59,14 @@ def _run(
     began = time.monotonic()
     base = compose(list(space.fixed))
     with _executor(cfg) as executor:
+        executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
         store, metric, mode = _opened(folder, space, executor, config_of)
         try:
             _same_study(store, space, settings, f"{metric} {mode}", folder)
+            spec = _spec(folder, settings, space, metric, mode)
+            store.set("spec", spec)
+            store.set("ended", None)
             study = Study(
                 folder,
                 settings,
@@ -78,8 +82,9 @@ def _run(
             )
             with Watching(study, metric) as study.watcher, _signals(study):
                 ended = _search_and_confirm(study, began)
-            spec = _spec(folder, settings, metric, mode)
-            made = summary.summarise(study, spec, ended | {"seconds": time.monotonic() - began})
+            ended |= _winner(study, ended["winner"]) | {"seconds": time.monotonic() - began}
+            store.set("ended", ended)
+            made = summary.summarise(study, spec, ended)
             summary.write(made, folder)
             _write_best(study, compose, folder, ended["winner"])
             _say_the_end(made)
@@ -274,7 +279,8 @@ def _same_study(
         raise ConfigError("STUDY-OTHER", f"study={folder.name}", what, "choose another name")
 
 
-def _spec(folder: Path, settings: Settings, metric: str, mode: str) -> dict[str, Any]:
+def _spec(folder: Path, settings: Settings, space: Space, metric: str, mode: str) -> dict[str, Any]:
+    """Return what the study was asked: it stands in the store, so that it can be told anew."""
     return {
         "study": folder.name,
         "command": environment.redact(sys.argv),
@@ -286,6 +292,8 @@ def _spec(folder: Path, settings: Settings, metric: str, mode: str) -> dict[str,
         "seed": settings.seed,
         "explicit_grid": settings.is_grid,
         "target": settings.trials,
+        "rungs": list(settings.rungs),
+        "space": [dimension.plain() for dimension in space.dimensions],
     }
 
 
@@ -311,6 +319,16 @@ def _signals(study: Study) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _winner(study: Study, winner: int | None) -> dict[str, Any]:
+    """Return where the winner's run is, and the overrides that train it again."""
+    if winner is None:
+        return {"winner_directory": None, "winner_overrides": None}
+    segment = finale.winner_segment(study, winner)
+    masked = [config.masked_override(text) for text in segment.overrides]
+    where = str(Path(segment.directory).relative_to(study.folder))
+    return {"winner_directory": where, "winner_overrides": masked}
 
 
 def _write_best(

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from tunesmith.sweep.trial import Result, Segment
@@ -37,6 +38,9 @@ class Executor(ABC):
 
     workers: int
     threads: int  # of each worker, for trials that do not say
+
+    def check(self, folder: Path) -> None:  # noqa: B027 - most have nothing to check
+        """Look at the study's directory before the first segment; raise if it cannot be used."""
 
     @abstractmethod
     def submit(self, segment: Segment) -> "Future[Result]":
