@@ -20,6 +20,8 @@ def test_a_confirmed_default_that_was_paused_is_trained_to_its_end(
     checkpoints = made.folder / "trials" / "0000" / "checkpoints"
     checkpoints.mkdir(parents=True)
     (checkpoints / "best.ckpt").touch()
+    if is_confirmed:
+        made.store.set("confirmation", {"seeds": []})
     before = len(executor.submitted)
     finale.keep_winner(made, 0, is_confirmed)
     made.store.close()

@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import ROOT, small
 
-from tunesmith.errors import MachineError
-from tunesmith.sweep.executors.ray import Ray
+from commands import ROOT, small
 
 ENV = {
     "RAY_AUTH_MODE": "token",

@@ -1,7 +1,7 @@
 """After the search: the best against the default over fresh seeds, and the winner's model."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     if key in study.store.attributes:
         return Result(**study.store.attributes[key])
     segment = winner_segment(study, winner)
-    if not _is_there(study, winner, Path(segment.directory), is_confirmed):
+    if not _has_weights(study, segment):
         trained = study.train([segment])[0]
         if trained.state != "done":
             return None
@@ -139,26 +139,33 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     return result
 
 
-def _is_there(study: Study, winner: int, run: Path, is_confirmed: bool) -> bool:
-    """Say whether the winner's weights are there: those of a whole training, if confirmed.
-
-    The default may win while it waits at a low rung; its whole training is what was confirmed.
-    A search that is cut off keeps the best as far as it got.
-    """
-    if winner == DEFAULT:
-        is_trained = rundir.is_finished(run)
-    else:
-        is_trained = not is_confirmed or study.last_rung in study.records[winner].rungs
-    return is_trained and (run / "checkpoints" / "best.ckpt").exists()
-
-
 def winner_segment(study: Study, winner: int) -> Segment:
-    """Return the whole training of the winner: its directory is the run that is used."""
+    """Return the run of the winner that is used: the first that still has its weights."""
+    runs = list(_runs_of(study, winner))
+    return next((run for run in runs if _has_weights(study, run)), runs[0])
+
+
+def _runs_of(study: Study, winner: int) -> Iterator[Segment]:
+    """Yield the runs of the winner: its own in the search, then those of its confirmation."""
     if winner != DEFAULT:
         record = study.records[winner]
-        return study.segment(record, record.seeds[0], study.last_rung, attempt=0)
-    seed = study.seeds[0]
-    return _whole(study, DEFAULT, seed, study.space.fixed, study.folder / WINNER)
+        yield study.segment(record, record.seeds[0], study.last_rung, attempt=0)
+    overrides = study.space.fixed if winner == DEFAULT else study.records[winner].overrides
+    confirmed = study.store.attributes.get("confirmation") or {"seeds": []}
+    for seed in confirmed["seeds"]:
+        yield _arm(study, winner, seed, overrides)
+    if winner == DEFAULT:
+        yield _whole(study, DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
+
+
+def _has_weights(study: Study, segment: Segment) -> bool:
+    """Say whether a run's best weights are there; if confirmed, those of a whole training.
+
+    The default may win while it waits at a low rung: its whole training is what was confirmed.
+    """
+    run = Path(segment.directory)
+    is_trained = study.store.attributes.get("confirmation") is None or rundir.is_finished(run)
+    return is_trained and (run / "checkpoints" / "best.ckpt").exists()
 
 
 def _of_kind(segment: Segment, kind: Any) -> Segment:

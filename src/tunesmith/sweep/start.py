@@ -29,7 +29,7 @@ from tunesmith.sweep.watching import Watching
 
 log = logging.getLogger(__name__)
 
-SHARE_OF_BUDGET = 0.6  # what the search may use of it before confirmation takes the rest
+SHARE_OF_BUDGET = 0.55  # what the search may use of it before confirmation takes the rest
 ConfigOf = Callable[[Sequence[str]], dict[str, Any]]
 MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
 
@@ -136,7 +136,7 @@ def _search_and_confirm(study: Study, began: float) -> dict[str, Any]:
     """Search within its share of the budget, confirm within the rest."""
     budget, confirms = study.settings.budget, study.settings.confirm_top > 0
     if budget is not None:
-        study.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.9)
+        study.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.85)
     study.search()
     stopped_by = study.ended_by
     ended: dict[str, Any] = {"winner": None, "test": None, "stopped_by": stopped_by or "trials"}
@@ -144,7 +144,7 @@ def _search_and_confirm(study: Study, began: float) -> dict[str, Any]:
         return ended
     study.ended_by = None
     if budget is not None:
-        study.deadline = began + 0.95 * budget
+        study.deadline = began + 0.85 * budget
     confirmation = finale.confirm_best(study)
     winner = finale.winner_of(study, confirmation)
     if winner is None:

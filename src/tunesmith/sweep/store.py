@@ -100,8 +100,8 @@ class Store:
         """At the end of a search: leave no trial running."""
         for record in self.records:
             state = record.state(last_rung)
-            if state != RUNNING:
-                self._end(record.number, state, record.score)
+            # One that the budget cut off waits like a paused one.
+            self._end(record.number, PAUSED if state == RUNNING else state, record.score)
 
     def reopen(self, last_rung: int) -> None:
         """Before a search goes on: paused trials can be promoted; every row is what it should be.

@@ -30,13 +30,14 @@ def made_of(
     test, why, how long).
     """
     last_rung = len(spec["rungs"]) - 1
+    has_ended = ended.get("stopped_by") not in (None, "signal")
     best = best_first(records, spec["mode"])
-    states = Counter(record.state(last_rung) for record in records)
+    states = Counter(_state(record, last_rung, has_ended) for record in records)
     lasts = [r.last for record in records for r in record.replicates.values() if r.last]
     return {
         **spec,
         "directory": str(folder),
-        "trials": [_trial(record, last_rung) for record in records],
+        "trials": [_trial(record, last_rung, has_ended) for record in records],
         "best": best[0].number if best else None,
         "default": 0 if records and not spec["explicit_grid"] else None,
         "confirmation": attributes.get("confirmation"),
@@ -48,14 +49,14 @@ def made_of(
     }
 
 
-def _trial(record: Record, last_rung: int) -> dict[str, Any]:
+def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
     replicates = [record.replicates[s] for s in record.seeds if s in record.replicates]
     first = replicates[0].last if replicates else None
     lasts: list[Result] = [r.last for r in replicates if r.last is not None]
     rungs = record.rungs
     return {
         "number": record.number,
-        "state": record.state(last_rung),
+        "state": _state(record, last_rung, has_ended),
         "failure": record.failure,
         "error": record.error,
         "params": dict(record.params),
@@ -77,6 +78,12 @@ def _trial(record: Record, last_rung: int) -> dict[str, Any]:
         "precision": first.precision if first else "",
         "directory": f"trials/{record.number:04d}",
     }
+
+
+def _state(record: Record, last_rung: int, has_ended: bool) -> str:
+    """Where nothing runs any more, what the budget cut off waits to go on."""
+    state = record.state(last_rung)
+    return PAUSED if state == RUNNING and has_ended else state
 
 
 def write(summary: Mapping[str, Any], folder: Path, excel_safe: bool = False) -> None:

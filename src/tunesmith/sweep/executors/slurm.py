@@ -75,7 +75,9 @@ class Slurm(Remote):
         facts = self.folder.lstat()
         if self.folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
             what = "others have access to it, and it is to hold pickles"
-            raise SafetyError("UNSAFE-FOLDER", str(self.folder), what, "chmod 700, or another study")
+            raise SafetyError(
+                "UNSAFE-FOLDER", str(self.folder), what, "chmod 700, or another study"
+            )
 
     def _submitit(self) -> Any:
         import submitit
