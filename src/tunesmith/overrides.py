@@ -174,6 +174,8 @@ def _syntax(text: str, error: Exception) -> TunesmithError:
     if "=" not in text and not text.startswith("~"):
         return ConfigError("CONF-SYNTAX", text, "is not key=value", did_you_mean(text, OPTIONS))
     reason = re.sub(r"^Error parsing override .*?\n", "", str(error)).splitlines()[0]
+    if evaluated := re.match(r"\w+ while evaluating '.*': (.*)", reason):
+        return ConfigError("CONF-SYNTAX", text, evaluated[1])
     return ConfigError("CONF-SYNTAX", text, reason, "quote it: \"key='a, b'\"")
 
 

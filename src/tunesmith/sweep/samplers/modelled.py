@@ -17,8 +17,8 @@ class ModelledSampler(Sampler):
     """Draws quasi-random points until enough trials have a score, then asks a model.
 
     The dimensions that share a condition are drawn together, from the trials in which they were
-    active; those that a condition names come before. A trial outside of the space (the default
-    config may be one) teaches nothing. In a space without ranges a point may come again.
+    active; those that a condition names come before. A trial outside of their ranges (the default
+    config may be one) teaches nothing of them. In a space without ranges a point may come again.
     """
 
     startup = 10  # trials with a score, before the model is asked
