@@ -83,7 +83,7 @@ def study(name, space, count, seed=3, running=()):
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("name", DRAWING)
 def test_every_point_lies_in_the_space(name, space):
-    count = 16 if name == "gp" else 40
+    count = 13 if name == "gp" else 40  # ten of them before it is asked
     points = [params for _, params, _ in study(name, space, count, running={5, count - 2})]
     assert all(space.contains(params) for params in points)
     assert all(list(params) == [d.key for d in space.active(params)] for params in points)
@@ -97,7 +97,7 @@ def test_every_point_lies_in_the_space(name, space):
 @pytest.mark.parametrize("name", DRAWING)
 def test_the_same_question_has_the_same_answer(name):
     space = SPACES["conditional"]
-    told = study(name, space, 25, running={20, 23})
+    told = study("qmc", space, 25, running={20, 23})
     asked = sampler(name, space, 3)
     again = asked.ask(25, told)
     assert asked.ask(25, told) == again
