@@ -23,6 +23,7 @@ LAYERS = [
     "targets",
     "schema",
     "config",
+    "grammar",
     "overrides",
     "environment",
     "rundir",

@@ -5,7 +5,7 @@ import functools
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from tunesmith import config, overrides
+from tunesmith import config, grammar, overrides
 from tunesmith.sweep.checking import check_space
 from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.reading import read
@@ -71,4 +71,4 @@ def told_of_configs(*texts, **settings):
 
 def values_of(text):
     """Return what Hydra reads in an override."""
-    return overrides.parsed(text).value()
+    return grammar.parsed(text).value()

@@ -1,10 +1,12 @@
 """The space of a search, as the command line and a yaml say it."""
 
 import pytest
-from spaces import FROZEN, LR, composed, space_of, told_of_configs
+from hydra.types import RunMode
+from spaces import FROZEN, LR, composed, loader, space_of, told_of_configs
 
 from tunesmith import config, overrides
 from tunesmith.sweep.dimension import Dimension
+from tunesmith.sweep.reading import read
 from tunesmith.sweep.space import Space
 
 SWEEPS = [
@@ -155,3 +157,16 @@ def test_what_hangs_on_a_dimension_left_out_is_left_out_too():
         LR: {"low": 1e-5, "high": 1e-4, "when": {"seed": [0, 1]}},
     }
     assert [d.key for d in space_of(space=entries).dimensions] == [LR]
+
+
+def test_a_sweeper_is_handed_a_config_that_can_be_read():
+    texts = ["space=finetune", "adapt=full,frozen", "data.batch_size=8,16", "trainer.max_epochs=3"]
+    cfg = loader().load_configuration("train", texts, RunMode.MULTIRUN)
+    space, mistakes = read(texts, cfg, loader().get_group_options, adaptive=True)
+    assert mistakes == []
+    assert space.fixed == ("trainer.max_epochs=3",)
+    assert [(d.key, dict(d.when)) for d in space.dimensions][-2:] == [
+        ("adapt.layers", {"adapt": "frozen"}),
+        ("adapt", {}),
+    ]
+    assert space.by_key["data.batch_size"].choices == (8, 16)
