@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunesmith import rundir
 from tunesmith.seeds import derive
 from tunesmith.sweep.confirmation import Confirmation, confirm
 from tunesmith.sweep.record import Record
@@ -125,7 +126,7 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     if key in study.store.attributes:
         return Result(**study.store.attributes[key])
     segment = winner_segment(study, winner)
-    if not _has_weights(segment):
+    if not _has_weights(study, segment):
         trained = study.train([segment])[0]
         if trained.state != "done":
             return None
@@ -141,7 +142,7 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
 def winner_segment(study: Study, winner: int) -> Segment:
     """Return the run of the winner that is used: the first that still has its weights."""
     runs = list(_runs_of(study, winner))
-    return next(filter(_has_weights, runs), runs[0])
+    return next((run for run in runs if _has_weights(study, run)), runs[0])
 
 
 def _runs_of(study: Study, winner: int) -> Iterator[Segment]:
@@ -157,8 +158,14 @@ def _runs_of(study: Study, winner: int) -> Iterator[Segment]:
         yield _whole(study, DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
 
 
-def _has_weights(segment: Segment) -> bool:
-    return (Path(segment.directory) / "checkpoints" / "best.ckpt").exists()
+def _has_weights(study: Study, segment: Segment) -> bool:
+    """Say whether a run's best weights are there; if confirmed, those of a whole training.
+
+    The default may win while it waits at a low rung: its whole training is what was confirmed.
+    """
+    run = Path(segment.directory)
+    is_trained = study.store.attributes.get("confirmation") is None or rundir.is_finished(run)
+    return is_trained and (run / "checkpoints" / "best.ckpt").exists()
 
 
 def _of_kind(segment: Segment, kind: Any) -> Segment:

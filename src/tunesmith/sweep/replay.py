@@ -52,7 +52,7 @@ def replay(study: str | Path, number: int, trust: Sequence[str] = ()) -> list[Re
     done = [replicate for replicate in known if replicate.last is not None]
     if not done:
         raise ModelError("STUDY-TRIAL", f"{study} {number}", "has no result yet")
-    rungs = found.attributes["spec"]["rungs"]
+    rungs = kept.summary_of(study)["rungs"]
     sources = [_source(found.folder, record, replicate.seed) for replicate in done]
     configs = [_config(source, found.folder, trust) for source in sources]
     folder = _new_folder(found.folder, number)
@@ -114,7 +114,7 @@ def _segment(
     cfg: Mapping[str, Any],
 ) -> Segment:
     """Return the training of one seed in one piece, up to the rung that it has reached."""
-    rung = max(replicate.scores, default=len(rungs) - 1)
+    rung = min(max(replicate.scores, default=len(rungs) - 1), len(rungs) - 1)
     return Segment(
         trial=record.number,
         seed=replicate.seed,
@@ -148,10 +148,11 @@ def _compared(replicate: Replicate, source: Path, segment: Segment, result: Resu
     difference = first_difference(replicate.last, result)
     if difference is None and result.state == "done":
         then, now = (weights_of(d / "checkpoints" / "last.ckpt") for d in (source, directory))
-        weights = now[1] if then == now and now is not None else None
-        if then is not None and weights is None:
-            difference = f"weights at step {then[0]}: SHA-256 {then[1][:12]}"
-            difference += f", now {now[1][:12]} at step {now[0]}" if now is not None else ""
+        if then is not None and now is not None and then[0] == now[0]:  # a winner may have gone on
+            weights = now[1] if then == now else None
+            if weights is None:
+                what = f"SHA-256 {then[1][:12]}, now {now[1][:12]}"
+                difference = f"weights at step {then[0]}: {what}"
     machines = [rundir.read_json(d / "environment.json") for d in (source, directory)]
     changed = environment.differences(*machines) if all(machines) else []
     return Replayed(replicate.seed, directory, result, difference, weights, changed)

@@ -283,7 +283,7 @@ def _spec(folder: Path, settings: Settings, space: Space, metric: str, mode: str
     """Return what the study was asked: it stands in the store, so that it can be told anew."""
     return {
         "study": folder.name,
-        "command": environment.redact(sys.argv),
+        "command": _command(),
         "metric": metric,
         "mode": mode,
         "sampler": settings.sampler,
@@ -319,6 +319,13 @@ def _signals(study: Study) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _command() -> list[str]:
+    """Return what was typed, as one can type it again."""
+    program, *words = environment.redact(sys.argv)
+    is_script = Path(program).suffix == ".py" and Path(program).name != "cli.py"
+    return ["python", program, *words] if is_script else ["tunesmith", "train", *words]
 
 
 def _winner(study: Study, winner: int | None) -> dict[str, Any]:
