@@ -276,6 +276,17 @@ RULES |= {
         lambda x: x == "auto" or x >= 1,
     ),
     "executor.max_growth_gb": POSITIVE,
+    "executor.address": optional(TEXT),
+    "executor.threads": integer(1),
+    "executor.host": TEXT,
+    "executor.partition": optional(TEXT),
+    "executor.account": optional(TEXT),
+    "executor.time": AMOUNT,
+    "executor.cpus": integer(1),
+    "executor.gpus": integer(0),
+    "executor.memory": optional(AMOUNT),
+    "executor.poll": POSITIVE,
+    "executor.options": MAPPING,
 }
 
 # Groups that hold a target: beside these keys they take what the target takes.
