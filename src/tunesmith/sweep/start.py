@@ -81,7 +81,7 @@ def _run(
                 default=None if settings.is_grid else _default(space, base, compose),
             )
             with Watching(study, metric) as study.watcher, _signals(study):
-                ended = _search_and_confirm(study, began)
+                ended = _search_and_confirm(study, began, base.test)
             ended |= _winner(study, ended["winner"]) | {"seconds": time.monotonic() - began}
             store.set("ended", ended)
             made = summary.summarise(study, spec, ended)
@@ -132,7 +132,7 @@ class CheckError(TunesmithError):
         return self.said
 
 
-def _search_and_confirm(study: Study, began: float) -> dict[str, Any]:
+def _search_and_confirm(study: Study, began: float, tests: bool) -> dict[str, Any]:
     """Search within its share of the budget, confirm within the rest."""
     budget, confirms = study.settings.budget, study.settings.confirm_top > 0
     if budget is not None:
@@ -150,7 +150,7 @@ def _search_and_confirm(study: Study, began: float) -> dict[str, Any]:
     if winner is None:
         return ended
     study.ended_by, study.deadline = None, None  # the winner's model is what the budget was for
-    result = finale.keep_winner(study, winner, confirmation is not None)
+    result = finale.keep_winner(study, winner, confirmation is not None and tests)
     ended["winner"] = winner
     if confirmation is not None and result is not None and result.state == "done":
         tested = {k: v for k, v in result.scores.items() if k.startswith("test/")}

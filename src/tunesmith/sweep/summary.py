@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunesmith import rundir
+from tunesmith import config, rundir
 from tunesmith.sweep.finale import best_first
 from tunesmith.sweep.record import Record, steps_spent
 from tunesmith.sweep.study import Study
@@ -60,7 +60,7 @@ def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
         "failure": record.failure,
         "error": record.error,
         "params": dict(record.params),
-        "overrides": record.overrides,
+        "overrides": [config.masked_override(text) for text in record.overrides],
         "is_default": record.is_default,
         "bracket": record.bracket,
         "score": record.score,
