@@ -71,6 +71,13 @@ class Slurm(Remote):
         for file in self.folder.glob("*_submitted.pkl"):
             _scancel(f"--name={self.queue.name}", file.name.partition("_")[0])
 
+    def close(self) -> None:
+        """End all jobs, and take away what submitit keeps of those that are done."""
+        super().close()
+        if self._executor is not None:
+            for file in self.folder.glob("*_result.pkl"):
+                file.unlink(missing_ok=True)
+
     def _check_private(self) -> None:
         facts = self.folder.lstat()
         if self.folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
@@ -132,30 +139,20 @@ class Queue:
     def __init__(self, poll: float) -> None:
         self.name, self.poll = "", poll
         self._lock = threading.Lock()
+        self._next = -math.inf
         self._known: tuple[float, frozenset[str]] = (-math.inf, frozenset())
 
     def look(self) -> tuple[float, frozenset[str]]:
-        """Return when SLURM was last asked, and which jobs it had."""
+        """Return when SLURM last answered, and which jobs it had."""
         with self._lock:
-            if time.monotonic() - self._known[0] >= self.poll:
-                self._ask()
+            now = time.monotonic()
+            if now >= self._next:
+                self._next = now + self.poll
+                mine = [f"--user={getpass.getuser()}", f"--name={self.name}"]
+                done = _run("squeue", "--noheader", "--format=%i", *mine)
+                if done is not None and done.returncode == 0:
+                    self._known = now, frozenset(done.stdout.split())
             return self._known
-
-    def _ask(self) -> None:
-        now = time.monotonic()
-        mine = [f"--user={getpass.getuser()}", f"--name={self.name}"]
-        done = _run("squeue", "--noheader", "--format=%i", *mine)
-        if done is not None and done.returncode == 0:
-            self._known = now, frozenset(done.stdout.split())
-        else:  # out of reach: nothing is known of any job
-            self._known = now, _Everything()
-
-
-class _Everything(frozenset[str]):
-    """Stands for what SLURM would have said: any job may still be there."""
-
-    def __contains__(self, job: object) -> bool:
-        return True
 
 
 def _available() -> None:
