@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from commands import ROOT, small
+from tunesmith.errors import MachineError
+from tunesmith.sweep.executors.ray import Ray, _seen
 
 ENV = {
     "RAY_AUTH_MODE": "token",
