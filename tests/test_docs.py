@@ -49,6 +49,7 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, text in examples().items():
         if path.endswith(".yaml"):
             (folder / path).write_text(text)
+    (folder / "conf" / "experiment" / "best.yaml").write_text("# @package _global_\n")  # a study's
     return folder / "conf"
 
 
@@ -62,7 +63,11 @@ def overrides_of(command: str) -> list[str]:
     return [word for word in shlex.split(command)[2:] if "=" in word and not word.startswith("-")]
 
 
-@pytest.mark.parametrize("command", commands("python train.py"))
+def searches() -> list[str]:
+    return commands("python train.py -m")
+
+
+@pytest.mark.parametrize("command", sorted({*commands("python train.py")} - {*searches()}))
 def test_every_training_command_composes(command: str, conf: Path) -> None:
     config = composed(conf, overrides_of(command))
     chosen = [word.split("=", 1) for word in overrides_of(command)]
@@ -119,8 +124,32 @@ def test_the_pages_link_to_files_that_exist() -> None:
     assert [path for path in links + named if not (ROOT / path).exists()] == []
 
 
-def test_no_page_names_what_is_not_there_yet() -> None:
-    assert not commands("python train.py -m")
+@pytest.mark.parametrize("command", searches())
+def test_every_search_is_one(command: str, conf: Path) -> None:
+    from hydra.types import RunMode
+
+    from tunesmith import overrides
+    from tunesmith.sweep.composing import Composer
+    from tunesmith.sweep.start import _checked
+
+    loader = overrides.loader(conf)
+    cfg = loader.load_configuration("train", overrides_of(command), RunMode.MULTIRUN)
+    typed = list(cfg.hydra.overrides.task)
+    space, settings = _checked(cfg, typed, loader, Composer(conf))
+    assert space.dimensions
+    assert space.is_grid or settings.trials
+
+
+def test_the_policy_of_the_guide_promotes_the_better_half(tmp_path: Path) -> None:
+    from tunesmith.sweep.policies.base import Promote, Standing, Start
+
+    made: dict = {}
+    exec(examples()["src/tunesmith/sweep/policies/half.py"], made)  # noqa: S102 - our own page
+    policy = made["Half"]([0.5, 1.0])
+    worse, better = (Standing(n, 0, {0: 0.1 * n}, False, False) for n in range(2))
+    assert policy.next([worse], True) == Start(0)
+    assert policy.next([worse, better], True) == Promote(1)
+    assert policy.next([worse, better._replace(running=True)], False) is None
 
 
 def test_the_task_of_the_guide_trains(
@@ -149,6 +178,9 @@ def test_the_guide_shows_each_kind_of_file() -> None:
         "conf/data",
         "conf/optimizer",
         "conf/scheduler",
+        "conf/search",
+        "conf/space",
         "conf/task",
+        "src/tunesmith/sweep/policies",
         "src/tunesmith/tasks",
     }

@@ -27,6 +27,7 @@ LAYERS = [
     "targets",
     "schema",
     "config",
+    "grammar",
     "overrides",
     "environment",
     "rundir",

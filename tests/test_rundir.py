@@ -229,6 +229,27 @@ def test_the_newest_unfinished_run_of_the_same_config_is_found(tmp_path: Path) -
     assert rundir.unfinished(tmp_path / "nowhere", "i") is None
 
 
+def test_trials_of_a_study_are_found_by_neither_the_table_nor_resume_auto(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    trial = make(study, "trials", identity="i")
+    assert rundir.unfinished(tmp_path, "i") == trial  # a folder of runs like any other
+    (study / "study.db").touch()
+    run = make(tmp_path, "a", identity="other")
+    assert rundir.find(tmp_path) == [run]
+    assert rundir.unfinished(tmp_path, "i") is None
+    assert rundir.find_studies(tmp_path) == [study]
+    assert rundir.resolve(trial) == trial  # by its own name it is a run
+
+
+def test_test_sets_used_by_a_trial_are_counted_with_all_runs(tmp_path: Path) -> None:
+    study = tmp_path / "runs" / "study"
+    trial = make(study, "trials/0000")
+    (study / "study.db").touch()
+    assert rundir.runs_of(trial) == tmp_path / "runs"
+    assert rundir.count_test_use(trial, "sha") == 1
+    assert (tmp_path / "runs" / "test_uses.jsonl").is_file()
+
+
 @row(70)
 def test_a_directory_that_is_no_run_says_so_and_offers_the_newest_below(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

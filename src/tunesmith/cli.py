@@ -1,4 +1,4 @@
-"""The `tunesmith` command: train, and tools on a run."""
+"""The `tunesmith` command: train, tools on a run, tools on a study."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from typing import Any
 from tunesmith import __version__
 from tunesmith.config import CONF
 from tunesmith.program import guarded, start
+from tunesmith.sweep.tools import add_commands
 
 
 def main() -> None:
@@ -59,12 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     runs = commands.add_parser("runs", help="a table of runs and scores")
     runs.add_argument("folder", nargs="?", type=Path, default=Path("runs"))
     runs.set_defaults(run_command=_runs)
+    add_commands(commands)
     return parser
 
 
 def _on_a_run(commands: Any, name: str, text: str, command: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("run", metavar="RUN", help="the directory of a run")
+    parser.add_argument(
+        "run", metavar="RUN", help="the directory of a run, or of a study: its winner"
+    )
     parser.add_argument(
         "--trust",
         action="append",

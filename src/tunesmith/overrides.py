@@ -1,8 +1,6 @@
 """A command line that Hydra refused: every mistake in it, in the user's words, at once."""
 
-import re
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from tunesmith import config, targets
+from tunesmith import config, grammar, targets
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
 
 # How Hydra refuses what a user wrote, files included. Anything else is a fault, of ours or of
@@ -89,17 +87,6 @@ def composer(
     return compose
 
 
-def parsed(text: str) -> Any:
-    """Parse one override by Hydra's grammar; raise ConfigError where it is not one."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        return OverridesParser.create().parse_overrides([text])[0]
-    except HydraException as error:
-        raise _syntax(text, error) from error
-
-
 def loader(conf: Path = config.CONF, config_dir: Path | None = None) -> Any:
     """Return Hydra's loader of these folders: it composes, and knows the options of groups."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -119,7 +106,7 @@ def _sort(found: Diagnosis, overrides: Sequence[str]) -> None:
     """Parse each override by itself, and tell choices of a group from values."""
     for text in overrides:
         try:
-            override = parsed(text)
+            override = grammar.parsed(text)
             override.config_loader = found.loader
             if override.is_sweep_override():
                 _sort_sweep(found, override)
@@ -143,8 +130,8 @@ def _sort_sweep(found: Diagnosis, override: Any) -> None:
     if not found.multirun:
         raise _sweep(override.input_line)
     mistakes, right = [], []
-    for value in several(override):
-        single = _single(override, value)
+    for value in grammar.several(override):
+        single = grammar.single(override, value)
         if _is_choice(found, single):
             mistake = _wrong_choice(found, single)
         else:
@@ -156,41 +143,9 @@ def _sort_sweep(found: Diagnosis, override: Any) -> None:
         _sort_one(found, single)
 
 
-def several(override: Any) -> list[Any]:
-    """Return the values of a sweep as the parser gives them; of an interval, both ends."""
-    from hydra.errors import HydraException
-
-    if override.is_interval_sweep():
-        return [override.value().start, override.value().end]
-    try:
-        return list(override.sweep_iterator())
-    except (HydraException, ValueError) as error:  # range(1,5,0)
-        raise ConfigError("CONF-SYNTAX", override.input_line, "has no end") from error
-
-
-def _single(override: Any, value: Any) -> Any:
-    """Return the override with one of its values."""
-    from hydra.core.override_parser.types import ValueType
-
-    single = copy(override)
-    single._value, single.value_type = value, ValueType.ELEMENT
-    single.input_line = f"{override.get_key_element()}={single.get_value_element_as_str()}"
-    return single
-
-
 def _is_choice(found: Diagnosis, override: Any) -> bool:
     is_group = found.loader.repository.group_exists(override.key_or_group)
     return is_group and not isinstance(override.value(), dict)
-
-
-def _syntax(text: str, error: Exception) -> TunesmithError:
-    if "=" not in text and not text.startswith("~"):
-        return ConfigError("CONF-SYNTAX", text, "is not key=value", did_you_mean(text, OPTIONS))
-    reason = re.sub(r"^Error parsing override .*?\n", "", str(error)).splitlines()[0]
-    return ConfigError("CONF-SYNTAX", text, reason, "quote it: \"key='a, b'\"")
-
-
-OPTIONS = ("--help", "--cfg", "--debug", "--multirun", "--config-dir", "--config-name")
 
 
 def _sweep(text: str) -> TunesmithError:

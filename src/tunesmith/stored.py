@@ -72,7 +72,7 @@ class Stored:
             if split in parts.rows.hidden_labels:
                 raise DataError("DATA-HIDDEN", split, "labels are hidden (-1): predict only")
             if split == "test" and data is None:
-                rundir.count_test_use(self.directory.parent.parent, parts.rows.fingerprint)
+                rundir.count_test_use(rundir.runs_of(self.directory), parts.rows.fingerprint)
             return _evaluate(cfg, parts, self.task, split, self.machine)
 
     def _parts(self) -> Parts:
@@ -94,7 +94,7 @@ class Stored:
 
 
 def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
-    """Open a finished run. Nothing in its directory is executed.
+    """Open a finished run, or the winner of a study. Nothing in its directory is executed.
 
     Raises ModelError where it is no run or not finished, SafetyError where it asks for code.
     """
@@ -157,7 +157,7 @@ def _with_model(cfg: DictConfig, directory: Path) -> DictConfig:
     """Return the config with the trained model in place of the one it started from."""
     cfg = cfg.copy()
     cfg.model = {"path": str(directory / "model"), "attention": cfg.model.attention}
-    cfg.paths = {"cache": str(directory.parent.parent / ".cache")}
+    cfg.paths = {"cache": str(rundir.runs_of(directory) / ".cache")}
     return cfg
 
 

@@ -4,10 +4,11 @@ from tunesmith.rundir.cells import scores
 from tunesmith.rundir.ending import Command, print_summary, summary
 from tunesmith.rundir.files import read_json, write_json, write_text
 from tunesmith.rundir.finding import find, is_finished, resolve, unfinished
-from tunesmith.rundir.locking import lock
+from tunesmith.rundir.locking import is_held, lock
 from tunesmith.rundir.log import setup_log
 from tunesmith.rundir.making import check_writable, create, shared_directory
 from tunesmith.rundir.status import read_status, write_status
+from tunesmith.rundir.studies import find_studies, inside, is_study, runs_of
 from tunesmith.rundir.tables import listing, show
 from tunesmith.rundir.uses import count_test_use
 
@@ -17,13 +18,18 @@ __all__ = [
     "count_test_use",
     "create",
     "find",
+    "find_studies",
+    "inside",
     "is_finished",
+    "is_held",
+    "is_study",
     "listing",
     "lock",
     "print_summary",
     "read_json",
     "read_status",
     "resolve",
+    "runs_of",
     "scores",
     "setup_log",
     "shared_directory",

@@ -35,23 +35,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, largest: int = LARGEST) -> dict[str, Any]:
     """Return the object in a file, {} if there is none or it is not JSON."""
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(read_text(path, largest))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = LARGEST) -> str:
     """Return a small regular file's text, "" if it is none (a device, a pipe, too large)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
             facts = os.fstat(file.fileno())
-            regular = stat.S_ISREG(facts.st_mode) and facts.st_size <= LARGEST
-            return file.read(LARGEST).decode("utf-8", "replace") if regular else ""
+            regular = stat.S_ISREG(facts.st_mode) and facts.st_size <= largest
+            return file.read(largest).decode("utf-8", "replace") if regular else ""
     except OSError:
         return ""
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tunesmith.errors import ModelError, SafetyError
 from tunesmith.rundir.status import read_status
+from tunesmith.rundir.studies import is_study, winner_of
 
 DEEPEST = 6  # folders below which runs are looked for
 
 
 def resolve(path: str | Path) -> Path:
-    """Return the run directory at `path`.
+    """Return the run directory at `path`; of a study, its winner's.
 
     Raises ModelError where there is none, SafetyError where a link in it leads out.
     """
@@ -20,6 +21,8 @@ def resolve(path: str | Path) -> Path:
     if not run.is_dir():
         what = "not a directory" if run.exists() else "no such directory"
         raise ModelError("RUN", str(path), what, "`tunesmith runs` lists all")
+    if is_study(run):
+        run = winner_of(run)
     if not (run / "config.yaml").is_file():
         below = find(run)
         fix = f"did you mean {below[-1]}?" if below else ""
@@ -29,7 +32,7 @@ def resolve(path: str | Path) -> Path:
 
 
 def find(folder: Path) -> list[Path]:
-    """Return the run directories at and below a folder, the newest last."""
+    """Return the run directories at and below a folder, the newest last; no study's trials."""
     return sorted(_walk(Path(folder), DEEPEST), key=_age)
 
 
@@ -65,6 +68,8 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
     if is_run(folder):
         yield folder
         return
+    if is_study(folder):
+        return  # its trials are its own: none of them is gone on with alone
     try:
         below = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
         folders = [Path(entry.path) for entry in below if entry.is_dir(follow_symlinks=False)]

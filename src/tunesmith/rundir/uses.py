@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tunesmith.rundir.files import read_text
 from tunesmith.rundir.finding import DEEPEST, is_run
+from tunesmith.rundir.studies import runs_of
 
 TEST_USES = "test_uses.jsonl"
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def _test_uses(folder: Path) -> Path:
         return folder / TEST_USES
     above = list(folder.absolute().parents)[:DEEPEST]
     known = [path for path in above if (path / TEST_USES).is_file()]
-    return (known or above[1:2] or above)[0] / TEST_USES  # runs/<name>/<run> is the rule
+    return (known[0] if known else runs_of(folder.absolute())) / TEST_USES
 
 
 def _is_use(line: str, fingerprint: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tunesmith.overrides import parsed
+from tunesmith.grammar import parsed
 
 HEAD = """# @package _global_
 # The winner of a search, as overrides:

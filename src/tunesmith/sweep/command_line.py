@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tunesmith import overrides
+from tunesmith import grammar
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.sweep.dimension import Dimension, exact
 
@@ -81,7 +81,7 @@ def _choice(override: Any, options: Options) -> Dimension:
         fix = "tag(log, interval(low, high))"
         raise ConfigError("CONF-SWEEP", override.input_line, "choices have no log scale", fix)
     else:
-        choices = [override._convert_value(value) for value in overrides.several(override)]
+        choices = [override._convert_value(value) for value in grammar.several(override)]
     return Dimension(
         key=_key(override),
         kind="categorical",

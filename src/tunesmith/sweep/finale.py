@@ -1,10 +1,11 @@
 """After the search: the best against the default over fresh seeds, and the winner's model."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunesmith import rundir
 from tunesmith.seeds import derive
 from tunesmith.sweep.confirmation import Confirmation, confirm
 from tunesmith.sweep.record import Record
@@ -19,8 +20,13 @@ WINNER = "winner"  # folder of the winner's run where it is no trial of the sear
 
 def ranked(study: Study) -> list[Record]:
     """Return the trials that can win: those that reached the highest rung, the best first."""
-    sign = 1 if study.mode == "max" else -1
-    alive = [r for r in study.records if r.failure is None and r.score is not None]
+    return best_first(study.records, study.mode)
+
+
+def best_first(records: Sequence[Record], mode: str) -> list[Record]:
+    """Return the trials that did not fail and have a score: highest rung, then score."""
+    sign = 1 if mode == "max" else -1
+    alive = [r for r in records if r.failure is None and r.score is not None]
     return sorted(alive, key=lambda r: (-r.rungs[-1], -sign * (r.score or 0.0), r.number))
 
 
@@ -119,8 +125,8 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     key = f"test {winner}" if is_confirmed else f"model {winner}"
     if key in study.store.attributes:
         return Result(**study.store.attributes[key])
-    segment = _winner_segment(study, winner)
-    if not (Path(segment.directory) / "checkpoints" / "best.ckpt").exists():
+    segment = winner_segment(study, winner)
+    if not _has_weights(study, segment):
         trained = study.train([segment])[0]
         if trained.state != "done":
             return None
@@ -133,12 +139,33 @@ def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
     return result
 
 
-def _winner_segment(study: Study, winner: int) -> Segment:
+def winner_segment(study: Study, winner: int) -> Segment:
+    """Return the run of the winner that is used: the first that still has its weights."""
+    runs = list(_runs_of(study, winner))
+    return next((run for run in runs if _has_weights(study, run)), runs[0])
+
+
+def _runs_of(study: Study, winner: int) -> Iterator[Segment]:
+    """Yield the runs of the winner: its own in the search, then those of its confirmation."""
     if winner != DEFAULT:
         record = study.records[winner]
-        return study.segment(record, record.seeds[0], study.last_rung, attempt=0)
-    seed = study.seeds[0]
-    return _whole(study, DEFAULT, seed, study.space.fixed, study.folder / WINNER)
+        yield study.segment(record, record.seeds[0], study.last_rung, attempt=0)
+    overrides = study.space.fixed if winner == DEFAULT else study.records[winner].overrides
+    confirmed = study.store.attributes.get("confirmation") or {"seeds": []}
+    for seed in confirmed["seeds"]:
+        yield _arm(study, winner, seed, overrides)
+    if winner == DEFAULT:
+        yield _whole(study, DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
+
+
+def _has_weights(study: Study, segment: Segment) -> bool:
+    """Say whether a run's best weights are there; if confirmed, those of a whole training.
+
+    The default may win while it waits at a low rung: its whole training is what was confirmed.
+    """
+    run = Path(segment.directory)
+    is_trained = study.store.attributes.get("confirmation") is None or rundir.is_finished(run)
+    return is_trained and (run / "checkpoints" / "best.ckpt").exists()
 
 
 def _of_kind(segment: Segment, kind: Any) -> Segment:

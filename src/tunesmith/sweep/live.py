@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tunesmith.errors import printable
 from tunesmith.sweep import spelling
+from tunesmith.sweep.record import OF_NO_USE
 
 REFRESH = 0.5  # seconds between two drawings
 LONGEST = 60  # characters of a list of overrides
@@ -130,7 +131,8 @@ def line(segment: Segment, progress: Progress) -> str:
     if segment.failure is None:
         parts.append(f"{progress.metric} {spelling.score(segment.score)}")
     else:
-        parts.append(segment.failure)
+        no_use = segment.failure in OF_NO_USE  # it came to its end all the same
+        parts.append(segment.failure if no_use else f"failed: {segment.failure}")
     parts += [best_words(progress), f"{progress.started}/{progress.target} trials", left(progress)]
     return printable("  ".join(part for part in parts if part))
 

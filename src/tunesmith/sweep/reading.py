@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import schema
 from tunesmith.errors import ConfigError, MistakesError, TunesmithError
-from tunesmith.overrides import parsed
+from tunesmith.grammar import parsed
 from tunesmith.sweep import command_line, conditions, listed, mistakes
 from tunesmith.sweep.command_line import Options
 from tunesmith.sweep.dimension import Dimension

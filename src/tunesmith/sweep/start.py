@@ -29,7 +29,7 @@ from tunesmith.sweep.watching import Watching
 
 log = logging.getLogger(__name__)
 
-SHARE_OF_BUDGET = 0.6  # what the search may use of it before confirmation takes the rest
+SHARE_OF_BUDGET = 0.55  # what the search may use of it before confirmation takes the rest
 ConfigOf = Callable[[Sequence[str]], dict[str, Any]]
 MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
 
@@ -64,6 +64,9 @@ def _run(
         store, metric, mode = _opened(folder, space, executor, config_of)
         try:
             _same_study(store, space, settings, f"{metric} {mode}", folder)
+            spec = _spec(folder, settings, space, metric, mode)
+            store.set("spec", spec)
+            store.set("ended", None)
             study = Study(
                 folder,
                 settings,
@@ -78,9 +81,10 @@ def _run(
                 default=None if settings.is_grid else _default(space, base, compose),
             )
             with Watching(study, metric) as study.watcher, _signals(study):
-                ended = _search_and_confirm(study, began)
-            spec = _spec(folder, settings, metric, mode)
-            made = summary.summarise(study, spec, ended | {"seconds": time.monotonic() - began})
+                ended = _search_and_confirm(study, began, base.test)
+            ended |= _winner(study, ended["winner"]) | {"seconds": time.monotonic() - began}
+            store.set("ended", ended)
+            made = summary.summarise(study, spec, ended)
             summary.write(made, folder)
             _write_best(study, compose, folder, ended["winner"])
             _say_the_end(made)
@@ -128,11 +132,11 @@ class CheckError(TunesmithError):
         return self.said
 
 
-def _search_and_confirm(study: Study, began: float) -> dict[str, Any]:
+def _search_and_confirm(study: Study, began: float, tests: bool) -> dict[str, Any]:
     """Search within its share of the budget, confirm within the rest."""
     budget, confirms = study.settings.budget, study.settings.confirm_top > 0
     if budget is not None:
-        study.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.9)
+        study.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.85)
     study.search()
     stopped_by = study.ended_by
     ended: dict[str, Any] = {"winner": None, "test": None, "stopped_by": stopped_by or "trials"}
@@ -140,13 +144,13 @@ def _search_and_confirm(study: Study, began: float) -> dict[str, Any]:
         return ended
     study.ended_by = None
     if budget is not None:
-        study.deadline = began + 0.95 * budget
+        study.deadline = began + 0.85 * budget
     confirmation = finale.confirm_best(study)
     winner = finale.winner_of(study, confirmation)
     if winner is None:
         return ended
     study.ended_by, study.deadline = None, None  # the winner's model is what the budget was for
-    result = finale.keep_winner(study, winner, confirmation is not None)
+    result = finale.keep_winner(study, winner, confirmation is not None and tests)
     ended["winner"] = winner
     if confirmation is not None and result is not None and result.state == "done":
         tested = {k: v for k, v in result.scores.items() if k.startswith("test/")}
@@ -275,10 +279,11 @@ def _same_study(
         raise ConfigError("STUDY-OTHER", f"study={folder.name}", what, "choose another name")
 
 
-def _spec(folder: Path, settings: Settings, metric: str, mode: str) -> dict[str, Any]:
+def _spec(folder: Path, settings: Settings, space: Space, metric: str, mode: str) -> dict[str, Any]:
+    """Return what the study was asked: it stands in the store, so that it can be told anew."""
     return {
         "study": folder.name,
-        "command": environment.redact(sys.argv),
+        "command": _command(),
         "metric": metric,
         "mode": mode,
         "sampler": settings.sampler,
@@ -287,6 +292,8 @@ def _spec(folder: Path, settings: Settings, metric: str, mode: str) -> dict[str,
         "seed": settings.seed,
         "explicit_grid": settings.is_grid,
         "target": settings.trials,
+        "rungs": list(settings.rungs),
+        "space": [dimension.plain() for dimension in space.dimensions],
     }
 
 
@@ -312,6 +319,23 @@ def _signals(study: Study) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _command() -> list[str]:
+    """Return what was typed, as one can type it again."""
+    program, *words = environment.redact(sys.argv)
+    is_script = Path(program).suffix == ".py" and Path(program).name != "cli.py"
+    return ["python", program, *words] if is_script else ["tunesmith", "train", *words]
+
+
+def _winner(study: Study, winner: int | None) -> dict[str, Any]:
+    """Return where the winner's run is, and the overrides that train it again."""
+    if winner is None:
+        return {"winner_directory": None, "winner_overrides": None}
+    segment = finale.winner_segment(study, winner)
+    masked = [config.masked_override(text) for text in segment.overrides]
+    where = str(Path(segment.directory).relative_to(study.folder))
+    return {"winner_directory": where, "winner_overrides": masked}
 
 
 def _write_best(

@@ -87,13 +87,11 @@ class Store:
 
     def show(self, record: Record, last_rung: int) -> None:
         """Bring the rest of a trial's row up to date, for whoever looks at it with Optuna."""
-        trial_id = self._ids[record.number]
-        for rung in record.rungs:
-            steps = [r.last.step for r in record.replicates.values() if r.last]
-            step = max(steps) if rung == record.rungs[-1] else rung
-            value = record.score_at(rung)
-            assert value is not None
-            self.storage.set_trial_intermediate_value(trial_id, step, value)
+        if last_rung > 0 and record.rungs and not record.pending:
+            steps = [r.last.step for r in record.replicates.values() if r.last is not None]
+            self.storage.set_trial_intermediate_value(
+                self._ids[record.number], max(steps), record.score or 0.0
+            )
         state = record.state(last_rung)
         if state in (COMPLETE, FAILED):
             self._end(record.number, state, record.score)
@@ -102,8 +100,8 @@ class Store:
         """At the end of a search: leave no trial running."""
         for record in self.records:
             state = record.state(last_rung)
-            if state != RUNNING:
-                self._end(record.number, state, record.score)
+            # One that the budget cut off waits like a paused one.
+            self._end(record.number, PAUSED if state == RUNNING else state, record.score)
 
     def reopen(self, last_rung: int) -> None:
         """Before a search goes on: paused trials can be promoted; every row is what it should be.

@@ -1,55 +1,66 @@
 """summary.json: all that can be said of a study, from its store; everything shown comes from it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunesmith import rundir
-from tunesmith.sweep.finale import ranked
+from tunesmith import config, rundir
+from tunesmith.sweep.finale import best_first
 from tunesmith.sweep.record import Record, steps_spent
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
 
 
 def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the summary.
+    """Return the summary of a study under way; see `made_of`."""
+    return made_of(study.folder, study.records, study.store.attributes, spec, ended)
 
-    `spec` is what the study was asked (names and settings), `ended` how it ended (winner,
+
+def made_of(
+    folder: Path,
+    records: Sequence[Record],
+    attributes: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    ended: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the summary of what a store holds.
+
+    `spec` is what the study was asked (names, settings, space), `ended` how it ended (winner,
     test, why, how long).
     """
-    best = ranked(study)
-    states = Counter(record.state(study.last_rung) for record in study.records)
-    lasts = [r.last for record in study.records for r in record.replicates.values() if r.last]
+    last_rung = len(spec["rungs"]) - 1
+    has_ended = ended.get("stopped_by") not in (None, "signal")
+    best = best_first(records, spec["mode"])
+    states = Counter(_state(record, last_rung, has_ended) for record in records)
+    lasts = [r.last for record in records for r in record.replicates.values() if r.last]
     return {
         **spec,
-        "directory": str(study.folder),
-        "rungs": list(study.policy.rungs),
-        "space": [dimension.plain() for dimension in study.space.dimensions],
-        "trials": [_trial(study, record) for record in study.records],
+        "directory": str(folder),
+        "trials": [_trial(record, last_rung, has_ended) for record in records],
         "best": best[0].number if best else None,
-        "default": 0 if study.default is not None and study.records else None,
-        "confirmation": study.store.attributes.get("confirmation"),
+        "default": 0 if records and not spec["explicit_grid"] else None,
+        "confirmation": attributes.get("confirmation"),
         "counts": {state: states[state] for state in (COMPLETE, PAUSED, FAILED, RUNNING)},
         "rows": dict(lasts[0].rows) if lasts else {},
-        "steps": steps_spent(study.records),
+        "steps": steps_spent(records),
         "full_steps": max((last.total_steps for last in lasts), default=0),
         **ended,
     }
 
 
-def _trial(study: Study, record: Record) -> dict[str, Any]:
+def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
     replicates = [record.replicates[s] for s in record.seeds if s in record.replicates]
     first = replicates[0].last if replicates else None
     lasts: list[Result] = [r.last for r in replicates if r.last is not None]
     rungs = record.rungs
     return {
         "number": record.number,
-        "state": record.state(study.last_rung),
+        "state": _state(record, last_rung, has_ended),
         "failure": record.failure,
         "error": record.error,
         "params": dict(record.params),
-        "overrides": record.overrides,
+        "overrides": [config.masked_override(text) for text in record.overrides],
         "is_default": record.is_default,
         "bracket": record.bracket,
         "score": record.score,
@@ -69,11 +80,17 @@ def _trial(study: Study, record: Record) -> dict[str, Any]:
     }
 
 
-def write(summary: Mapping[str, Any], folder: Path) -> None:
+def _state(record: Record, last_rung: int, has_ended: bool) -> str:
+    """Where nothing runs any more, what the budget cut off waits to go on."""
+    state = record.state(last_rung)
+    return PAUSED if state == RUNNING and has_ended else state
+
+
+def write(summary: Mapping[str, Any], folder: Path, excel_safe: bool = False) -> None:
     """Write summary.json, summary.csv and report.html."""
     from tunesmith.sweep.csv_file import csv_text
     from tunesmith.sweep.report import page
 
     rundir.write_json(folder / "summary.json", summary)
-    rundir.write_text(folder / "summary.csv", csv_text(summary))
+    rundir.write_text(folder / "summary.csv", csv_text(summary, excel_safe))
     rundir.write_text(folder / "report.html", page(summary))

@@ -5,6 +5,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.samplers.base import Observation, Sampler
 from tunesmith.sweep.samplers.qmc import QmcSampler
@@ -17,12 +19,12 @@ class ModelledSampler(Sampler):
     """Draws quasi-random points until enough trials have a score, then asks a model.
 
     The dimensions that share a condition are drawn together, from the trials in which they were
-    active; those that a condition names come before. A trial outside of the space (the default
-    config may be one) teaches nothing. In a space without ranges a point may come again.
+    active; those that a condition names come before. A trial outside of their ranges (the default
+    config may be one) teaches nothing of them. In a space without ranges a point may come again.
     """
 
     startup = 10  # trials with a score, before the model is asked
-    most = 500  # trials with a score that the model looks at
+    most = 300  # trials with a score that the model looks at
     best = 50  # of them, the best; the others are spread evenly over the study
 
     def __init__(self, space: Space, seed: int) -> None:
@@ -72,11 +74,10 @@ def thinned(scored: Sequence[Observation], most: int, best: int) -> list[Observa
     """
     if len(scored) <= most:
         return list(scored)
-    ranked = sorted(range(len(scored)), key=lambda i: (-_value(scored[i]), i))
-    kept, others = ranked[:best], sorted(ranked[best:])
-    count = most - best
-    kept += [others[i * len(others) // count] for i in range(count)]
-    return [scored[i] for i in sorted(kept)]
+    ranked = np.argsort([-_value(o) for o in scored], kind="stable")
+    others = np.sort(ranked[best:])
+    evenly = np.arange(most - best) * len(others) // (most - best)
+    return [scored[i] for i in np.sort(np.concatenate([ranked[:best], others[evenly]]))]
 
 
 def is_constant(dimension: Dimension) -> bool:
