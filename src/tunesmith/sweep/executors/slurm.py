@@ -95,6 +95,8 @@ class Slurm(Remote):
             gpus = {"gpus_per_node": self.gpus * devices} if self.gpus else {}
             self._executor.update_parameters(cpus_per_task=threads * devices, **gpus)
             handed = self._executor.submit(_segment, plain(segment), str(self.folder), threads)
+            for link in self.folder.glob(".submission_file_*"):
+                link.unlink(missing_ok=True)  # SLURM has it, and submitit has it by its number
         return str(handed.job_id)
 
     def _await(self, job: Job) -> Result:
