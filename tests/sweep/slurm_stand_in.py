@@ -6,7 +6,8 @@ from pathlib import Path
 SCRIPTS = {
     "sbatch": """
 id=$(( $(ls "$QUEUE" | wc -l) + 101 ))
-SLURM_JOB_ID=$id SLURM_NTASKS=1 setsid bash "$1" > /dev/null 2>&1 < /dev/null &
+cp "$1" "$CALLS/$id.sh"
+SLURM_JOB_ID=$id SLURM_NTASKS=1 setsid bash "$CALLS/$id.sh" > /dev/null 2>&1 < /dev/null &
 echo $! > "$QUEUE/$id"
 echo "$@" >> "$CALLS/sbatch"
 echo "Submitted batch job $id"
