@@ -32,7 +32,7 @@ class Local(Executor):
         self.workers = len(self.shares)
         self.threads = self.shares[0].threads
         self.max_growth = int(max_growth_gb * 1024**3)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may ask to stop inside submit
         self._free = deque(range(self.workers))
         self._warm: dict[int, Worker] = {}
         self._busy: dict[int, tuple[Worker, Segment, float]] = {}
