@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import preloaded
 from folders import sentences, tiny_bert
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,9 @@ def tunesmith(arguments: list[str], **options) -> subprocess.CompletedProcess[st
 
 
 def command(arguments: list[str], env=None, **options) -> subprocess.CompletedProcess[str]:
+    """Run Python: forked with the libraries imported, or anew where more than that is asked."""
+    if env is None and options.keys() <= {"timeout", "cwd"}:
+        return preloaded.command(arguments, **options)
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,

@@ -455,7 +455,7 @@ def test_python_planted_in_the_run_where_one_stands_is_never_imported(run, canar
         for name in PLANTED:
             (folder / f"{name}.py").write_text(f"open({str(canary)!r}, 'w')\nraise SystemExit(3)\n")
     script = Path(sys.executable).with_name("tunesmith")
-    done = command([str(script), "predict", ".", "--text", "lovely"], cwd=run)
+    done = command([str(script), "predict", ".", "--text", "lovely"], cwd=run, env={})
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["label"] in ("neg", "pos")
     assert not canary.exists()
@@ -466,7 +466,7 @@ def test_python_planted_where_one_stands_is_not_imported_by_other_ranks(tmp_path
     arguments = [*small(tmp_path), "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     for name in ("torch", "json", "numpy"):
         (tmp_path / f"{name}.py").write_text(f"open({str(canary)!r}, 'w')\nraise SystemExit(3)\n")
-    done = train([*arguments, "trainer.max_epochs=1", "test=false"], cwd=tmp_path)
+    done = train([*arguments, "trainer.max_epochs=1", "test=false"], cwd=tmp_path, env={})
     assert done.returncode == 0, done.stderr[-3000:]
     assert not canary.exists()
 

@@ -38,7 +38,7 @@ def winner_of(study: Path) -> Path:
     summary = read_json(inside(study, SUMMARY), LARGEST)
     where = summary.get("winner_directory")
     if not isinstance(where, str):
-        raise ModelError("RUN", str(study), "a study without a winner", f"tunesmith report {study}")
+        raise ModelError("RUN", str(study), "a study without a winner", "its report.html says why")
     return inside(study, where)
 
 
