@@ -1,13 +1,12 @@
 """The study's store: one SQLite file, one writer, the only source of truth.
 
-Optuna's own tables through Optuna's own `RDBStorage`, so that optuna-dashboard opens it. What
+Optuna's own tables, made and read by its `RDBStorage`, so that optuna-dashboard opens it. What
 they cannot say (a trial that is paused, a replicate, a segment under way) stands in one user
-attribute of each trial, written in one transaction; the rest of the row follows from it and is
-mended when the store is opened.
+attribute of each trial; the rest of the row follows from it and is mended when the store is
+opened.
 """
 
-import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,16 @@ from optuna.distributions import (
 )
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event, text
+from optuna.trial import TrialState
+from sqlalchemy import Connection, event
 
 from tunesmith.errors import ModelError
+from tunesmith.sweep import rows
 from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.record import Record, record_from
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING
 
 FILE = "study.db"
-RECORD = "tunesmith"  # the attribute that holds all of a trial
 STATES = {COMPLETE: TrialState.COMPLETE, FAILED: TrialState.FAIL, PAUSED: TrialState.PRUNED}
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -51,7 +50,7 @@ class Store:
         self._ids: list[int] = []
         self._states: list[TrialState] = []
         for frozen in self.storage.get_all_trials(self.study_id, deepcopy=False):
-            self.records.append(record_from(frozen.user_attrs[RECORD]))
+            self.records.append(record_from(frozen.user_attrs[rows.RECORD]))
             self._ids.append(frozen._trial_id)
             self._states.append(frozen.state)
 
@@ -63,85 +62,68 @@ class Store:
     def add(self, record: Record) -> None:
         """Add a trial, running, in one transaction."""
         assert record.number == len(self.records)
-        template = FrozenTrial(
-            number=record.number,
-            trial_id=-1,
-            state=TrialState.RUNNING,
-            value=None,
-            datetime_start=datetime.datetime.now(),
-            datetime_complete=None,
-            params=_hashable(record.params),
-            distributions=self._distributions(record.params),
-            user_attrs={RECORD: record.plain()},
-            system_attrs={},
-            intermediate_values={},
-        )
-        trial_id = self.storage.create_new_trial(self.study_id, template)
+        params = {
+            key: (_choice(value), distribution(self.dimensions[key]))
+            for key, value in record.params.items()
+            if key in self.dimensions
+        }
+        with self.storage.engine.begin() as connection:
+            trial = rows.add(connection, self.study_id, record.number, params, record.plain())
         self.records.append(record)
-        self._ids.append(trial_id)
+        self._ids.append(trial)
         self._states.append(TrialState.RUNNING)
 
-    def save(self, record: Record) -> None:
-        """Write all that is known of a trial, in one transaction."""
-        self.storage.set_trial_user_attr(self._ids[record.number], RECORD, record.plain())
+    def save(self, record: Record, last_rung: int | None = None) -> None:
+        """Write all that is known of a trial, in one transaction.
 
-    def show(self, record: Record, last_rung: int) -> None:
-        """Bring the rest of a trial's row up to date, for whoever looks at it with Optuna."""
-        if last_rung > 0 and record.rungs and not record.pending:
-            steps = [r.last.step for r in record.replicates.values() if r.last is not None]
-            self.storage.set_trial_intermediate_value(
-                self._ids[record.number], max(steps), record.score or 0.0
-            )
-        state = record.state(last_rung)
-        if state in (COMPLETE, FAILED):
-            self._end(record.number, state, record.score)
+        With the last rung the rest of its row is brought up to date as well, for whoever looks
+        at it with Optuna.
+        """
+        with self.storage.engine.begin() as connection:
+            trial = self._ids[record.number]
+            rows.set_record(connection, trial, record.plain())
+            if last_rung is None:
+                return
+            if last_rung > 0 and record.score is not None and not record.pending:
+                steps = [r.last.step for r in record.replicates.values() if r.last is not None]
+                rows.set_intermediate(connection, trial, max(steps), record.score)
+            state = record.state(last_rung)
+            if state in (COMPLETE, FAILED):
+                self._end(connection, record, state)
 
     def settle(self, last_rung: int) -> None:
         """At the end of a search: leave no trial running."""
-        for record in self.records:
-            state = record.state(last_rung)
-            # One that the budget cut off waits like a paused one.
-            self._end(record.number, PAUSED if state == RUNNING else state, record.score)
+        with self.storage.engine.begin() as connection:
+            for record in self.records:
+                state = record.state(last_rung)
+                # One that the budget cut off waits like a paused one.
+                self._end(connection, record, PAUSED if state == RUNNING else state)
 
     def reopen(self, last_rung: int) -> None:
         """Before a search goes on: paused trials can be promoted; every row is what it should be.
 
-        Optuna lets no finished trial go on: this is the one place where we write its table.
+        Optuna itself lets no finished trial go on.
         """
-        for record in self.records:
-            number, state = record.number, record.state(last_rung)
-            if state in (PAUSED, RUNNING) and self._states[number] != TrialState.RUNNING:
-                self._run_again(number)
-            elif state in (COMPLETE, FAILED) and self._states[number] == TrialState.RUNNING:
-                self._end(number, state, record.score)
+        with self.storage.engine.begin() as connection:
+            for record in self.records:
+                number, state = record.number, record.state(last_rung)
+                if state in (PAUSED, RUNNING) and self._states[number] != TrialState.RUNNING:
+                    rows.run_again(connection, self._ids[number])
+                    self._states[number] = TrialState.RUNNING
+                elif state in (COMPLETE, FAILED):
+                    self._end(connection, record, state)
 
     def close(self) -> None:
         self.storage.remove_session()
         self.storage.engine.dispose()
 
-    def _end(self, number: int, state: str, score: float | None) -> None:
-        if self._states[number] != TrialState.RUNNING:
+    def _end(self, connection: Connection, record: Record, state: str) -> None:
+        if self._states[record.number] != TrialState.RUNNING:
             return
-        values = [score] if score is not None and state != FAILED else None
-        wanted = STATES[state] if values is not None or state != COMPLETE else TrialState.FAIL
-        self.storage.set_trial_state_values(self._ids[number], wanted, values)
-        self._states[number] = wanted
-
-    def _run_again(self, number: int) -> None:
-        with self.storage.engine.begin() as connection:
-            trial = {"id": self._ids[number]}
-            connection.execute(
-                text(
-                    "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL"
-                    " WHERE trial_id = :id"
-                ),
-                trial,
-            )
-            connection.execute(text("DELETE FROM trial_values WHERE trial_id = :id"), trial)
-        self._states[number] = TrialState.RUNNING
-
-    def _distributions(self, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-        return {key: distribution(self.dimensions[key]) for key in params if key in self.dimensions}
+        score = record.score if state != FAILED else None
+        wanted = STATES[state] if score is not None or state != COMPLETE else TrialState.FAIL
+        rows.end(connection, self._ids[record.number], wanted.name, score)
+        self._states[record.number] = wanted
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -152,10 +134,6 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     if dimension.kind == "int":
         return IntDistribution(int(low or 0), int(high or 0), dimension.log, int(step or 1))
     return FloatDistribution(float(low or 0), float(high or 0), dimension.log, step)
-
-
-def _hashable(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _choice(value) for key, value in params.items()}
 
 
 def _choice(value: Any) -> Any:

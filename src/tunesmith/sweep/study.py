@@ -276,8 +276,7 @@ class Study:
             if result.state == "interrupted":
                 return
         if record.take(result):
-            self.store.save(record)
-            self.store.show(record, self.last_rung)
+            self.store.save(record, self.last_rung)
             self.disk.settle(record, self.records, self.last_rung)
         self.standings[record.number] = record.standing(self.mode)
         if self.watcher is not None:
