@@ -85,7 +85,6 @@ ROWS = {
     73: "a store whose driver is missing or whose password is wrong",
     74: "a study of another space or direction",
 }
-COMING = {55, 56, 74}  # with the search
 
 
 def row(number: int) -> pytest.MarkDecorator:

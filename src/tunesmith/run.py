@@ -296,6 +296,7 @@ def _test(trained: Trained) -> dict[str, float]:
     uses = rundir.count_test_use(Path(cfg.paths.runs), parts.rows.fingerprint)
     if uses > 1:
         log.warning("test set used %d times: the best of many looks is lucky", uses)
+    rundir.write_status(trained.place.directory, state="running", test_uses=uses)
     return dict(module.scores)
 
 

@@ -1,30 +1,15 @@
 """`python train.py -m` as a user runs it: real processes, a real store, real event files."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from searches import asha, inputs, summary
 
-from commands import ROOT, small, train
+from catalogue import of_row
+from commands import ROOT, train
 from servers import eventually, hparams_rows, tensorboard
 from tunesmith.sweep.composing import Composer
 from tunesmith.training import storage
-
-RUNGS = "search.rungs=[1/9,1/3,1]"
-
-
-def inputs(folder: Path) -> list[str]:
-    """Return the overrides of a small search, without those that it varies."""
-    return [word for word in small(folder) if not word.startswith("optimizer.lr")]
-
-
-def summary(folder: Path, study: str) -> dict:
-    return json.loads((folder / "runs" / study / "summary.json").read_text())
 
 
 def weights(run: Path) -> dict:
@@ -94,13 +79,27 @@ def test_the_best_experiment_is_the_winner(grid):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["optimizer.lr=1e-4,2e-4"], "error[STUDY-OTHER] study=grid: is another study: "),
-        (["optimzer.lr=1e-4,2e-4"], "error[CONF-KEY] optimzer.lr: no such key; did you mean"),
-        (
+        of_row(
+            74,
+            ["optimizer.lr=1e-4,2e-4"],
+            "error[STUDY-OTHER] study=grid: is another study: optimizer.lr: ",
+        ),
+        of_row(
+            74,
+            ["optimizer.lr=1e-3,5e-3", "seed=1,2", "callbacks.checkpoint.monitor=val/loss"],
+            "error[STUDY-OTHER] study=grid: is another study: ",
+        ),
+        of_row(
+            56, ["optimzer.lr=1e-4,2e-4"], "error[CONF-KEY] optimzer.lr: no such key; did you mean"
+        ),
+        of_row(
+            55,
             ["optimizer.lr=interval(1e-3,1e-5)"],
             "error[CONF-RANGE] optimizer.lr: low=0.001 is above high=1e-05",
         ),
         (["optimizer.lr=1e-4,2e-4", "hydra/launcher=joblib"], "error["),
+        (["optimizer.lr=1e-4,2e-4", "resume=auto"], "error[CONF-SWEEP] resume=auto: is of a run"),
+        (["optimizer.lr=1e-4,2e-4", "ckpt_path=best"], "error[CONF-SWEEP] ckpt_path=best: is of"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_runs(grid, words, said):
@@ -111,23 +110,6 @@ def test_what_cannot_be_is_refused_before_anything_runs(grid, words, said):
     assert done.stderr.startswith(said) or said in done.stderr.splitlines()[0]
     assert "Traceback" not in done.stderr
     assert sorted((folder / "runs").rglob("*")) == before
-
-
-def asha(folder: Path, *more: str) -> list[str]:
-    return [
-        "-m",
-        *inputs(folder),
-        "search=asha",
-        "search.trials=4",
-        RUNGS,
-        "search.sampler=random",
-        "search.confirm.top=1",
-        "search.confirm.seeds=2",
-        "optimizer.lr=tag(log,interval(3e-3,2e-2))",
-        "trainer.max_epochs=4",
-        "executor.workers=1",
-        *more,
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +129,7 @@ def test_a_search_does_not_open_the_test_split(sealed):
     assert "DATA-404" in first.stderr  # the winner's test, after the search
     assert second.returncode == 0, second.stderr[-3000:]
     assert second.stdout.count("test/accuracy") == 1
+    assert "test set used 1 time" in second.stdout
     assert len((folder / "runs/test_uses.jsonl").read_text().splitlines()) == 1
 
 
@@ -170,42 +153,3 @@ def test_a_promoted_trial_is_the_same_trial_run_straight_through(sealed):
     assert done.returncode == 0, done.stderr[-3000:]
     (straight,) = (folder / "runs/straight").iterdir()
     assert weights(straight) == weights(folder / "runs/asha" / promoted["directory"])
-
-
-def test_a_killed_controller_takes_its_workers_along_and_goes_on_to_the_same(sealed):
-    folder, _, *_ = sealed
-    undisturbed = summary(folder, "asha")
-    arguments = asha(folder, "study=killed")
-    for seconds in (15,):
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TUNESMITH_TEST": str(folder)},
-        )
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        time.sleep(1)
-        assert left_over(folder) == []
-    done = train(arguments)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert compared(summary(folder, "killed")) == compared(undisturbed)
-
-
-def left_over(folder: Path) -> list[str]:
-    """Return the processes that carry this test's mark."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"TUNESMITH_TEST={folder}".encode() in (place / "environ").read_bytes():
-                found.append((place / "cmdline").read_bytes().decode())
-        except OSError:
-            continue
-    return found
-
-
-def compared(made: dict) -> list:
-    kept = ("number", "state", "params", "scores", "rung", "steps", "best_step", "history")
-    trials = [{key: trial[key] for key in kept} for trial in made["trials"]]
-    return [trials, made["best"], made["confirmation"]]

@@ -12,7 +12,8 @@ from tunesmith.rundir.files import read_json, write_json
 def write_status(run: Path, state: str, **facts: Any) -> None:
     """Write status.json: running, interrupted, failed or finished; other facts stay as they were.
 
-    Facts are `step`, `error` (its one line), `identity` (of the config) and what else is known.
+    Facts are `step`, `error` (its one line), `identity` (of the config), `test_uses` (how often
+    its test data had been looked at when it was done) and what else is known.
     """
     if "error" in facts and facts["error"] is not None:
         facts["error"] = redact_text(str(facts["error"]))

@@ -1,0 +1,56 @@
+"""What a search leaves when it ends: its winner, the last table, the exit code."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunesmith import config, rundir
+from tunesmith.errors import StudyError
+from tunesmith.sweep import composing, finale
+from tunesmith.sweep.study import Study
+
+
+def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
+    """Return where the winner's run is, and the overrides that train it again."""
+    if winner is None:
+        return {"winner_directory": None, "winner_overrides": None}
+    segment = finale.winner_segment(study, winner)
+    masked = [config.masked_override(text) for text in segment.overrides]
+    where = str(Path(segment.directory).relative_to(study.folder))
+    return {"winner_directory": where, "winner_overrides": masked}
+
+
+def write_best(study: Study, compose: composing.Composer, folder: Path, winner: int | None) -> None:
+    """Write experiment/best.yaml: --config-dir STUDY experiment=best trains the winner again."""
+    if winner is None:
+        return
+    from tunesmith.sweep.best import best_yaml
+
+    if winner == finale.DEFAULT:
+        overrides = study.overrides_of(study.space.fixed, study.seeds[0])
+    else:
+        record = study.records[winner]
+        overrides = study.overrides_of(record.overrides, record.seeds[0])
+    (folder / "experiment").mkdir(exist_ok=True)
+    text = best_yaml(overrides, folder, compose.is_choice)
+    rundir.write_text(folder / "experiment" / "best.yaml", text)
+
+
+def say_the_end(made: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from tunesmith.sweep.table import final
+
+    with contextlib.suppress(BrokenPipeError):
+        Console(highlight=False).print(final(made))
+
+
+def raise_if_it_failed(study: Study, folder: Path) -> None:
+    """Leave with exit code 7 where more trials failed than may, or all."""
+    failed = [record for record in study.records if record.has_failed]
+    limit = study.settings.max_failures
+    if not failed or (len(failed) < len(study.records) and (limit is None or len(failed) <= limit)):
+        return
+    what = f"{len(failed)} of {len(study.records)} trials failed, the first: {failed[0].error}"
+    raise StudyError("STUDY-FAILED", str(folder), what)
