@@ -21,7 +21,7 @@ def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
     return {"winner_directory": where, "winner_overrides": masked}
 
 
-def write_best(study: Study, compose: composing.Composer, folder: Path, winner: int | None) -> None:
+def write_best(study: Study, compose: composing.Composer, winner: int | None) -> None:
     """Write experiment/best.yaml: --config-dir STUDY experiment=best trains the winner again."""
     if winner is None:
         return
@@ -32,12 +32,14 @@ def write_best(study: Study, compose: composing.Composer, folder: Path, winner: 
     else:
         record = study.records[winner]
         overrides = study.overrides_of(record.overrides, record.seeds[0])
-    (folder / "experiment").mkdir(exist_ok=True)
-    text = best_yaml(overrides, folder, compose.is_choice)
-    rundir.write_text(folder / "experiment" / "best.yaml", text)
+    folder = study.folder / "experiment"
+    folder.mkdir(exist_ok=True)
+    text = best_yaml(overrides, study.folder, compose.is_choice)
+    rundir.write_text(folder / "best.yaml", text)
 
 
 def say_the_end(made: Mapping[str, Any]) -> None:
+    """Print the last table of a summary."""
     from rich.console import Console
 
     from tunesmith.sweep.table import final
@@ -46,11 +48,11 @@ def say_the_end(made: Mapping[str, Any]) -> None:
         Console(highlight=False).print(final(made))
 
 
-def raise_if_it_failed(study: Study, folder: Path) -> None:
+def raise_if_it_failed(study: Study) -> None:
     """Leave with exit code 7 where more trials failed than may, or all."""
     failed = [record for record in study.records if record.has_failed]
     limit = study.settings.max_failures
     if not failed or (len(failed) < len(study.records) and (limit is None or len(failed) <= limit)):
         return
     what = f"{len(failed)} of {len(study.records)} trials failed, the first: {failed[0].error}"
-    raise StudyError("STUDY-FAILED", str(folder), what)
+    raise StudyError("STUDY-FAILED", str(study.folder), what)

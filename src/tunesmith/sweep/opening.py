@@ -50,15 +50,16 @@ class CheckError(TunesmithError):
         return self.said
 
 
-def keep_identity(
-    store: Store, space: Space, settings: Settings, objective: str, folder: Path
-) -> None:
-    """Write down what the study is, or refuse to go on with another one under its name."""
+def keep_identity(store: Store, space: Space, settings: Settings, folder: Path) -> None:
+    """Write down what the study is, or refuse to go on with another one under its name.
+
+    Raises ConfigError with the differences. What decides, and its direction, follow from what
+    is fixed and from the frozen config: the space has them.
+    """
     fixed = {k: v for k, v in vars(settings).items() if k not in MAY_CHANGE and "confirm" not in k}
     now: dict[str, Any] = {
         "space": space.identity(),
         "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()},
-        "objective": objective,
     }
     before = store.attributes.get("identity")
     if before is None:
@@ -70,8 +71,6 @@ def keep_identity(
         for key, value in now["settings"].items()
         if before["settings"].get(key) != value
     ]
-    if before["objective"] != now["objective"]:
-        changes.append(f"objective: {before['objective']} -> {now['objective']}")
     if changes:
         what = f"is another study: {'; '.join(changes[:4])}"
         raise ConfigError("STUDY-OTHER", f"study={folder.name}", what, "choose another name")

@@ -19,12 +19,14 @@ from tunesmith.sweep.space import Space
 
 
 def folder_of(cfg: DictConfig) -> Path:
+    """Return the study's directory, by its name or by a new one; raises ConfigError."""
     name = cfg.study or f"study-{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.urandom(2).hex()}"
     raise_all(error for error in [config.check_value("study", name)] if error is not None)
     return Path(cfg.paths.runs) / name
 
 
-def name_of(cfg: DictConfig) -> str:
+def config_name_of(cfg: DictConfig) -> str:
+    """Return the name of the config that the command line starts from."""
     return str(cfg.hydra.job.config_name or "train")
 
 
@@ -78,5 +80,6 @@ def _starts(cfg: DictConfig) -> Iterator[TunesmithError]:
 
 
 def policy_of(settings: Settings) -> Policy:
+    """Make the policy that the settings name; raises ConfigError for rungs that it cannot use."""
     eta, startup = settings.reduction_factor, settings.startup
     return make_policy(settings.policy, settings.rungs, eta, startup)

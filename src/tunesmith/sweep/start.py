@@ -17,7 +17,7 @@ from tunesmith.sweep import composing, finale, summary
 from tunesmith.sweep.ending import raise_if_it_failed, say_the_end, winner_facts, write_best
 from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.opening import ConfigOf, keep_identity, opened, spec_of
-from tunesmith.sweep.request import checked, folder_of, name_of, policy_of, sources_of
+from tunesmith.sweep.request import checked, config_name_of, folder_of, policy_of, sources_of
 from tunesmith.sweep.samplers import sampler as make_sampler
 from tunesmith.sweep.settings import Settings
 from tunesmith.sweep.space import Space
@@ -36,30 +36,30 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> dict[str, A
     conf, config_dir = sources_of(loader)
     known = (folder / FILE).exists()
     compose = (
-        composing.frozen(folder, name_of(cfg))
+        composing.frozen(folder, config_name_of(cfg))
         if known
-        else composing.Composer(conf, config_dir, name_of(cfg))
+        else composing.Composer(conf, config_dir, config_name_of(cfg))
     )
     space, settings = checked(cfg, arguments, loader, compose)
     rundir.check_writable(Path(cfg.paths.runs))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with rundir.lock(folder), rundir.setup_log(folder):
         composing.freeze(folder, conf, config_dir)
-        compose = composing.frozen(folder, name_of(cfg))
+        compose = composing.frozen(folder, config_name_of(cfg))
         return _run(cfg, folder, space, settings, compose)
 
 
 def _run(
     cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: composing.Composer
 ) -> dict[str, Any]:
-    base = compose(list(space.fixed))
     began = time.monotonic()
+    base = compose(list(space.fixed))
     with _executor(cfg) as executor:
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
         store, metric, mode = opened(folder, space, executor, config_of)
         try:
-            keep_identity(store, space, settings, f"{metric} {mode}", folder)
+            keep_identity(store, space, settings, folder)
             spec = spec_of(folder, settings, space, metric, mode)
             store.set("spec", spec)
             store.set("ended", None)
@@ -82,9 +82,9 @@ def _run(
             store.set("ended", ended)
             made = summary.summarise(study, spec, ended)
             summary.write(made, folder)
-            write_best(study, compose, folder, ended["winner"])
+            write_best(study, compose, ended["winner"])
             say_the_end(made)
-            raise_if_it_failed(study, folder)
+            raise_if_it_failed(study)
         finally:
             store.close()
     return made
