@@ -130,12 +130,12 @@ def test_every_search_is_one(command: str, conf: Path) -> None:
 
     from tunesmith import overrides
     from tunesmith.sweep.composing import Composer
-    from tunesmith.sweep.start import _checked
+    from tunesmith.sweep.request import checked
 
     loader = overrides.loader(conf)
     cfg = loader.load_configuration("train", overrides_of(command), RunMode.MULTIRUN)
     typed = list(cfg.hydra.overrides.task)
-    space, settings = _checked(cfg, typed, loader, Composer(conf))
+    space, settings = checked(cfg, typed, loader, Composer(conf))
     assert space.dimensions
     assert space.is_grid or settings.trials
 

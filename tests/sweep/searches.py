@@ -1,9 +1,14 @@
 """Searches that tests start as a user does, and what is compared of two of them."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-from commands import small
+from commands import ROOT, small
 
 RUNGS = "search.rungs=[1/9,1/3,1]"
 
@@ -32,6 +37,24 @@ def asha(folder: Path, *more: str) -> list[str]:
         "executor.workers=1",
         *more,
     ]
+
+
+def start(folder: Path, arguments: list[str]) -> subprocess.Popen:
+    """Start a search whose processes can be found by their mark."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TUNESMITH_TEST": str(folder)},
+    )
+
+
+def kill(process: subprocess.Popen, folder: Path) -> None:
+    """Kill a controller; none of its processes outlives it by more than a second."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(1)
+    assert left_over(folder) == {}
 
 
 def left_over(folder: Path) -> dict[int, str]:

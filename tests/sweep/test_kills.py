@@ -3,45 +3,13 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from searches import asha, compared, left_over, summary
+from searches import asha, compared, kill, left_over, start, summary
 
-from commands import ROOT, train
-
-
-def start(folder: Path, arguments: list[str]) -> subprocess.Popen:
-    """Start a search whose processes can be found by their mark."""
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TUNESMITH_TEST": str(folder)},
-    )
-
-
-def kill(process: subprocess.Popen, folder: Path) -> None:
-    """Kill a controller; none of its processes outlives it by more than a second."""
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    time.sleep(1)
-    assert left_over(folder) == {}
-
-
-def test_a_killed_controller_takes_its_workers_along_and_goes_on_to_the_same(tmp_path):
-    undisturbed = train(asha(tmp_path, "study=undisturbed"))
-    assert undisturbed.returncode == 0, undisturbed.stderr[-3000:]
-    arguments = asha(tmp_path, "study=killed")
-    process = start(tmp_path, arguments)
-    time.sleep(15)
-    kill(process, tmp_path)
-    done = train(arguments)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert compared(summary(tmp_path, "killed")) == compared(summary(tmp_path, "undisturbed"))
+from commands import train
 
 
 @pytest.mark.torture

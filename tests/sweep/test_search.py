@@ -1,9 +1,10 @@
 """`python train.py -m` as a user runs it: real processes, a real store, real event files."""
 
+import time
 from pathlib import Path
 
 import pytest
-from searches import asha, inputs, summary
+from searches import asha, compared, inputs, kill, start, summary
 
 from catalogue import of_row
 from commands import ROOT, train
@@ -153,3 +154,14 @@ def test_a_promoted_trial_is_the_same_trial_run_straight_through(sealed):
     assert done.returncode == 0, done.stderr[-3000:]
     (straight,) = (folder / "runs/straight").iterdir()
     assert weights(straight) == weights(folder / "runs/asha" / promoted["directory"])
+
+
+def test_a_killed_controller_takes_its_workers_along_and_goes_on_to_the_same(sealed):
+    folder, *_ = sealed
+    arguments = asha(folder, "study=killed")
+    process = start(folder, arguments)
+    time.sleep(15)
+    kill(process, folder)
+    done = train(arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert compared(summary(folder, "killed")) == compared(summary(folder, "asha"))

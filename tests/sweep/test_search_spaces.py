@@ -1,4 +1,4 @@
-"""Searches over what changes a trial's whole make: the model, what is trained."""
+"""Searches over what changes a trial's whole make: the model, what is trained, the processes."""
 
 from pathlib import Path
 
@@ -48,3 +48,16 @@ def test_a_key_is_searched_only_where_its_condition_holds(tmp_path, configs):
     assert adapted == {"full", "frozen"}
     for trial in trials:
         assert ("adapt.layers" in trial["params"]) == (trial["params"]["adapt"] == "frozen")
+
+
+def test_a_trial_of_two_processes_is_paused_and_promoted_among_two_workers(tmp_path):
+    words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=choice(2)"]
+    words += ["search=asha", "search.sampler=grid", "search.rungs=[1/2,1]", "search.trials=2"]
+    words += ["search.reduction_factor=2", "search.confirm.top=0", "executor.workers=2"]
+    words += ["trainer.max_epochs=2", "optimizer.lr=5e-3,1e-2"]
+    trials = searched(tmp_path, *inputs(tmp_path), *words)
+    assert [trial["params"]["trainer.devices"] for trial in trials] == [2, 2]
+    assert {trial["state"] for trial in trials} <= {"complete", "paused"}
+    # One is promoted, and the other too where the first collapsed: each stops at rung 0 first.
+    assert all("0" in trial["scores"] for trial in trials)
+    assert any(trial["state"] == "complete" and trial["rung"] == 1 for trial in trials)
