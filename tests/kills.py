@@ -56,7 +56,7 @@ def train(arguments: list[str]) -> None:
 
 PLACES = {  # what is about to be called where a run is to be disturbed outside of its steps
     "rows": "tunesmith.build.read",
-    "model": "tunesmith.build.classifier",
+    "model": "tunesmith.build.load_model",
     "encoding": "tunesmith.build.DataModule",
     "optimizer": "tunesmith.training.module.Module.configure_optimizers",
     "loader": "tunesmith.data.module.DataModule.train_dataloader",

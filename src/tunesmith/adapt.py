@@ -1,7 +1,7 @@
 """Which parameters of a model learn, and how fast."""
 
 from tunesmith.errors import ConfigError
-from tunesmith.models.classifier import embeddings, encoder_layers, head_parameters
+from tunesmith.models.encoder import embeddings, encoder_layers, head_parameters
 from tunesmith.tasks.base import Task
 
 

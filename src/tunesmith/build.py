@@ -16,10 +16,10 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith import config, store, targets
 from tunesmith.adapt import Adaptation
 from tunesmith.data.module import DataModule
-from tunesmith.data.rows import Rows
+from tunesmith.data.rows import COLUMNS, Rows
 from tunesmith.data.source import read
 from tunesmith.errors import ConfigError
-from tunesmith.models.classifier import classifier
+from tunesmith.models.encoder import load_model
 from tunesmith.models.source import Source, find, max_tokens, tokenizer
 from tunesmith.seeds import derive
 from tunesmith.tasks.base import Task
@@ -43,6 +43,9 @@ NOT_READING = (  # keys of `data` that say how rows are encoded and batched, not
 )
 
 
+FORMAT = 2  # of encoded features; a higher one leaves older files alone
+
+
 @dataclass(frozen=True)
 class Parts:
     """All that can be known, and be wrong, before a weight is loaded."""
@@ -62,8 +65,9 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     if only is None and not cfg.test:
         only = ("train", "validation")
     task = targets.resolve(cfg.task._target_, trust=cfg.trust)
-    options = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
-    rows = read(task.columns, **options, cache=Path(cfg.paths.cache), only=only)
+    data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
+    names = {column: data.pop(column) for column in COLUMNS}
+    rows = read(task.columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
     source = find(**plain(cfg.model), labels=rows.labels, problem=task.problem)
     longest = max_tokens(source)
     wanted = cfg.data.max_length or longest
@@ -136,14 +140,13 @@ def build_task(cfg: DictConfig, parts: Parts) -> tuple[Task, Adaptation]:
 def make_task(cfg: DictConfig, parts: Parts) -> Task:
     loss = targets.build(cfg.loss, trust=cfg.trust)
     problem = targets.resolve(cfg.task._target_, trust=cfg.trust).problem
-    if getattr(loss, "takes", problem) != problem:
-        raise ConfigError(
-            "CONF-LOSS", "loss", f"{type(loss).__name__} is for {loss.takes}, the task is {problem}"
-        )
+    if problem not in getattr(loss, "takes", (problem,)):
+        what = f"{type(loss).__name__} is for {', '.join(loss.takes)}, the task is {problem}"
+        raise ConfigError("CONF-LOSS", "loss", what)
     return targets.build(
         cfg.task,
         trust=cfg.trust,
-        model=classifier(parts.source),
+        model=load_model(parts.source),
         tokenizer=parts.tokenizer,
         labels=parts.rows.labels,
         max_length=parts.max_length,
@@ -157,9 +160,9 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
     names = ("on_long", "batch_size", "eval_batch_size", "bucket_window", "workers")
     return DataModule(
         parts.rows.splits,
-        task.encode,
-        task.collate,
+        task,
         identity={
+            "features": FORMAT,
             "rows": parts.rows.fingerprint,
             "tokenizer": parts.source.tokenizer_fingerprint,
             "task": cfg.task._target_,

@@ -39,7 +39,12 @@ class ClassWeighted(nn.Module, ABC):
 class CrossEntropy(ClassWeighted):
     """One label of C: logits (N, C), labels (N,); label -100 is not counted."""
 
-    takes = "single_label_classification"
+    takes = (
+        "single_label_classification",
+        "token_classification",
+        "question_answering",
+        "multiple_choice",
+    )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:
         super().__init__(class_weights)
@@ -64,7 +69,7 @@ class BinaryCrossEntropy(ClassWeighted):
     A class's weight is that of its positives.
     """
 
-    takes = "multi_label_classification"
+    takes = ("multi_label_classification",)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Loss:
         logits = logits.float()
@@ -80,7 +85,7 @@ class BinaryCrossEntropy(ClassWeighted):
 class MeanSquaredError(nn.Module):
     """A number: predictions (N,), labels (N,)."""
 
-    takes = "regression"
+    takes = ("regression",)
 
     def forward(self, predictions: Tensor, labels: Tensor) -> Loss:
         rows = torch.tensor(float(len(labels)), device=labels.device)

@@ -25,7 +25,7 @@ from tunesmith.build import (
 )
 from tunesmith.data.module import DataModule
 from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError, raise_all
-from tunesmith.models.classifier import save
+from tunesmith.models.encoder import save
 from tunesmith.training import launch, storage
 from tunesmith.training.checkpoints import Checkpoints, Stopped
 from tunesmith.training.machine import Machine, choose, settled

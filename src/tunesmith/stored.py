@@ -14,7 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, build_data, make_task, prepare
+from tunesmith.data.cells import converter
 from tunesmith.data.files import stream
+from tunesmith.data.rows import Column, Rows
 from tunesmith.errors import DataError, MachineError, ModelError, SafetyError
 from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
@@ -48,8 +50,12 @@ class Stored:
         return self._task
 
     def predict(self, rows: Iterable[str | Sequence[str] | Mapping[str, Any]]) -> list[Answer]:
-        """Answer each text, pair of texts, or row (a mapping under our column names)."""
-        return list(self.predict_each(_as_row(row) for row in rows))
+        """Answer each row: a mapping under our column names, or its values in their order.
+
+        A task on a text takes a string, one on pairs of texts two of them.
+        """
+        names = list(inputs_of(self.task))
+        return list(self.predict_each(_as_row(row, names) for row in rows))
 
     def predict_each(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
         """Answer rows one after another, in constant memory."""
@@ -88,8 +94,6 @@ class Stored:
         )
         words = tokenizer(source)
         words.truncation_side = cfg.data.truncation
-        from tunesmith.data.rows import Rows
-
         return Parts(Rows({}, labels, ""), source, words, cfg.data.max_length or max_tokens(source))
 
 
@@ -119,7 +123,7 @@ def predict_file(
     Streams: memory does not grow with the file. `output` appears whole or not at all. Returns
     the number of rows.
     """
-    names = {c: stored.cfg.data[c] for c in ("text", "text_pair") if stored.cfg.data[c]}
+    names = {c: stored.cfg.data[c] for c in inputs_of(stored.task) if stored.cfg.data[c]}
     options = {k: stored.cfg.data[k] for k in ("sep", "encoding", "encoding_errors")}
     as_csv = (output or Path("x.jsonl")).suffix.lower() in (".csv", ".tsv")
     with _whole_file(output, out) as file:
@@ -139,12 +143,19 @@ def predict_file(
 # Inside
 
 
-def _as_row(row: str | Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(row, str):
-        return {"text": row}
+def inputs_of(task: Task) -> dict[str, Column]:
+    """Return the columns that a prediction needs, in order: all but what is predicted."""
+    return {name: column for name, column in task.columns.items() if not column.target}
+
+
+def _as_row(row: str | Sequence[str] | Mapping[str, Any], names: list[str]) -> Mapping[str, Any]:
     if isinstance(row, Mapping):
         return row
-    return dict(zip(("text", "text_pair"), row, strict=True))
+    cells = [row] if isinstance(row, str) else list(row)
+    if len(cells) > len(names):
+        what = f"a row of {len(cells)} values"
+        raise DataError("DATA-COL", "row", what, f"the task reads {', '.join(names)}")
+    return dict(zip(names, cells, strict=False))
 
 
 def _machine(cfg: DictConfig) -> Machine:
@@ -216,9 +227,11 @@ def _answers(
     task: Task, rows: Sequence[Mapping[str, Any]], batch_size: int, machine: Machine
 ) -> list[Answer]:
     """Answer a few rows: encoded, sorted by length, batched, put back in order."""
-    unlabelled = [{k: v for k, v in row.items() if k != "label"} for row in rows]
-    features = [f for row in unlabelled for f in task.encode(row)]
-    order = sorted(range(len(features)), key=lambda i: -len(features[i]["input_ids"]))
+    targets_ = set(task.columns) - set(inputs_of(task))
+    inputs = [{k: v for k, v in row.items() if k not in targets_} for row in rows]
+    by_row = [task.encode(row) for row in inputs]
+    features = [f for windows in by_row for f in windows]
+    order = sorted(range(len(features)), key=lambda i: -features[i]["length"])
     predictions: list[Any] = [None] * len(features)
     device = torch.device("cuda" if machine.accelerator == "gpu" else "cpu")
     task.to(device)
@@ -229,7 +242,8 @@ def _answers(
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
             for i, prediction in zip(picked, task.predict(batch), strict=True):
                 predictions[i] = prediction
-    return task.gather(predictions, unlabelled)
+    remaining = iter(predictions)
+    return task.gather([list(islice(remaining, len(windows))) for windows in by_row], inputs)
 
 
 def _autocast(machine: Machine, device: torch.device) -> Any:
@@ -262,11 +276,25 @@ def _paired(
 ) -> Iterator[tuple[dict[str, Any], Answer]]:
     """Pair each raw row with its answer, a chunk in memory at a time."""
     raw = stream(source, **options)
+    columns, separator = stored.task.columns, stored.cfg.data.label_separator
+    read = {c: (name, converter(columns[c], None, separator)) for c, name in names.items()}
     while chunk := list(islice(raw, CHUNK)):
         for line, row in chunk:
             _need(row, names, source, line)
-        wanted = [{c: str(row[n]) for c, n in names.items()} for _, row in chunk]
+        wanted = [_converted(row, read, f"{source}:{line}") for line, row in chunk]
         yield from zip((row for _, row in chunk), stored.predict_each(wanted), strict=True)
+
+
+def _converted(
+    row: Mapping[str, Any], read: Mapping[str, tuple[str, Any]], where: str
+) -> dict[str, Any]:
+    cells = {}
+    for column, (name, convert) in read.items():
+        try:
+            cells[column] = convert(row[name])
+        except ValueError as error:
+            raise DataError("DATA-CELL", where, f"{name} {error}") from None
+    return cells
 
 
 @contextmanager
@@ -337,5 +365,10 @@ def _flat_answer(row: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= {f"{name}:{label}": p for label, p in value.items()}
         else:
-            flat[name] = "|".join(value) if isinstance(value, list) else value
+            flat[name] = _flat_list(value) if isinstance(value, list) else value
     return flat
+
+
+def _flat_list(values: list[Any]) -> str:
+    plain = all(isinstance(value, str) for value in values)
+    return "|".join(values) if plain else json.dumps(values, ensure_ascii=False)

@@ -25,7 +25,6 @@ from commands import small
 from tunesmith import build
 from tunesmith.config import CONF
 from tunesmith.run import choose_machine
-from tunesmith.tasks.base import NOT_INPUTS
 from tunesmith.training.checkpoints import Stopped
 from tunesmith.training.machine import Machine, settled
 
@@ -100,7 +99,7 @@ def raw(cfg: DictConfig, parts: build.Parts, machine: Machine) -> Result:
     )
     ends, loss = [], torch.tensor(torch.nan)
     for batch in endless(data, steps - 1):
-        inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
+        inputs = task.inputs(batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=machine.precision == "bf16-mixed"):
             loss = F.cross_entropy(model(**inputs).logits.float(), batch["labels"])
         loss.backward()

@@ -16,17 +16,27 @@ class Rows(torch.utils.data.Dataset):
     def __len__(self):
         return len(LENGTHS)
 
-    def __getitem__(self, i):
-        return {"row": i}
+    def __getitems__(self, indices):
+        return [{"row": i} for i in indices]
+
+
+def as_it_is(features, rng, others):
+    return features
+
+
+def drawn(features, rng, others):
+    """Put a draw beside the row; `others` is the whole split."""
+    assert len(others) == len(LENGTHS)
+    return {"row": features["row"] + 10_000 * int(rng.integers(1, 1000))}
 
 
 def collate(features):
     return {"rows": torch.tensor([f["row"] for f in features])}
 
 
-def loader(**options):
+def loader(vary=as_it_is, **options):
     defaults = {"batch_size": 8, "window": 4, "seed": 1, "workers": 0, "identity": "x"}
-    return TrainLoader(Rows(), LENGTHS, collate, **{**defaults, **options})
+    return TrainLoader(Rows(), LENGTHS, vary, collate, **{**defaults, **options})
 
 
 def rows_of(batches):
@@ -114,8 +124,31 @@ def test_evaluation_sees_every_row_once_over_all_ranks():
         for rank in range(2)
         for batch in rows_of(
             evaluation_loader(
-                Rows(), LENGTHS, collate, batch_size=64, workers=0, ranks=2, rank=rank
+                Rows(), LENGTHS, as_it_is, collate, batch_size=64, workers=0, ranks=2, rank=rank
             )
         )
     ]
     assert sorted(chain.from_iterable(batches)) == list(range(1000))
+
+
+def draws(loader):
+    return dict(sorted((n % 10_000, n // 10_000) for rows in rows_of(loader) for n in rows))
+
+
+def test_what_varies_is_a_function_of_seed_epoch_and_row_alone():
+    first = loader(drawn)
+    assert draws(first) == draws(loader(drawn, batch_size=5, workers=2, accumulate=2))
+    assert draws(first) != draws(loader(drawn, seed=2))
+    resumed = loader(drawn)
+    resumed.load_state_dict(first.state_dict())  # at the end of epoch 0
+    first.set_epoch(1)
+    second = draws(first)
+    assert draws(resumed) == second != draws(loader(drawn))
+
+
+def test_an_evaluation_draws_the_same_each_time():
+    once, again = (
+        draws(evaluation_loader(Rows(), LENGTHS, drawn, collate, batch_size=size, workers=0))
+        for size in (16, 64)
+    )
+    assert once == again

@@ -1,7 +1,7 @@
 """A config as a whole: is it right, which run is it, what of it may be written down."""
 
 from tunesmith.config.calls import GIVEN, not_taken
-from tunesmith.config.contradictions import mode_of, monitor_of
+from tunesmith.config.contradictions import monitor_of
 from tunesmith.config.foreign import read_stored
 from tunesmith.config.masking import masked_override, redacted
 from tunesmith.config.mistakes import check
@@ -18,7 +18,6 @@ __all__ = [
     "differences",
     "identity",
     "masked_override",
-    "mode_of",
     "monitor_of",
     "not_taken",
     "read_stored",

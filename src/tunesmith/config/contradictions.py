@@ -11,10 +11,6 @@ from tunesmith.config.plain import BROKEN, Broken, Found
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.targets import CONF
 
-MODES = dict.fromkeys(
-    ("accuracy", "auroc", "exact_match", "f1_macro", "f1_micro", "mcc", "pearson", "spearman"),
-    "max",
-) | dict.fromkeys(("loss", "mse"), "min")
 CONFIRM = "callbacks.checkpoint.confirm_mode"
 Get = Callable[[str], Any]
 Errors = Iterator[TunesmithError]
@@ -44,17 +40,16 @@ def contradictions(values: Mapping[str, Any], spoilt: set[str]) -> Found:
     return found
 
 
-def mode_of(metric: str) -> str | None:
-    """Return "max" or "min" for a metric, with or without its `val/`; None if it is not known."""
-    return MODES.get(metric.removeprefix("val/"))
+def mode_of(metric: str, task: Any) -> str | None:
+    """Return "max" or "min" for a metric of a task, with or without its `val/`; None: not known."""
+    return {"loss": "min", **task.metrics}.get(metric.removeprefix("val/"))
 
 
 def monitor_of(cfg: Any, task: Any) -> tuple[str, str]:
     """Return the score that says "best", and whether more or less of it is better."""
     how = cfg.callbacks.checkpoint
     name = how.monitor or f"val/{task.monitor}"
-    known = task.mode if name == f"val/{task.monitor}" else mode_of(name.removeprefix("val/"))
-    return name, how.mode or known or "max"
+    return name, how.mode or mode_of(name, task) or "max"
 
 
 def _splits(get: Get) -> Errors:
@@ -133,8 +128,7 @@ def _plateau(get: Get) -> Errors:
 
 
 def _wrong_mode(get: Get, path: str, monitor: str, mode: str | None, task: Any) -> Errors:
-    metric = monitor.removeprefix("val/")
-    known = mode_of(metric) or (task.mode if metric == task.monitor else None)
+    known = mode_of(monitor, task)
     if known is None and mode is None:
         yield ConfigError(
             "CONF-MODE", f"{path}.mode", f"is {monitor} better high or low?", "set max or min"
@@ -146,13 +140,13 @@ def _wrong_mode(get: Get, path: str, monitor: str, mode: str | None, task: Any) 
 
 
 def _no_metric(where: str, monitor: str, task: Any) -> TunesmithError:
-    names = [f"val/{name}" for name in (*task.metric_names, "loss")]
+    names = [f"val/{name}" for name in (*task.metrics, "loss")]
     fix = schema.nearest(f"val/{monitor.removeprefix('val/')}", names)
     return ConfigError("CONF-MONITOR", where, f"the task has {', '.join(names)}", fix)
 
 
 def _is_metric(monitor: str, task: Any) -> bool:
-    return monitor in {f"val/{name}" for name in (*task.metric_names, "loss")}
+    return monitor in {f"val/{name}" for name in (*task.metrics, "loss")}
 
 
 def _loss(get: Get) -> Errors:
@@ -161,8 +155,9 @@ def _loss(get: Get) -> Errors:
         return
     task, loss = (targets.resolve(name, get("trust")) for name in names)
     takes, problem = getattr(loss, "takes", None), getattr(task, "problem", None)
-    if takes is not None and takes != problem:
-        yield ConfigError("CONF-LOSS", f"loss={names[1]}", f"is for {takes}, the task is {problem}")
+    if takes is not None and problem not in takes:
+        what = f"is for {', '.join(takes)}, the task is {problem}"
+        yield ConfigError("CONF-LOSS", f"loss={names[1]}", what)
 
 
 def _task(get: Get) -> Any:
@@ -170,7 +165,7 @@ def _task(get: Get) -> Any:
         task = targets.resolve(get("task._target_"), get("trust"))
     except TunesmithError:
         raise _SpoiltError from None
-    if not hasattr(task, "metric_names"):
+    if not hasattr(task, "metrics"):
         raise _SpoiltError
     return task
 

@@ -13,7 +13,25 @@ from torch.utils.data import DataLoader, Dataset
 from tunesmith.errors import ModelError
 
 Batch = dict[str, Any]
-Collate = Callable[[list[dict[str, Any]]], Batch]
+Features = dict[str, Any]
+Collate = Callable[[list[Features]], Batch]
+Vary = Callable[[Features, np.random.Generator, Sequence[Features]], Features]
+
+
+class Epoch(Dataset):
+    """The features of a split as one epoch sees them: what varies is drawn by their index."""
+
+    def __init__(self, features: Any, vary: Vary, seed: Sequence[int]) -> None:
+        self.features, self.vary, self.seed = features, vary, list(seed)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Features]:
+        return [
+            self.vary(features, np.random.default_rng([*self.seed, i]), self.features)
+            for i, features in zip(indices, self.features.__getitems__(indices), strict=True)
+        ]
 
 
 def plan_epoch(
@@ -56,8 +74,9 @@ class TrainLoader:
 
     def __init__(
         self,
-        features: Dataset,
+        features: Any,
         lengths: np.ndarray,
+        vary: Vary,
         collate: Collate,
         *,
         batch_size: int,
@@ -70,7 +89,7 @@ class TrainLoader:
         rank: int = 0,
         limit: int | None = None,
     ) -> None:
-        self.features, self.lengths, self.collate = features, lengths, collate
+        self.features, self.lengths, self.vary, self.collate = features, lengths, vary, collate
         self.batch_size, self.window, self.seed = batch_size, window, seed
         self.workers, self.identity = workers, identity
         self.accumulate, self.ranks, self.rank = accumulate, ranks, rank
@@ -108,9 +127,8 @@ class TrainLoader:
             for rows in self.batches(self.epoch)
             for part in cut_into_parts(rows, self.accumulate, self.ranks, self.rank)
         ][self.position :]
-        loader = _data_loader(
-            self.features, [rows for rows, _ in parts], self.collate, self.workers
-        )
+        features = Epoch(self.features, self.vary, [self.seed, self.epoch])
+        loader = _data_loader(features, [rows for rows, _ in parts], self.collate, self.workers)
         for batch, (_, blank) in zip(loader, parts, strict=True):
             self.position += 1
             yield {**batch, "blank": torch.tensor(blank)}
@@ -127,8 +145,9 @@ class TrainLoader:
 
 
 def evaluation_loader(
-    features: Dataset,
+    features: Any,
     lengths: np.ndarray,
+    vary: Vary,
     collate: Collate,
     *,
     batch_size: int,
@@ -143,7 +162,8 @@ def evaluation_loader(
     """
     order = np.argsort(-lengths, kind="stable")
     batches = np.split(order, range(batch_size, len(order), batch_size))[:limit]
-    return _data_loader(features, batches[rank::ranks] or batches[:1], collate, workers)
+    mine = batches[rank::ranks] or batches[:1]
+    return _data_loader(Epoch(features, vary, []), mine, collate, workers)
 
 
 def _data_loader(

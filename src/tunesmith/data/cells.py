@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.data.files import Raw
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.rows import TEXTUAL, Column, Kind
 from tunesmith.errors import DataError, did_you_mean, raise_all
 
 # Nothing to read: white space, control characters, zero-width marks.
@@ -43,7 +43,7 @@ def present_columns(
     A column named in the config must be there; only a `sealed` split may lack its labels.
     Raises DataError naming what is missing and what there is.
     """
-    labels = {c for c, column in columns.items() if column.kind is not Kind.TEXT}
+    labels = {c for c, column in columns.items() if column.target}
     chosen = {ours: theirs for ours, theirs in names.items() if theirs is not None}
     absent = {ours: theirs for ours, theirs in chosen.items() if theirs not in source.columns}
     wrong = [theirs for ours, theirs in absent.items() if not (sealed and ours in labels)]
@@ -79,7 +79,8 @@ def canonical_rows(
         ours: converter(columns.get(ours), source.classes.get(theirs), separator)
         for ours, theirs in chosen.items()
     }
-    texts = [c for c in chosen if c in columns and columns[c].kind is Kind.TEXT]
+    read = {c: columns[c] for c in chosen if c in columns}
+    texts = [c for c, column in read.items() if column.kind in TEXTUAL and not column.target]
     for position, (number, raw) in enumerate(source.rows()):
         row: dict[str, Any] = {"row": position, "_line": number}
         for ours, theirs in chosen.items():
@@ -89,12 +90,25 @@ def canonical_rows(
                 row[ours] = convert[ours](raw.get(theirs))
             except ValueError as error:
                 raise DataError("DATA-CELL", source.at(number), f"{theirs} {error}") from None
+        check_lengths(row, read, source.at(number))
         yield row | marks(row, texts)
+
+
+def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: str) -> None:
+    """Raise DataError where a row has not one tag a word."""
+    kinds = {column.kind: name for name, column in columns.items()}
+    if Kind.WORDS not in kinds or Kind.TAGS not in kinds:
+        return
+    words, tags = row[kinds[Kind.WORDS]], row[kinds[Kind.TAGS]]
+    if tags is not None and len(words) != len(tags):
+        what = f"{len(tags)} tags for {len(words)} words"
+        raise DataError("DATA-CELL", where, what, "one tag a word")
 
 
 def marks(row: Mapping[str, Any], texts: list[str]) -> dict[str, int]:
     """Return hashes of the texts (and of the id), by which rows are compared and split."""
-    given = [row[c] for c in texts]
+    given = [cell for c in texts for cell in ([row[c]] if isinstance(row[c], str) else row[c])]
+    given = given or [""]
     whole = "\0".join(given)
     flags = HAS_EMPTY * any(EMPTY.fullmatch(t) is not None for t in given)
     flags |= HAS_NUL * any("\0" in t for t in given)
@@ -117,7 +131,18 @@ def converter(
         return lambda cell: class_of(cell, names)
     if kind is Kind.CLASSES:
         return lambda cell: classes_of(cell, names, separator)
-    return number_of if kind is Kind.NUMBER else text_of
+    if kind is Kind.TAGS:
+        return lambda cell: tags_of(cell, names)
+    if kind is Kind.TEXTS:
+        return lambda cell: texts_of(cell, separator)
+    if kind is Kind.TEXT and column is not None and column.target:
+        return lambda cell: None if cell is None else text_of(cell)
+    return {
+        Kind.TEXT: text_of,
+        Kind.NUMBER: number_of,
+        Kind.WORDS: words_of,
+        Kind.SPANS: spans_of,
+    }[kind]
 
 
 def text_of(cell: Any) -> str:
@@ -157,6 +182,53 @@ def classes_of(cell: Any, names: list[str] | None, separator: str | None) -> lis
         cell = [cell]
     labels = (class_of(part, names) for part in cell)
     return list(dict.fromkeys(label for label in labels if label is not None))
+
+
+def words_of(cell: Any) -> list[str]:
+    """Make words of a cell: a list, or one text cut at white space. Raises ValueError."""
+    if isinstance(cell, list | tuple):
+        return [text_of(word) for word in cell]
+    return text_of(cell).split()
+
+
+def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:
+    """Make one label a word of a cell; None where it holds none. Raises ValueError."""
+    if cell is None or cell == "":
+        return None
+    tags = [class_of(tag, names) for tag in (cell.split() if isinstance(cell, str) else cell)]
+    if None in tags:
+        raise ValueError(f"has no tag at word {tags.index(None) + 1}")
+    return tags  # type: ignore[return-value]
+
+
+def texts_of(cell: Any, separator: str | None) -> list[str]:
+    """Make several texts of a cell. Raises ValueError."""
+    if isinstance(cell, str) and separator:
+        return cell.split(separator)
+    if not isinstance(cell, list | tuple):
+        raise ValueError("is not a list of texts, and data.label_separator cuts none")
+    return [text_of(text) for text in cell]
+
+
+def spans_of(cell: Any) -> list[dict[str, Any]] | None:
+    """Make {text, start} of each answer; None where the cell holds nothing. Raises ValueError.
+
+    Takes what SQuAD and `datasets` write: {"text": [...], "answer_start": [...]}, or a list of
+    {"text": ..., "answer_start": ...}. No answer is an empty list.
+    """
+    if cell is None:
+        return None
+    if isinstance(cell, Mapping):
+        texts, starts = cell.get("text"), cell.get("answer_start")
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise ValueError("needs lists `text` and `answer_start`, equally long")
+        cell = [{"text": t, "answer_start": s} for t, s in zip(texts, starts, strict=True)]
+    if not isinstance(cell, list) or not all(isinstance(answer, Mapping) for answer in cell):
+        raise ValueError("is not a list of answers")
+    spans = [{"text": answer.get("text"), "start": answer.get("answer_start")} for answer in cell]
+    if not all(isinstance(s["text"], str) and type(s["start"]) is int for s in spans):
+        raise ValueError("needs a `text` and a whole number `answer_start` in each answer")
+    return spans
 
 
 def number_of(cell: Any) -> float | None:

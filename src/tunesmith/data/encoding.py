@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
 
@@ -24,7 +23,10 @@ Encode = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
 class Encoded(NamedTuple):
-    """The features of one split; each has `row`, the index of its row in the split."""
+    """The features of one split; each has `row`, the index of its row in the split.
+
+    A row may have several features; they stand side by side.
+    """
 
     features: Dataset
     lengths: np.ndarray  # (F,) tokens of each feature, after truncation
@@ -75,8 +77,8 @@ def _open(path: Path) -> Encoded | None:
         features = Dataset.from_file(str(path))
         table = features.data.table
         return Encoded(
-            features.remove_columns("full_length"),
-            pc.list_value_length(table["input_ids"]).to_numpy(),
+            features.remove_columns(["length", "full_length"]),
+            table["length"].to_numpy(),
             table["full_length"].to_numpy(),
         )
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow
 import pyarrow.compute
-from datasets import Dataset
 
 from tunesmith.data.cells import Source
 from tunesmith.data.rows import Kind
@@ -18,6 +17,7 @@ INTEGER = re.compile(r"[+-]?\d+")
 INTEGRAL = re.compile(r"[+-]?\d+\.?0*")  # also 1.0
 NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 WITHHELD = ("-1", "-1.0", "-100", "-100.0")  # as GLUE and torch mark a label that is not told
+MANY = (Kind.CLASSES, Kind.TAGS)  # several labels a row
 BETWEEN = "\x1f"  # between the labels of a row, where they are compared as one
 
 Spell = Callable[[str], str]
@@ -38,9 +38,8 @@ class LabelColumn:
     values: list[tuple[str, ...]]  # one label, or all the labels of a row
 
     @classmethod
-    def of(cls, data: Dataset, kind: Kind) -> "LabelColumn":
-        column = data.data.column("label")
-        if kind is Kind.CLASSES:
+    def of(cls, column: pyarrow.ChunkedArray, kind: Kind) -> "LabelColumn":
+        if kind in MANY:
             column = pyarrow.compute.binary_join(column, BETWEEN)
         elif kind is Kind.NUMBER:
             column = column.cast(pyarrow.string())
@@ -48,7 +47,7 @@ class LabelColumn:
         coded = coded.combine_chunks() if isinstance(coded, pyarrow.ChunkedArray) else coded
         codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         words = coded.dictionary.to_pylist()
-        if kind is Kind.CLASSES:
+        if kind in MANY:
             return cls(codes, [tuple(word.split(BETWEEN)) if word else () for word in words])
         return cls(codes, [(word,) for word in words])
 
@@ -77,15 +76,17 @@ class LabelColumn:
         found: dict[str, Seen] = {}
         for code, at, count in zip(codes.tolist(), first.tolist(), counts.tolist(), strict=True):
             number = int(numbers[rows[at]])
-            for label in self.values[code] if code >= 0 else ():
+            for label in dict.fromkeys(self.values[code] if code >= 0 else ()):
                 old = found.get(label, Seen(0, number))
                 found[label] = Seen(old.rows + count, min(old.first, number))
         return found
 
-    def spelled(self, spell: Spell, kind: Kind) -> pyarrow.Array:
+    def spelled(self, spell: Spell, kind: Kind | None) -> pyarrow.Array:
         """Return the column (N,) under the names that the model knows."""
-        named = [tuple(dict.fromkeys(map(spell, value))) for value in self.values]
+        named = [tuple(map(spell, value)) for value in self.values]
         if kind is Kind.CLASSES:
+            named = [tuple(dict.fromkeys(value)) for value in named]
+        if kind in MANY:
             values = pyarrow.array([list(v) for v in named], pyarrow.list_(pyarrow.string()))
         else:
             values = pyarrow.array([v[0] for v in named], pyarrow.string())

@@ -11,6 +11,7 @@ from tunesmith.data.cells import Source
 from tunesmith.data.files import Raw, columns_of, missing, parquet, readable, stream
 from tunesmith.data.folders import package_folder, text_folders, text_source
 from tunesmith.data.hub import class_names, hub_splits, layout_files
+from tunesmith.data.made import PREFIX, made_splits
 from tunesmith.data.store import content_hash, key_of
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 
@@ -52,7 +53,9 @@ def path_openers(
     splits: Mapping[str, str | None],
     reading: Reading,
 ) -> dict[str, Opener]:
-    """Return {the source's split: what opens it} of a folder, a package or a hub data set."""
+    """Return {the source's split: what opens it} of a folder, a package, a hub or a made set."""
+    if path.startswith(PREFIX):
+        return made_splits(path)
     package = path.startswith("package:")
     folder = package_folder(path) if package else Path(path).expanduser()
     if folder.is_file():

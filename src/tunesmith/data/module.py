@@ -1,17 +1,30 @@
-"""Rows in, batches out. Knows no task: it is handed `encode` and `collate`."""
+"""Rows in, batches out. Of a task it knows how rows are encoded and collated."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from datasets import Dataset
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from tunesmith.data.batches import Collate, TrainLoader, evaluation_loader
-from tunesmith.data.encoding import Encode, Encoded, encode, say_what_was_cut
+from tunesmith.data.batches import Batch, Features, TrainLoader, evaluation_loader
+from tunesmith.data.encoding import Encoded, encode, say_what_was_cut
+
+
+class Encoder(Protocol):
+    """What the module needs of a task: from a row to features, from features to a batch."""
+
+    def encode(self, row: Mapping[str, Any]) -> list[Features]: ...
+
+    def vary(
+        self, features: Features, rng: np.random.Generator, others: Sequence[Features]
+    ) -> Features: ...
+
+    def collate(self, features: list[Features]) -> Batch: ...
 
 
 class DataModule(LightningDataModule):
@@ -24,8 +37,7 @@ class DataModule(LightningDataModule):
     def __init__(
         self,
         rows: Mapping[str, Dataset],
-        encode_row: Encode,
-        collate: Collate,
+        task: Encoder,
         *,
         identity: Mapping[str, Any],
         cache: Path,
@@ -42,7 +54,7 @@ class DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.rows = dict(rows)
-        self.collate = collate
+        self.task = task
         self.seed, self.workers = seed, workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_window, self.accumulate = bucket_window, accumulate
@@ -51,7 +63,7 @@ class DataModule(LightningDataModule):
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.encoded: dict[str, Encoded] = {}
         for split, dataset in self.rows.items():
-            self.encoded[split] = encode(dataset, encode_row, f"{self.key[:40]}-{split}", cache)
+            self.encoded[split] = encode(dataset, task.encode, f"{self.key[:40]}-{split}", cache)
             say_what_was_cut(self.encoded[split], split, max_length, on_long)
 
     @property
@@ -75,7 +87,8 @@ class DataModule(LightningDataModule):
         return evaluation_loader(
             features,
             lengths,
-            self.collate,
+            self.task.vary,
+            self.task.collate,
             batch_size=self.eval_batch_size,
             workers=self.workers,
             ranks=ranks,
@@ -88,7 +101,8 @@ class DataModule(LightningDataModule):
         return TrainLoader(
             features,
             lengths,
-            self.collate,
+            self.task.vary,
+            self.task.collate,
             batch_size=self.batch_size,
             window=self.bucket_window,
             seed=self.seed,

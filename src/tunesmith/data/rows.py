@@ -15,6 +15,14 @@ class Kind(StrEnum):
     CLASS = "class"  # one label
     CLASSES = "classes"  # any number of labels
     NUMBER = "number"
+    WORDS = "words"  # one text, cut into words
+    TAGS = "tags"  # one label for each of the words
+    TEXTS = "texts"  # several texts: the choices of a question
+    SPANS = "spans"  # any number of stretches of another column: their texts and where they begin
+
+
+NAMED = (Kind.CLASS, Kind.CLASSES, Kind.TAGS)  # kinds whose labels have names to find out
+TEXTUAL = (Kind.TEXT, Kind.WORDS, Kind.TEXTS)  # kinds that rows are compared and split by
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,21 @@ class Column:
 
     kind: Kind
     required: bool = True
+    target: bool = False  # what is to be predicted: a test split may withhold it
+
+
+COLUMNS = (  # every column that some task reads; `data` has a key for each: its name in the source
+    "id",
+    "text",
+    "text_pair",
+    "label",
+    "words",
+    "tags",
+    "question",
+    "context",
+    "answers",
+    "choices",
+)
 
 
 @dataclass(frozen=True)

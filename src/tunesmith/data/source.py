@@ -20,7 +20,7 @@ from tunesmith.data.checks import (
 )
 from tunesmith.data.labels import LabelColumn, choose_names, spelling, unknown_labels
 from tunesmith.data.locate import Opener, Reading, openers
-from tunesmith.data.rows import Column, Kind, Rows
+from tunesmith.data.rows import NAMED, Column, Kind, Rows
 from tunesmith.data.split import Cut, cut, sample
 from tunesmith.data.store import key_of, schema_of, stored
 from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
@@ -46,10 +46,7 @@ def read(
     config: str | None,
     revision: str | None,
     splits: Mapping[str, str | None],
-    text: str | None,
-    text_pair: str | None,
-    label: str | None,
-    id: str | None,
+    names: Mapping[str, str | None],
     labels: Collection[str] | None,
     label_separator: str | None,
     sep: str | None,
@@ -66,7 +63,7 @@ def read(
 ) -> Rows:
     """Read the splits under our column names; the options are the keys of `data`.
 
-    `columns` is what the task reads, `only` the splits to return: no file is opened that they
+    `columns` is what the task reads, `names` what they and `id` are called in the source, `only` the splits to return: no file is opened that they
     do not need. Rows are stored below `cache` once per content and mapped into memory.
     Raises DataError for rows, ConfigError for options, MachineError for a missing package.
     """
@@ -84,16 +81,16 @@ def read(
     found = openers(files, path, config, revision, splits, reading)
     to_cut = splits_to_cut(found, how)
     check_validation(found, to_cut, need_validation and "validation" in wanted)
-    kind = next((c.kind for c in columns.values() if c.kind is not Kind.TEXT), Kind.TEXT)
+    target = next((name for name, column in columns.items() if column.target), None)
+    kind = columns[target].kind if target is not None else None
     given = [str(name) for name in labels] if labels is not None else None
-    named = given is not None or kind not in (Kind.CLASS, Kind.CLASSES)
+    named = given is not None or kind not in NAMED
     sources = opened(sources_needed(wanted, found, to_cut, named), found)
     if leakage != "ignore":
         raise_all(check_same_source(sources))
-    names = {"text": text, "text_pair": text_pair, "label": label, "id": id}
     chosen = choose(sources, columns, {name: names[name] for name in [*columns, "id"]})
     parts = store_all(sources, columns, chosen, label_separator, reading, cache)
-    work = Work(kind, given, wanted)
+    work = Work(target, kind, given, wanted)
     parts = work.without_gaps(parts, on_missing_label, on_empty_text)
     parts = work.divided(parts, how, to_cut)
     work.check_labels(parts)
@@ -220,9 +217,15 @@ def store_all(
 class Work:
     """What is found out about the splits on the way from stored rows to the finished ones."""
 
-    def __init__(self, kind: Kind, given: list[str] | None, wanted: Collection[str]) -> None:
-        self.kind, self.wanted = kind, wanted
-        self.names = given
+    def __init__(
+        self,
+        target: str | None,
+        kind: Kind | None,
+        given: list[str] | None,
+        wanted: Collection[str],
+    ) -> None:
+        self.target, self.kind, self.wanted = target, kind, wanted
+        self.names = given if kind in NAMED else None
         self.notes: list[str] = []
         self.hidden: set[str] = set()
         self.labels: dict[str, LabelColumn] = {}  # by split
@@ -253,20 +256,28 @@ class Work:
     def missing_labels(self, part: Part, split: str) -> np.ndarray:
         """Return which rows (N,) of the source have no label; none where all are withheld."""
         none = np.zeros(len(part.data), dtype=bool)
-        if self.kind is Kind.TEXT:
+        if self.target is None or self.kind is None:
             return none
-        labels = LabelColumn.of(part.data, self.kind) if "label" in part.data.features else None
-        if labels is None or labels.withheld():
-            if labels is not None and split != "test" and labels.has_any():
+        if self.target not in part.data.features:
+            return self.hide(split, none)
+        column = part.data.data.column(self.target)
+        if self.kind not in (*NAMED, Kind.NUMBER):  # a text of its own, spans
+            missing = column.is_null().to_numpy()
+            return self.hide(split, none) if missing.all() and split == "test" else missing
+        labels = LabelColumn.of(column, self.kind)
+        if labels.withheld():
+            if split == "test":
+                return self.hide(split, none)
+            if labels.has_any():
                 what = "no row has a usable label: all are withheld (-1)"
-                raise DataError("DATA-LABEL", part.source.name, what, "check data.label")
-            if labels is None or split == "test":
-                self.hidden.add(split)
-                note = f"{split} has hidden labels (-1 or none): predict only, not evaluate"
-                self.note([note])
-                return none
+                raise DataError("DATA-LABEL", part.source.name, what, f"check data.{self.target}")
         self.labels[split] = labels
         return labels.missing(self.kind)
+
+    def hide(self, split: str, missing: np.ndarray) -> np.ndarray:
+        self.hidden.add(split)
+        self.note([f"{split} has hidden labels (-1 or none): predict only, not evaluate"])
+        return missing
 
     def divided(
         self, parts: Mapping[str, Part], how: Cut, to_cut: Mapping[str, bool]
@@ -275,7 +286,8 @@ class Work:
         if not any(to_cut.values()) or "train" not in parts:
             return dict(parts)
         train = parts["train"]
-        labels = self.labels["train"].joined(train.rows) if self.names_needed() else None
+        labelled = self.kind in (Kind.CLASS, Kind.CLASSES)
+        labels = self.labels["train"].joined(train.rows) if labelled else None
         # Texts that differ only in case and spaces are copies too: they share a split.
         pieces, notes = cut(train.column("_loose"), labels, how, to_cut)
         self.note(notes)
@@ -288,12 +300,9 @@ class Work:
                 self.labels[split] = self.labels["train"]
         return dict(parts) | {name: train.keep(rows) for name, rows in pieces.items()}
 
-    def names_needed(self) -> bool:
-        return self.kind in (Kind.CLASS, Kind.CLASSES)
-
     def check_labels(self, parts: Mapping[str, Part]) -> None:
         """Name the labels, by the train split alone unless configured; refuse all others."""
-        if not self.names_needed():
+        if self.kind not in NAMED:
             return
         found = {
             split: self.labels[split].tally(part.rows, part.whole("_line"))
@@ -334,13 +343,14 @@ class Work:
     def finished(self, part: Part, split: str, limit: int | None, seed: int) -> Dataset:
         """Return the rows of a split, with the labels' final names and our columns only."""
         data = part.data
-        if split in self.hidden and "label" in data.column_names:
-            data = data.remove_columns("label")
+        target = self.target or ""
+        if split in self.hidden and target in data.column_names:
+            data = data.remove_columns(target)
         elif split in self.spell and self.spell[split] is not str:
             named = self.labels[split].spelled(self.spell[split], self.kind)
-            feature = data.features["label"]
-            data = data.remove_columns("label").add_column(
-                "label", named.to_pylist(), feature=feature
+            feature = data.features[target]
+            data = data.remove_columns(target).add_column(
+                target, named.to_pylist(), feature=feature
             )
         data = data.remove_columns([c for c in data.column_names if c.startswith("_")])
         return data.select(part.rows[sample(part.column("_text"), limit, seed)])

@@ -15,13 +15,19 @@ from datasets import Dataset
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import MachineError
 
-VERSION = 1  # of what is stored; a higher one leaves older files alone
+VERSION = 2  # of what is stored; a higher one leaves older files alone
 BATCH_ROWS, BATCH_CHARACTERS = 1000, 8_000_000
 TYPES = {
     Kind.TEXT: pyarrow.string(),
     Kind.CLASS: pyarrow.string(),
     Kind.CLASSES: pyarrow.list_(pyarrow.string()),
     Kind.NUMBER: pyarrow.float64(),
+    Kind.WORDS: pyarrow.list_(pyarrow.string()),
+    Kind.TAGS: pyarrow.list_(pyarrow.string()),
+    Kind.TEXTS: pyarrow.list_(pyarrow.string()),
+    Kind.SPANS: pyarrow.list_(
+        pyarrow.struct([("text", pyarrow.string()), ("start", pyarrow.int64())])
+    ),
 }
 
 

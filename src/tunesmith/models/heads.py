@@ -1,13 +1,20 @@
-"""The classification head: whose it is, and whether its labels are the data's."""
+"""The head on the encoder: which one a task wants, whose it is, whether its labels are the data's."""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
+    MODEL_FOR_PRETRAINING_MAPPING,
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -22,19 +29,43 @@ PRETRAINING = re.compile(
 NEW_HEAD = "set model.new_head=true"
 
 
-def class_of(config: PreTrainedConfig, name: str) -> type[PreTrainedModel]:
-    """Return the architecture's model with a classification head; ModelError if it has none."""
-    known: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-    if type(config) not in known or config.is_encoder_decoder:
-        what = f"{config.model_type} models are not encoders that can classify"
+@dataclass(frozen=True)
+class Head:
+    """What transformers puts on an encoder for one kind of problem."""
+
+    models: Any  # {config class: model class}
+    does: str  # ends the sentence "are not encoders that can ..."
+    outputs: int | None = None  # of a head whose size no label decides; None: one a label
+    typed: bool = False  # the config names the problem: one class of model serves several
+
+
+_CLASSIFY = (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, "classify")
+HEADS = {  # by the `problem` of a task
+    "single_label_classification": Head(*_CLASSIFY, typed=True),
+    "multi_label_classification": Head(*_CLASSIFY, typed=True),
+    "regression": Head(*_CLASSIFY, outputs=1, typed=True),
+    "token_classification": Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words"),
+    "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
+    "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
+    "masked_language_modelling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
+    "pretraining": Head(MODEL_FOR_PRETRAINING_MAPPING, "be pretrained", outputs=2),
+    "encoding": Head(MODEL_MAPPING, "encode", outputs=2),
+}
+
+
+def class_of(config: PreTrainedConfig, name: str, problem: str) -> type[PreTrainedModel]:
+    """Return the architecture's model with the head for a problem; ModelError if it has none."""
+    head = HEADS[problem]
+    if type(config) not in head.models or config.is_encoder_decoder:
+        what = f"{config.model_type} models are not encoders that can {head.does}"
         raise ModelError("MODEL-CONFIG", name, what)
-    return known[type(config)]
+    return head.models[type(config)]
 
 
-def skeleton(config: PreTrainedConfig, name: str) -> PreTrainedModel:
+def skeleton(config: PreTrainedConfig, name: str, problem: str) -> PreTrainedModel:
     """Build the model without memory for its weights: shows what its parts are called."""
     with torch.device("meta"):
-        return class_of(config, name)(config)
+        return class_of(config, name, problem)(config)
 
 
 def head_names(model: PreTrainedModel) -> set[str]:
@@ -46,7 +77,7 @@ def head_names(model: PreTrainedModel) -> set[str]:
 def has_own_head(
     raw: Mapping[str, Any], model: PreTrainedModel, tensors: set[str], name: str
 ) -> bool:
-    """Tell whether a checkpoint brings a classification head.
+    """Tell whether a checkpoint brings the head that `model` has.
 
     Raises ModelError (MODEL-HEAD) if it brings another task's.
     """
@@ -63,7 +94,13 @@ def check_labels(
     folder: Path, config: PreTrainedConfig, labels: Sequence[str] | None, problem: str, name: str
 ) -> None:
     """Raise ModelError unless the checkpoint's head means what the task does."""
+    head = HEADS[problem]
+    if head.outputs is not None and not head.typed:
+        return
     theirs = _labels_of(folder, config)
+    if not head.typed:
+        _check_same(theirs, labels)
+        return
     found = config.problem_type or ("regression" if len(theirs) == 1 else problem)
     if "regression" in (found, problem) and len(theirs) > 1:
         what = f"checkpoint has {_listed(theirs)}, the task is regression"
@@ -71,7 +108,12 @@ def check_labels(
     if found != problem:
         what = f"its head is for {_words(found)}, the task is {_words(problem)}"
         raise ModelError("MODEL-HEAD", name, what, NEW_HEAD)
-    if labels is None or problem == "regression":
+    if problem != "regression":
+        _check_same(theirs, labels)
+
+
+def _check_same(theirs: Sequence[str], labels: Sequence[str] | None) -> None:
+    if labels is None:
         return
     if len(theirs) != len(labels):
         what = f"checkpoint has {_listed(theirs)}, data has {_listed(labels, '')}"
@@ -83,9 +125,10 @@ def check_labels(
 
 def set_labels(config: PreTrainedConfig, labels: Sequence[str] | None, problem: str) -> None:
     """Write labels and kind of problem into a config, in place; without labels it keeps its own."""
-    config.problem_type = problem  # type: ignore[assignment]
-    if problem == "regression":
-        config.num_labels = 1
+    head = HEADS[problem]
+    config.problem_type = problem if head.typed else None  # type: ignore[assignment]
+    if head.outputs is not None:
+        config.num_labels = head.outputs
     elif labels is not None:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
@@ -93,7 +136,7 @@ def set_labels(config: PreTrainedConfig, labels: Sequence[str] | None, problem: 
 
 def need_labels(labels: Sequence[str] | None, problem: str) -> None:
     """Raise ConfigError if a new head would not know how many labels there are."""
-    if problem != "regression" and not labels:
+    if HEADS[problem].outputs is None and not labels:
         raise ConfigError("CONF-LABELS", "data.labels", "a new head needs labels, there are none")
 
 

@@ -52,6 +52,7 @@ class Source:
     folder: Path  # where it is on this machine
     revision: str | None  # the commit, of a hub model
     config: PreTrainedConfig  # with labels and all wanted changes
+    problem: str  # what the head is for: a key of heads.HEADS
     pretrained: bool
     new_head: bool
     own_head: bool  # the checkpoint's own head is kept
@@ -78,7 +79,7 @@ def find(
 ) -> Source:
     """Find a model and check all that can be checked without opening its weights.
 
-    `problem` is a problem_type of transformers; `labels` are in the order of their numbers.
+    `problem` is a key of heads.HEADS; `labels` are in the order of their numbers.
     Raises ConfigError, ModelError, MachineError (a missing package) or SafetyError.
     """
     changes = dict(config or {})
@@ -96,7 +97,7 @@ def find(
     files: tuple[Path, ...] = ()
     own_head = False
     with quiet():
-        model = _skeleton(settled, changes, path)
+        model = _skeleton(settled, changes, path, problem)
     if pretrained:
         files, tensors = _weights(folder, path, sha256)
         own_head = not new_head and heads.has_own_head(raw, model, tensors, path)
@@ -112,6 +113,7 @@ def find(
         folder=folder,
         revision=folder.name if folder.parent.name == "snapshots" else revision,
         config=settled,
+        problem=problem,
         pretrained=pretrained,
         new_head=new_head,
         own_head=own_head,
@@ -172,9 +174,9 @@ def _from_dict(
         raise _wrong_settings(error, changes, path) from None
 
 
-def _skeleton(config: PreTrainedConfig, changes: dict[str, Any], path: str) -> Any:
+def _skeleton(config: PreTrainedConfig, changes: dict[str, Any], path: str, problem: str) -> Any:
     try:
-        return heads.skeleton(config, path)
+        return heads.skeleton(config, path, problem)
     except WRONG_SETTINGS as error:
         raise _wrong_settings(error, changes, path) from None
 

@@ -18,12 +18,6 @@ Batch = dict[str, Tensor]
 Answer = dict[str, Any]  # what `predict` writes for one row
 
 IGNORE = -100  # a label that neither loss nor metric counts
-NOT_INPUTS = (
-    "labels",
-    "row",
-    "full_length",
-    "blank",
-)  # what features hold beside the model's inputs
 
 
 class Output(NamedTuple):
@@ -39,12 +33,21 @@ class Output(NamedTuple):
     weight: Tensor  # ()
 
 
+class Example(NamedTuple):
+    """A row as TensorBoard shows it, with what was wanted and what was given."""
+
+    text: str
+    wanted: str
+    given: str
+    certainty: float  # 0 to 1
+
+
 def texts_with(label: Kind) -> dict[str, Column]:
     """Return the columns of a task on a text, or a pair of texts, with a label of this kind."""
     return {
         "text": Column(Kind.TEXT),
         "text_pair": Column(Kind.TEXT, required=False),
-        "label": Column(label),
+        "label": Column(label, target=True),
     }
 
 
@@ -58,10 +61,9 @@ class Task(nn.Module, ABC):
     """
 
     columns: ClassVar[Mapping[str, Column]]  # what every row holds
-    problem: ClassVar[str]  # the head: a problem_type of transformers
-    metric_names: ClassVar[tuple[str, ...]]  # what `score` returns; "loss" comes with every task
+    problem: ClassVar[str]  # the head: a key of models.heads.HEADS
+    metrics: ClassVar[Mapping[str, str]]  # what `score` returns: "max" or "min"; not the loss
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
-    mode: ClassVar[str]  # "max" or "min", of the monitor
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -91,46 +93,68 @@ class Task(nn.Module, ABC):
         """Compute the loss and the logits behind it; needs `labels` in the batch."""
 
     @abstractmethod
-    def label_of(self, row: Row) -> Any:
-        """Return the encoded label of a row: an int, a float, or a list of them."""
+    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+        """Turn the predictions of a split into one answer a row.
 
-    @abstractmethod
-    def gather(self, predictions: Sequence[np.ndarray], rows: Sequence[Row]) -> list[Answer]:
-        """Turn the predictions of a split, in row order, into one answer a row."""
+        `predictions` has, for each row, what `decode` returned for each of its features.
+        """
 
     @abstractmethod
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        """Compare answers with the rows' labels; the keys are `metric_names`."""
+        """Compare answers with what the rows say; the keys are those of `metrics`."""
+
+    def label_of(self, row: Row) -> Any:
+        """Return the encoded label of a row: an int, a float, or a list of them."""
+        raise NotImplementedError
 
     def fit_to(self, rows: Any) -> None:
         """Learn what must come from the train split (statistics, weights), before training."""
 
     def encode(self, row: Row) -> list[Features]:
-        """Turn one raw row into ids and, where it has a label, `labels`."""
+        """Turn one raw row into features: what the model reads and, where known, `labels`.
+
+        Each has its `length` in tokens, by which batches are made, and the `full_length` that
+        it would have if nothing had been cut.
+        """
         encoded = self.tokenizer(
             row["text"], row.get("text_pair"), truncation=True, max_length=self.max_length
         )
         features = {k: v for k, v in encoded.items() if k != "attention_mask"}
         if not features["input_ids"]:
             raise _no_tokens(row)
+        features["length"] = len(features["input_ids"])
         features["full_length"] = _length_before_truncation(encoded.encodings[0])
         if row.get("label") is not None:
             features["labels"] = self.label_of(row)
         return [features]
 
+    def vary(
+        self, features: Features, rng: np.random.Generator, others: Sequence[Features]
+    ) -> Features:
+        """Draw what differs from epoch to epoch, such as masks; an evaluation draws the same.
+
+        `rng` is a function of seed, epoch and feature; `others` are all features of the split.
+        """
+        return features
+
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the longest: `input_ids`, `attention_mask` (B, T); `labels` (B,) or (B, C)."""
-        inputs = [{k: v for k, v in f.items() if k not in NOT_INPUTS} for f in features]
-        batch = dict(self.tokenizer.pad(inputs, return_tensors="pt", padding_side="right"))
+        batch = self.padded(features)
         if "labels" in features[0]:
             batch["labels"] = torch.tensor(np.asarray([f["labels"] for f in features]))
         return batch
 
-    def decode(self, batch: Batch, output: Output) -> list[np.ndarray]:
+    def padded(self, features: list[Features]) -> Batch:
+        """Return what the model reads, (B, T) each, padded to the longest."""
+        names = self.tokenizer.model_input_names
+        inputs = [{k: f[k] for k in names if k in f} for f in features]
+        return dict(self.tokenizer.pad(inputs, return_tensors="pt", padding_side="right"))
+
+    def decode(self, batch: Batch, output: Output) -> list[Any]:
         """Return one prediction a feature: its logits, float32."""
         return list(output.logits.detach().float().cpu().numpy())
 
-    def predict(self, batch: Batch) -> list[np.ndarray]:
+    def predict(self, batch: Batch) -> list[Any]:
         """Return one prediction a feature of a batch that has no labels."""
         zero = torch.zeros(())
         return self.decode(batch, Output(zero, self.logits(batch), zero))
@@ -139,10 +163,17 @@ class Task(nn.Module, ABC):
         """Return the (C, C) confusion counts, true by predicted; None where there is none."""
         return None
 
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+        """Return what TensorBoard may show of a validation; by default nothing."""
+        return []
+
     def logits(self, batch: Batch) -> Tensor:
         """Run the model on a batch without its labels."""
-        inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
-        return self.model(**inputs).logits
+        return self.model(**self.inputs(batch)).logits
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what of a batch the model reads."""
+        return {k: batch[k] for k in self.tokenizer.model_input_names if k in batch}
 
 
 def _no_tokens(row: Row) -> TunesmithError:

@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import (
 
 from tunesmith.data.rows import Kind
 from tunesmith.loss import CrossEntropy
-from tunesmith.tasks.base import Answer, Batch, Output, Row, Task, texts_with
+from tunesmith.tasks.base import Answer, Batch, Example, Output, Row, Task, texts_with
 
 
 class Classification(Task):
@@ -24,9 +24,14 @@ class Classification(Task):
 
     columns = texts_with(Kind.CLASS)
     problem = "single_label_classification"
-    metric_names = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc")
+    metrics = {
+        "accuracy": "max",
+        "f1_macro": "max",
+        "f1_micro": "max",
+        "mcc": "max",
+        "auroc": "max",
+    }
     monitor = "accuracy"
-    mode = "max"
 
     loss: CrossEntropy
 
@@ -42,10 +47,10 @@ class Classification(Task):
         mean, weight = self.loss(logits, batch["labels"])
         return Output(mean, logits, weight)
 
-    def gather(self, predictions: Sequence[np.ndarray], rows: Sequence[Row]) -> list[Answer]:
+    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         if not len(predictions):
             return []
-        logits = torch.from_numpy(np.stack(predictions))  # (N, C)
+        logits = torch.from_numpy(np.stack([windows[0] for windows in predictions]))  # (N, C)
         probabilities = logits.softmax(-1).tolist()
         return [answer(self.index, row) for row in probabilities]
 
@@ -66,12 +71,22 @@ class Classification(Task):
         guesses, truths = self.tensors(answers, rows)
         return multiclass_confusion_matrix(guesses, truths, num_classes=len(self.index)).numpy()
 
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+        return [example(a, row) for a, row in zip(answers, rows, strict=True)]
+
     def tensors(
         self, answers: Sequence[Answer], rows: Sequence[Row]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return probabilities (N, C) and true indices (N,)."""
         guesses = torch.tensor([list(a["probabilities"].values()) for a in answers])
         return guesses, torch.tensor([self.index[row["label"]] for row in rows])
+
+
+def example(answer: Answer, row: Row) -> Example:
+    texts = (row["text"], row.get("text_pair"))
+    text = " / ".join(text for text in texts if text is not None)
+    certainty = answer["probabilities"][answer["label"]]
+    return Example(text, row["label"], answer["label"], certainty)
 
 
 def answer(labels: dict[str, int], probabilities: list[float]) -> Answer:

@@ -23,9 +23,14 @@ class MultiLabel(Task):
 
     columns = texts_with(Kind.CLASSES)
     problem = "multi_label_classification"
-    metric_names = ("accuracy", "exact_match", "f1_macro", "f1_micro", "auroc")
+    metrics = {
+        "accuracy": "max",
+        "exact_match": "max",
+        "f1_macro": "max",
+        "f1_micro": "max",
+        "auroc": "max",
+    }
     monitor = "f1_micro"
-    mode = "max"
 
     loss: BinaryCrossEntropy
 
@@ -46,10 +51,12 @@ class MultiLabel(Task):
         mean, weight = self.loss(logits, batch["labels"])
         return Output(mean, logits, weight)
 
-    def gather(self, predictions: Sequence[np.ndarray], rows: Sequence[Row]) -> list[Answer]:
+    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         if not len(predictions):
             return []
-        probabilities = torch.from_numpy(np.stack(predictions)).sigmoid().tolist()  # (N, C)
+        probabilities = (
+            torch.from_numpy(np.stack([windows[0] for windows in predictions])).sigmoid().tolist()
+        )  # (N, C)
         return [self._answer(row) for row in probabilities]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:

@@ -18,9 +18,8 @@ class Regression(Task):
 
     columns = texts_with(Kind.NUMBER)
     problem = "regression"
-    metric_names = ("pearson", "spearman", "mse")
+    metrics = {"pearson": "max", "spearman": "max", "mse": "min"}
     monitor = "pearson"
-    mode = "max"
 
     loss: MeanSquaredError
     centre: Tensor
@@ -54,8 +53,8 @@ class Regression(Task):
         """Turn the head's output into the labels' units."""
         return logits.reshape(-1) * self.scale + self.centre
 
-    def gather(self, predictions: Sequence[np.ndarray], rows: Sequence[Row]) -> list[Answer]:
-        return [{"label": float(prediction)} for prediction in predictions]
+    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+        return [{"label": float(prediction)} for [prediction] in predictions]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         guesses = torch.tensor([a["label"] for a in answers], dtype=torch.float64)

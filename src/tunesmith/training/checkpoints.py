@@ -198,7 +198,7 @@ def _judged(step: int, score: float, loss: float, module: Any) -> dict[str, Any]
 
     `train_loss` is that of the batch before it; `constant` says that all answers were the same.
     """
-    labels = {str(answer.get("label")) for answer in module.answers}
+    labels = {str(answer.get("label", answer)) for answer in module.answers}
     return {
         "step": step,
         "score": score if math.isfinite(score) else None,

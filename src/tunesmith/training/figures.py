@@ -9,13 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tunesmith.errors import printable
+from tunesmith.tasks.base import Example
 
 LONGEST_LABEL = 24  # characters on an axis
 LONGEST_TEXT = 160  # characters of an example
 SHARES_UP_TO = 20  # labels; with more, a cell has room for its count only
 MARKUP = frozenset("\\`*_[]{}<>|&~$\"'#!")  # what markdown or HTML would read as its own
-
-Example = tuple[str, str, str, float]  # text, label, predicted, probability of the predicted
 
 
 class Figures(Callback):
@@ -47,11 +46,7 @@ class Figures(Callback):
     def _draw(self, boards: list[Any], module: Any, step: int) -> None:
         answers, rows = module.answers, module.answered_rows
         counts = module.task.counts(answers, rows) if answers else None
-        examples = [
-            _example(a, r)
-            for a, r in zip(answers, rows, strict=True)
-            if {"label", "probabilities"} <= set(a)
-        ]
+        examples = module.task.examples(answers, rows)
         for board in boards:
             if counts is not None:
                 board.figure("val/confusion", confusion_matrix(counts, module.task.labels), step)
@@ -97,13 +92,6 @@ def examples_markdown(examples: Iterable[Example], most: int = 16) -> str:
 def escape_markdown(text: str, longest: int = LONGEST_TEXT) -> str:
     """Return text that a markdown table shows as it is, on one line, shortened."""
     return "".join(f"&#{ord(c)};" if c in MARKUP else c for c in _short(text, longest))
-
-
-def _example(answer: Any, row: Any) -> Example:
-    texts = [row["text"], row.get("text_pair")]
-    probability = float(answer["probabilities"][answer["label"]])
-    text = " / ".join(str(text) for text in texts if text is not None)
-    return text, str(row["label"]), str(answer["label"]), probability
 
 
 def _row(text: str, label: str, predicted: str, probability: float) -> str:

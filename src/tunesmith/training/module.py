@@ -221,9 +221,12 @@ class Module(L.LightningModule):
             key=lambda pair: pair[0],
         )
         row_of = self.trainer.datamodule.encoded[split].features.with_format(None)  # type: ignore[attr-defined]
-        ids = dict.fromkeys(row_of[[feature for feature, _ in by_feature]]["row"])
-        self.answered_rows = self.rows[split].select(list(ids)).to_list()
-        self.answers = self.task.gather([p for _, p in by_feature], self.answered_rows)
+        row_ids = row_of[[feature for feature, _ in by_feature]]["row"]
+        by_row: dict[int, list[Any]] = {}
+        for row, (_, prediction) in zip(row_ids, by_feature, strict=True):
+            by_row.setdefault(row, []).append(prediction)
+        self.answered_rows = self.rows[split].select(list(by_row)).to_list()
+        self.answers = self.task.gather(list(by_row.values()), self.answered_rows)
         scores = self.task.score(self.answers, self.answered_rows)
         weight = math.fsum(piece[3] for piece in pieces)
         scores["loss"] = math.fsum(piece[2] * piece[3] for piece in pieces) / max(weight, 1e-12)

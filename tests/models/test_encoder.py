@@ -17,11 +17,11 @@ from transformers import (
 
 from folders import KINDS, sentences, tiny_bert, tiny_model
 from tunesmith.errors import ModelError
-from tunesmith.models.classifier import (
-    classifier,
+from tunesmith.models.encoder import (
     embeddings,
     encoder_layers,
     head_parameters,
+    load_model,
     save,
 )
 from tunesmith.models.source import Source, find, max_tokens, tokenizer
@@ -41,7 +41,7 @@ def found(folder: Path, **options) -> Source:
 
 def built(source: Source, seed: int = 0) -> PreTrainedModel:
     torch.manual_seed(seed)
-    return classifier(source)
+    return load_model(source)
 
 
 def batch(source: Source) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The model that learns: an encoder with a classification head, its parts, its saved form."""
+"""The model that learns: an encoder with the head of its task, its parts, its saved form."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ from tunesmith.models.weights import read_weights
 log = logging.getLogger(__name__)
 
 
-def classifier(source: Source) -> PreTrainedModel:
+def load_model(source: Source) -> PreTrainedModel:
     """Build the model in train mode and float32.
 
     What the checkpoint lacks and may lack, a head or a pooler, is drawn from torch's global
@@ -96,7 +96,7 @@ def _put(new: Path, folder: Path) -> None:
 
 
 def _from_scratch(source: Source) -> PreTrainedModel:
-    model_class: Any = class_of(source.config, source.path)
+    model_class: Any = class_of(source.config, source.path, source.problem)
     return model_class._from_config(
         source.config, attn_implementation=source.attention, dtype=torch.float32
     )
@@ -105,10 +105,10 @@ def _from_scratch(source: Source) -> PreTrainedModel:
 def _pretrained(source: Source) -> PreTrainedModel:
     tensors = read_weights(source.weights)
     if source.new_head:
-        names = head_names(skeleton(source.config, source.path))
+        names = head_names(skeleton(source.config, source.path, source.problem))
         tensors = {name: tensor for name, tensor in tensors.items() if name not in names}
     # Tensors instead of the folder's path: nothing else that lies there is read.
-    model_class: Any = class_of(source.config, source.path)
+    model_class: Any = class_of(source.config, source.path, source.problem)
     model, info = model_class.from_pretrained(
         None,
         config=source.config,
