@@ -42,7 +42,10 @@ def contradictions(values: Mapping[str, Any], spoilt: set[str]) -> Found:
 
 def mode_of(metric: str, task: Any) -> str | None:
     """Return "max" or "min" for a metric of a task, with or without its `val/`; None: not known."""
-    return {"loss": "min", **task.metrics}.get(metric.removeprefix("val/"))
+    name = metric.removeprefix("val/")
+    if name == "loss" or name in task.minimised:
+        return "min"
+    return "max" if name in task.metrics else None
 
 
 def monitor_of(cfg: Any, task: Any) -> tuple[str, str]:
@@ -129,11 +132,7 @@ def _plateau(get: Get) -> Errors:
 
 def _wrong_mode(get: Get, path: str, monitor: str, mode: str | None, task: Any) -> Errors:
     known = mode_of(monitor, task)
-    if known is None and mode is None:
-        yield ConfigError(
-            "CONF-MODE", f"{path}.mode", f"is {monitor} better high or low?", "set max or min"
-        )
-    elif known is not None and mode not in (None, known) and not get(CONFIRM):
+    if mode not in (None, known) and not get(CONFIRM):
         what = f"{monitor} is better when {'higher' if known == 'max' else 'lower'}"
         fix = f"use {known}, or {CONFIRM}=true if it is meant"
         yield ConfigError("CONF-MODE", f"{path}.mode={mode}", what, fix)

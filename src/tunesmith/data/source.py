@@ -63,8 +63,9 @@ def read(
 ) -> Rows:
     """Read the splits under our column names; the options are the keys of `data`.
 
-    `columns` is what the task reads, `names` what they and `id` are called in the source, `only` the splits to return: no file is opened that they
-    do not need. Rows are stored below `cache` once per content and mapped into memory.
+    `columns` is what the task reads, `names` what they and `id` are called in the source, `only`
+    the splits to return: no file is opened that they do not need. Rows are stored below `cache`
+    once per content and mapped into memory.
     Raises DataError for rows, ConfigError for options, MachineError for a missing package.
     """
     how = Cut(**split)

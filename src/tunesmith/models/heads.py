@@ -1,4 +1,4 @@
-"""The head on the encoder: which one a task wants, whose it is, whether its labels are the data's."""
+"""The head on the encoder: which one a task wants, whose it is, whether it has the data's labels."""
 
 import re
 from collections.abc import Mapping, Sequence

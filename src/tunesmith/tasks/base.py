@@ -62,7 +62,8 @@ class Task(nn.Module, ABC):
 
     columns: ClassVar[Mapping[str, Column]]  # what every row holds
     problem: ClassVar[str]  # the head: a key of models.heads.HEADS
-    metrics: ClassVar[Mapping[str, str]]  # what `score` returns: "max" or "min"; not the loss
+    metrics: ClassVar[tuple[str, ...]]  # what `score` returns; "loss" comes with every task
+    minimised: ClassVar[tuple[str, ...]] = ()  # those of them that are better when lower
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
 
     model: PreTrainedModel

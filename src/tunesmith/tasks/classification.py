@@ -24,13 +24,7 @@ class Classification(Task):
 
     columns = texts_with(Kind.CLASS)
     problem = "single_label_classification"
-    metrics = {
-        "accuracy": "max",
-        "f1_macro": "max",
-        "f1_micro": "max",
-        "mcc": "max",
-        "auroc": "max",
-    }
+    metrics = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc")
     monitor = "accuracy"
 
     loss: CrossEntropy

@@ -23,13 +23,7 @@ class MultiLabel(Task):
 
     columns = texts_with(Kind.CLASSES)
     problem = "multi_label_classification"
-    metrics = {
-        "accuracy": "max",
-        "exact_match": "max",
-        "f1_macro": "max",
-        "f1_micro": "max",
-        "auroc": "max",
-    }
+    metrics = ("accuracy", "exact_match", "f1_macro", "f1_micro", "auroc")
     monitor = "f1_micro"
 
     loss: BinaryCrossEntropy

@@ -18,7 +18,8 @@ class Regression(Task):
 
     columns = texts_with(Kind.NUMBER)
     problem = "regression"
-    metrics = {"pearson": "max", "spearman": "max", "mse": "min"}
+    metrics = ("pearson", "spearman", "mse")
+    minimised = ("mse",)
     monitor = "pearson"
 
     loss: MeanSquaredError
