@@ -1,4 +1,4 @@
-"""The head on the encoder: which one a task wants, whose it is, whether it has the data's labels."""
+"""The head on the encoder: which one a task wants, whose it is, whether its labels fit the data."""
 
 import re
 from collections.abc import Mapping, Sequence
