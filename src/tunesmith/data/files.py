@@ -1,4 +1,4 @@
-"""Rows of one file, read line by line: csv, tsv, json lines, parquet."""
+"""Rows of one file, read line by line: csv, tsv, json lines, parquet, CoNLL."""
 
 import codecs
 import csv
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from tunesmith.data import conll
 from tunesmith.errors import ConfigError, DataError
 
 LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a text
@@ -23,6 +24,9 @@ SUFFIXES = {
     ".ndjson": "json",
     ".json": "json",
     ".parquet": "parquet",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
 }
 
 Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
@@ -44,6 +48,9 @@ def stream(
         yield from parquet_rows(path)
     elif kind_of(path) == "json":
         yield from json_rows(path, lines_of(path, encoding, encoding_errors))
+    elif kind_of(path) == "conll":
+        lines = lines_of(path, encoding, encoding_errors)
+        yield from conll.sentences(path, lines, given(sep), LONGEST_ROW)
     else:
         lines = lines_of(path, encoding, encoding_errors)
         yield from csv_rows(path, lines, separator(path, sep))
@@ -63,6 +70,8 @@ def columns_of(
     with closing(lines_of(path, encoding, encoding_errors)) as lines:
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))
+        if kind_of(path) == "conll":
+            return conll.columns(path, lines, given(sep))
         return header(path, records(path, lines, separator(path, sep)))
 
 
@@ -88,7 +97,7 @@ def missing(path: Path) -> DataError:
 
 
 def kind_of(path: Path) -> str:
-    """Tell the format by the extension: "csv", "json" or "parquet"."""
+    """Tell the format by the extension: "csv", "json", "parquet" or "conll"."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)
@@ -97,10 +106,13 @@ def kind_of(path: Path) -> str:
 
 def separator(path: Path, sep: str | None) -> str:
     """Return the character between the cells: the one given, else told by the extension."""
-    if sep is None:
-        return "," if path.suffix.lower() == ".csv" else "\t"
+    return given(sep) or ("," if path.suffix.lower() == ".csv" else "\t")
+
+
+def given(sep: str | None) -> str | None:
+    """Return data.sep, checked."""
     sep = "\t" if sep == r"\t" else sep  # as typed in a shell
-    if len(sep) != 1:
+    if sep is not None and len(sep) != 1:
         raise ConfigError("CONF-VALUE", "data.sep", f"{sep!r} is not one character")
     return sep
 
