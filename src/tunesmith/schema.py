@@ -196,6 +196,8 @@ RULES: dict[str, Rule] = {
     "data.workers": integer(0),
     "task.threshold": number("> 0 and < 1", lambda x: 0 < x < 1),
     "task.standardise": FLAG,
+    "task.stride": integer(0),
+    "task.entities": FLAG,
     "loss.label_smoothing": FRACTION,
     "loss.class_weights": WEIGHTS,
     "model.path": PATH,
