@@ -3,7 +3,7 @@
 import csv
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, build_data, make_task, prepare
-from tunesmith.data.cells import converter
+from tunesmith.data.cells import converter, words_or_text
 from tunesmith.data.files import stream
-from tunesmith.data.rows import Column, Rows
+from tunesmith.data.rows import Column, Kind, Rows
 from tunesmith.errors import DataError, MachineError, ModelError, SafetyError
 from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
@@ -118,7 +118,7 @@ def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
 def predict_file(
     stored: Stored, source: Path, output: Path | None, out: IO[str], excel_safe: bool = False
 ) -> int:
-    """Answer each row of a csv, tsv or json-lines file; write the same rows plus the answers.
+    """Answer each row of a csv, tsv, json-lines or CoNLL file; write the rows plus the answers.
 
     Streams: memory does not grow with the file. `output` appears whole or not at all. Returns
     the number of rows.
@@ -277,12 +277,16 @@ def _paired(
     """Pair each raw row with its answer, a chunk in memory at a time."""
     raw = stream(source, **options)
     columns, separator = stored.task.columns, stored.cfg.data.label_separator
-    read = {c: (name, converter(columns[c], None, separator)) for c, name in names.items()}
+    read = {c: (name, _reader(columns[c], separator)) for c, name in names.items()}
     while chunk := list(islice(raw, CHUNK)):
         for line, row in chunk:
             _need(row, names, source, line)
         wanted = [_converted(row, read, f"{source}:{line}") for line, row in chunk]
         yield from zip((row for _, row in chunk), stored.predict_each(wanted), strict=True)
+
+
+def _reader(column: Column, separator: str | None) -> Callable[[Any], Any]:
+    return words_or_text if column.kind is Kind.WORDS else converter(column, None, separator)
 
 
 def _converted(

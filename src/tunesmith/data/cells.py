@@ -195,6 +195,11 @@ def words_of(cell: Any) -> list[str]:
     return text_of(cell).split()
 
 
+def words_or_text(cell: Any) -> str | list[str]:
+    """Leave a text whole, so that an answer can say where a word stands. Raises ValueError."""
+    return cell if isinstance(cell, str) else words_of(cell)
+
+
 def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:
     """Make one label a word of a cell; None where it holds none. Raises ValueError."""
     if cell is None or cell == "":
