@@ -312,7 +312,7 @@ def test_it_is_refused_in_one_line_before_the_model_is_opened(
     from tunesmith import build
 
     tags, change, code, says = BAD[case]
-    folder, arguments = inputs
+    _, arguments = inputs
     conll(tmp_path / "odd.conll", [(["a", "b"], tags)])
     monkeypatch.setattr(build, "load_model", None)  # not called: no weight is opened
     files = [f"data.train_file={tmp_path}/odd.conll", "data.split.validation=0"]
@@ -397,7 +397,7 @@ def test_another_stride_is_another_encoding(inputs):
 
 
 def test_it_is_searched_like_any_other(inputs, tmp_path):
-    folder, arguments = inputs
+    _, arguments = inputs
     search = ["search=asha", "search.trials=3", "search.rungs=[1/2,1]", "study=tags"]
     search += ["search.confirm.top=0", "executor.workers=1", "trainer.max_epochs=2"]
     varied = ["optimizer.lr=1e-3,5e-3,1e-2", "search.sampler=random"]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tunesmith.data.made.names import PARTS, rows
+from tunesmith.data.made.entities import PARTS, rows
 from tunesmith.metrics.entities import SCHEME, entities, scores
 
 FIXED = {word for part in PARTS for word in part.split()} | {"dr", "lake", "new", "bank", "group"}
@@ -45,4 +45,4 @@ def test_the_baseline_of_the_experiment_is_as_its_header_says():
         entities([f"I-{most}" if w not in FIXED else "O" for w in r["tokens"]]) for r in test
     ]
     assert scores([[]] * len(test), wanted).f1 == 0
-    assert round(scores(guessed, wanted).f1, 3) == 0.25
+    assert round(scores(guessed, wanted).f1, 3) == 0.216
