@@ -192,6 +192,18 @@ def test_a_damaged_checkpoint_is_not_used(folder, finished, arguments, bad, tmp_
     assert "error[CKPT-CORRUPT]" in done.stderr
 
 
+def test_a_run_says_when_it_learnt_nothing(folder, arguments, finished):
+    done = train([*arguments, "optimizer.lr=1e-12", "name=idle"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((only_run(folder, "idle") / "metrics.json").read_text())
+    best, baseline = metrics["best"], metrics["baseline"]["val/accuracy"]
+    warned = "is no better than the answer that reads nothing" in done.stderr + done.stdout
+    assert warned == (best <= baseline)
+    assert metrics["baseline"]["test/accuracy"] >= 0.5  # two labels: the commoner one
+    assert metrics["baseline"]["test/auroc"] == 0.5
+    assert "no better than" not in finished[0].stdout + finished[0].stderr
+
+
 def test_a_loss_that_is_not_a_number_ends_the_run_with_6(folder, arguments):
     done = train([*arguments, "optimizer.lr=1e30", "name=diverged", "trainer.precision=32"])
     assert done.returncode == 6

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import math
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -253,8 +255,32 @@ def finish(trained: Trained) -> dict[str, float]:
         scores |= _test(trained)
     elif "test" in parts.rows.hidden_labels:
         log.warning("test has hidden labels (-1): predict only, not evaluate")
-    write_metrics(directory, module, checkpoints, scores)
+    baseline = _baseline(trained, scores)
+    _warn_if_nothing_was_learnt(checkpoints, baseline)
+    write_metrics(directory, module, checkpoints, scores, baseline)
     return scores
+
+
+def _baseline(trained: Trained, scores: Mapping[str, float]) -> dict[str, float]:
+    """Score the answers that need no reading, on the splits that were scored."""
+    task, splits = trained.module.task, trained.parts.rows.splits
+    found = {}
+    for split, prefix in (("validation", "val"), ("test", "test")):
+        if split in splits and f"{prefix}/{task.monitor}" in scores:
+            rows = splits[split].to_list()
+            answers = task.trivial(splits["train"], rows)
+            with warnings.catch_warnings():  # a constant has no correlation: that is the point
+                warnings.simplefilter("ignore")
+                reached = task.score(answers, rows) if answers else {}
+            found |= {f"{prefix}/{name}": value for name, value in reached.items()}
+    return found
+
+
+def _warn_if_nothing_was_learnt(checkpoints: Checkpoints, baseline: Mapping[str, float]) -> None:
+    best, trivial = checkpoints.best, baseline.get(checkpoints.monitor, math.nan)
+    if best is not None and (best <= trivial if checkpoints.mode == "max" else best >= trivial):
+        what = "%s %.4f is no better than the answer that reads nothing (%.4f)"
+        log.warning(what, checkpoints.monitor, best, trivial)
 
 
 def write_metrics(
@@ -262,8 +288,12 @@ def write_metrics(
     module: Module,
     checkpoints: Checkpoints,
     scores: Mapping[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> None:
-    """Write metrics.json, which says that the run is complete; by default with no test scores."""
+    """Write metrics.json, which says that the run is complete; by default with no test scores.
+
+    `baseline` is what the task's trivial answers score.
+    """
     record = {
         "monitor": checkpoints.monitor,
         "mode": checkpoints.mode,
@@ -271,6 +301,7 @@ def write_metrics(
         "best_step": checkpoints.best_step,
         "steps": module.total_steps,
         "scores": checkpoints.best_scores if scores is None else scores,
+        "baseline": baseline or {},
     }
     rundir.write_status(directory, state="finished", step=checkpoints.saved_steps["last.ckpt"])
     rundir.write_json(directory / "metrics.json", record)

@@ -164,6 +164,13 @@ class Task(nn.Module, ABC):
         """Return the (C, C) confusion counts, true by predicted; None where there is none."""
         return None
 
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        """Answer without reading, from the train split's labels alone: what learning must beat.
+
+        Empty where nothing can be said so.
+        """
+        return []
+
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         """Return what TensorBoard may show of a validation; by default nothing."""
         return []
