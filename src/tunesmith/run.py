@@ -264,7 +264,7 @@ def finish(trained: Trained) -> dict[str, float]:
 def _baseline(trained: Trained, scores: Mapping[str, float]) -> dict[str, float]:
     """Score the answers that need no reading, on the splits that were scored."""
     task, splits = trained.module.task, trained.parts.rows.splits
-    found = {}
+    found: dict[str, float] = {}
     for split, prefix in (("validation", "val"), ("test", "test")):
         if split in splits and f"{prefix}/{task.monitor}" in scores:
             rows = splits[split].to_list()
