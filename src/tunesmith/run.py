@@ -55,6 +55,12 @@ class Place:
     hparams: Mapping[str, Any] | None = None  # of its HPARAMS row; None: the whole config
     group: str = ""  # runs of one group share a row
 
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether the checkpoint is this run's own, not one that it starts from."""
+        own = self.directory / "checkpoints"
+        return self.checkpoint is not None and self.checkpoint.parent.absolute() == own.absolute()
+
 
 @dataclass(frozen=True)
 class Training:
@@ -155,7 +161,7 @@ def assemble(cfg: DictConfig, machine: Machine, parts: Parts, place: Place) -> T
     )
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
     if state is not None:
-        _take_over(checkpoints, state, place, module)
+        _take_over(checkpoints, state, place, module, data.key)
     return Training(trainer, module, data, checkpoints, adaptation.fixed)
 
 
@@ -182,9 +188,12 @@ def fit(training: Training, place: Place) -> None:
 
 
 def _take_over(
-    checkpoints: Checkpoints, state: Mapping[str, Any], place: Place, module: Module
+    checkpoints: Checkpoints, state: Mapping[str, Any], place: Place, module: Module, rows: str
 ) -> None:
-    """Read what the checkpoint says of the run; a new run starts its own record of the best."""
+    """Read what the checkpoint says of the run; a new run starts its own record of the best.
+
+    `rows` names the encoded rows that this run trains on: a checkpoint of others is refused.
+    """
     where = str(place.checkpoint)
     known = next((v for k, v in state["callbacks"].items() if k.startswith("Checkpoints")), None)
     if known is None:
@@ -192,10 +201,14 @@ def _take_over(
     own = {name: value.shape for name, value in module.state_dict().items()}
     if own != {name: getattr(value, "shape", None) for name, value in state["state_dict"].items()}:
         raise ModelError("CKPT-MODEL", where, "is of another model")
-    if place.resumed:
+    if state.get("rows", rows) != rows:
+        what = "the train rows are not those it saw"
+        raise ModelError("RESUME-DATA", where, what, f"model.path={where} takes its weights alone")
+    if place.goes_on:
         checkpoints.load_state_dict(known)
         return
-    checkpoints.starts_anew = True
+    checkpoints.starts_anew = module.starts_anew = True
+    module.check_optimizer(state, where)
     if state["global_step"] >= module.total_steps:
         raise ConfigError(
             "TRAIN-0",
@@ -365,7 +378,8 @@ def _resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | 
 def _place(cfg: DictConfig, directory: Path | None) -> Place:
     if directory is not None:
         checkpoint = storage.newest_intact(directory / "checkpoints", log.warning)
-        return Place(directory, True, checkpoint)
+        # Stopped before its first checkpoint: it starts where it was to start.
+        return Place(directory, True, checkpoint or _named_checkpoint(cfg))
     checkpoint = _named_checkpoint(cfg)
     if launch.is_launched() and launch.rank() != 0:
         return Place(rundir.shared_directory(Path(cfg.paths.runs), cfg.name), False, checkpoint)
@@ -422,9 +436,9 @@ def write_down(
     step = "the start" if place.checkpoint is None else place.checkpoint.name
     if place.resumed:
         log.info("going on with %s from %s", place.directory, step)
-    rundir.write_status(
-        place.directory, state="running", identity=config.identity(cfg), started=time.time()
-    )
+    # A resumed run keeps its identity: its stored config is filled in, and would hash to another.
+    identity = {} if place.resumed else {"identity": config.identity(cfg)}
+    rundir.write_status(place.directory, state="running", started=time.time(), **identity)
 
 
 def _saved_config(cfg: DictConfig, machine: Machine, parts: Parts) -> str:

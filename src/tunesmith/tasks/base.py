@@ -171,6 +171,10 @@ class Task(nn.Module, ABC):
         """
         return []
 
+    def undefined(self, rows: Any) -> dict[str, str]:
+        """Return the metrics that are no number on these rows whatever is answered, and why."""
+        return {}
+
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         """Return what TensorBoard may show of a validation; by default nothing."""
         return []
