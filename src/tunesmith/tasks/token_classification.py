@@ -145,6 +145,13 @@ class TokenClassification(Task):
             np.add.at(counts, (wanted, given), 1)
         return counts
 
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        counts = Counter(tag for tags in train["tags"] for tag in tags)
+        shares = np.array([counts[label] / counts.total() for label in self.index])  # (C,)
+        texts = [cut(row["words"]) for row in rows]
+        each = [(range(len(t.words)), np.tile(shares, (len(t.words), 1))) for t in texts]
+        return [self._answer([found], text) for found, text in zip(each, texts, strict=True)]
+
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         return [
             Example(
