@@ -40,7 +40,7 @@ def told(*arguments, **options):
 def test_three_mistakes_are_told_at_once_and_nothing_heavy_is_imported(tmp_path):
     script = f"""
 import runpy, sys
-sys.argv = ["train.py", "optimzer.lr=1e-5", "data=bbc_newz", "trainer.max_epochs=-1"]
+sys.argv = ["train.py", "optimzer.lr=1e-5", "executor=slrum", "trainer.max_epochs=-1"]
 try:
     runpy.run_path({str(ROOT / "train.py")!r}, run_name="__main__")
 except SystemExit as stop:
@@ -49,8 +49,8 @@ except SystemExit as stop:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stderr.splitlines() == [
-        "error[CONF-GROUP] data=bbc_newz: no such choice; there are bbc_news, files, sst2; "
-        "did you mean 'bbc_news'?",
+        "error[CONF-GROUP] executor=slrum: no such choice; there are local, ray, slurm; "
+        "did you mean 'slurm'?",
         "error[CONF-KEY] optimzer.lr: no such key; did you mean 'optimizer.lr'?",
         "error[CONF-RANGE] trainer.max_epochs=-1: must be an integer >= 1",
     ]
@@ -179,9 +179,9 @@ REFUSED = [
         "write +optimizer.amsgrad=true",
     ),
     (
-        "data=bbc_newz",
-        "error[CONF-GROUP] data=bbc_newz: no such choice; there are bbc_news, files, sst2; "
-        "did you mean 'bbc_news'?",
+        "executor=slrum",
+        "error[CONF-GROUP] executor=slrum: no such choice; there are local, ray, slurm; "
+        "did you mean 'slurm'?",
     ),
     (
         "logger=null",
