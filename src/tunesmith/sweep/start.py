@@ -16,7 +16,7 @@ from tunesmith.errors import Interrupted
 from tunesmith.sweep import composing, finale, summary
 from tunesmith.sweep.ending import raise_if_it_failed, say_the_end, winner_facts, write_best
 from tunesmith.sweep.executors.base import Executor
-from tunesmith.sweep.opening import ConfigOf, keep_identity, opened, spec_of
+from tunesmith.sweep.opening import ConfigOf, opened, spec_of
 from tunesmith.sweep.request import checked, config_name_of, folder_of, policy_of, sources_of
 from tunesmith.sweep.samplers import sampler as make_sampler
 from tunesmith.sweep.settings import Settings
@@ -57,9 +57,8 @@ def _run(
     with _executor(cfg) as executor:
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
-        store, metric, mode = opened(folder, space, executor, config_of)
+        store, metric, mode = opened(folder, space, settings, executor, config_of)
         try:
-            keep_identity(store, space, settings, folder)
             spec = spec_of(folder, settings, space, metric, mode)
             store.set("spec", spec)
             store.set("ended", None)
