@@ -84,11 +84,15 @@ class Composer:
 
     def choice(self, overrides: Sequence[str], group: str) -> str | None:
         """Return which option of a group these overrides choose, or leave."""
+        return self.choices(overrides).get(group)
+
+    def choices(self, overrides: Sequence[str]) -> dict[str, str | None]:
+        """Return which option of each group these overrides choose, or leave."""
         from hydra.types import RunMode
 
         cfg = self._loader.load_configuration(self.name, list(overrides), RunMode.RUN)
-        chosen = cfg.hydra.runtime.choices.get(group)
-        return None if chosen is None else str(chosen)
+        chosen = cfg.hydra.runtime.choices
+        return {str(g): None if name is None else str(name) for g, name in chosen.items()}
 
     def _compose(self, choices: Sequence[str]) -> DictConfig:
         from hydra.types import RunMode

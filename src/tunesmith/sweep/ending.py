@@ -25,17 +25,15 @@ def write_best(study: Study, compose: composing.Composer, winner: int | None) ->
     """Write experiment/best.yaml: --config-dir STUDY experiment=best trains the winner again."""
     if winner is None:
         return
-    from tunesmith.sweep.best import best_yaml
+    from tunesmith.sweep import best
 
     if winner == finale.DEFAULT:
         overrides = study.overrides_of(study.space.fixed, study.seeds[0])
     else:
         record = study.records[winner]
         overrides = study.overrides_of(record.overrides, record.seeds[0])
-    folder = study.folder / "experiment"
-    folder.mkdir(exist_ok=True)
-    text = best_yaml(overrides, study.folder, compose.is_choice)
-    rundir.write_text(folder / "best.yaml", text)
+    threads = study.config_of(overrides)["trainer"]["threads"]
+    best.write(study.folder, compose, overrides, threads)
 
 
 def say_the_end(made: Mapping[str, Any]) -> None:
