@@ -16,6 +16,7 @@ from tunesmith.addresses import masked
 from tunesmith.config.masking import names_secret
 from tunesmith.sweep.composing import Composer
 
+FILE = "experiment/best.yaml"
 OF_THE_SEARCH = ("study", "search", "space", "executor", "resume", "ckpt_path")
 HEAD = """# @package _global_
 # The winner of a search; as overrides:
@@ -53,7 +54,7 @@ def files(
     body = _without_secrets(_changes(of_groups, wanted))
     typed = " ".join(map(config.masked_override, overrides))
     head = HEAD.format(typed=" ".join(typed.split()), study=study)
-    return found | {"experiment/best.yaml": head + OmegaConf.to_yaml({"defaults": chosen, **body})}
+    return found | {FILE: head + OmegaConf.to_yaml({"defaults": chosen, **body})}
 
 
 def _groups(compose: Composer) -> list[str]:
