@@ -44,6 +44,7 @@ def trial(number: int, params: dict[str, Any], scores: list[float | None], **cha
         "replicates": [{"seed": 0, "score": scores[-1] if scores else None, "best_step": steps}],
         "steps": steps,
         "total_steps": STEPS,
+        "horizon": STEPS,
         "seconds": steps / 20,
         "best_step": steps if scores else None,
         "history": [],

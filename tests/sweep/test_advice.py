@@ -232,7 +232,7 @@ def test_a_falling_loss_wants_nothing() -> None:
     assert with_curve(losses, [0.7, 0.85, 0.90, 0.92, 0.93, 0.94], 5) == []
 
 
-def with_ends(best: int, late: float) -> list[str]:
+def with_ends(best: int, late: float, seeds: int = 1) -> list[str]:
     """Return the advice on trials whose best came at this twelfth, `late` of the rise at last."""
     made = full([0.90, 0.92, 0.94])
     for this in made["trials"]:
@@ -243,6 +243,7 @@ def with_ends(best: int, late: float) -> list[str]:
             for n, score in enumerate(rise)
         ]
         this["best_step"] = 30 * best
+        this["steps"] = this["total_steps"] = seeds * STEPS
     return advice(made)
 
 
@@ -250,6 +251,11 @@ def test_scores_that_still_rise_want_a_longer_training() -> None:
     [only] = with_ends(12, 0.4)
     assert only.startswith("Train longer: scores still rise at the end (trainer.max_epochs).")
     assert "came after 100%, 100%, 100% of the steps, and 40% of the whole rise" in only
+
+
+@pytest.mark.parametrize("best", [5, 9, 12])
+def test_seeds_do_not_change_what_is_said_of_the_length(best: int) -> None:
+    assert with_ends(best, 0.4, seeds=3) == with_ends(best, 0.4, seeds=1)
 
 
 def test_scores_that_have_settled_want_nothing() -> None:

@@ -9,6 +9,7 @@ from tunesmith.sweep.ranking import (
     Summary,
     Trial,
     finalists,
+    horizon,
     is_number,
     orientation,
     rung_name,
@@ -191,7 +192,9 @@ def _overfits(summary: Summary) -> Iterator[Advice]:
         points = [p for p in trial["history"] if is_number(p["loss"])]
         low = min(points, key=lambda point: point["loss"], default=None)
         after = [point for point in points if low and point["step"] > low["step"]]
-        if low is None or len(after) < 2 or not _rises(low, after) or _still_gains(trial, low):
+        if low is None or len(after) < 2 or not _rises(low, after):
+            continue
+        if _still_gains(trial["best_step"], low["step"], after[-1]["step"]):
             continue
         losses = f"{low['loss']:.3f} at step {low['step']}, {after[-1]['loss']:.3f} at the end"
         yield Advice(
@@ -210,16 +213,15 @@ def _rises(low: Mapping[str, Any], after: Sequence[Mapping[str, Any]]) -> bool:
     return rises and last["train_loss"] < low["train_loss"]
 
 
-def _still_gains(trial: Trial, low: Mapping[str, Any]) -> bool:
+def _still_gains(best: int | None, low: int, end: int) -> bool:
     """Where the score rises on, the loss shows overconfidence, not a model that gets worse."""
-    best = trial["best_step"]
-    return best is not None and best - low["step"] > 0.5 * (trial["steps"] - low["step"])
+    return best is not None and best - low > 0.5 * (end - low)
 
 
 def _length(summary: Summary) -> Iterator[Advice]:
     last = len(summary["rungs"]) - 1
-    best = [t for t in scored(summary) if t["rung"] == last and t["total_steps"]][:5]
-    ends = [t["best_step"] / t["total_steps"] for t in best if t["best_step"] is not None]
+    best = [t for t in scored(summary) if t["rung"] == last and horizon(t)][:5]
+    ends = [t["best_step"] / horizon(t) for t in best if t["best_step"] is not None]
     if len(ends) < 3:
         return
     shares = ", ".join(f"{end:.0%}" for end in ends)
@@ -237,7 +239,7 @@ def _length(summary: Summary) -> Iterator[Advice]:
 def _late_gain(trial: Trial, sign: int) -> float | None:
     """Return what share of the rise of the score came in the last quarter of the steps."""
     points = [(p["step"], sign * p["score"]) for p in trial["history"] if is_number(p["score"])]
-    early = [score for step, score in points if step <= 0.75 * trial["total_steps"]]
+    early = [score for step, score in points if step <= 0.75 * horizon(trial)]
     if len(points) < 4 or not early:
         return None
     rise = max(score for _, score in points) - points[0][1]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from tunesmith.sweep import statistics
-from tunesmith.sweep.ranking import Summary, Trial, finalists, is_number, scored
+from tunesmith.sweep.ranking import Summary, Trial, finalists, horizon, is_number, scored
 
 NARROW, WIDE = 0.05, 0.15  # shares of a range that count as its edge, for many and for few trials
 
@@ -154,7 +154,7 @@ def steps_of_best(summary: Summary) -> list[float]:
     """Return when the best validation of each fully trained trial came, as a share of its steps."""
     last = len(summary["rungs"]) - 1
     return [
-        trial["best_step"] / trial["total_steps"]
+        trial["best_step"] / horizon(trial)
         for trial in scored(summary)
-        if trial["rung"] == last and trial["best_step"] is not None and trial["total_steps"]
+        if trial["rung"] == last and trial["best_step"] is not None and horizon(trial)
     ]

@@ -60,6 +60,14 @@ def finalists(summary: Summary) -> list[Trial]:
     return [trial for trial in trials if trial["rung"] == trials[0]["rung"]] if trials else []
 
 
+def horizon(trial: Trial) -> int:
+    """Return the steps of one seed's full training, as `best_step` and `history` are of one.
+
+    A summary of an earlier version has no more than the sum over the seeds.
+    """
+    return trial.get("horizon") or trial["total_steps"] // max(len(trial["replicates"]), 1)
+
+
 def by_number(summary: Summary, number: int | None) -> Trial | None:
     """Return the trial of this number, None where there is none."""
     return next((trial for trial in summary["trials"] if trial["number"] == number), None)

@@ -84,8 +84,8 @@ def _cost(summary: Summary) -> Markup:
     spent = spelling.duration(summary["seconds"])
     total, _, states = counted(summary).partition(": ")
     share = ""
-    if summary["full_steps"] and summary["trials"] and len(summary["rungs"]) > 1:
-        whole = summary["full_steps"] * len(summary["trials"])
+    whole = sum(trial["total_steps"] for trial in summary["trials"])  # over all seeds
+    if whole and len(summary["rungs"]) > 1:
         share = f"; {summary['steps'] / whole:.0%} of the steps of as many full trainings"
     words = joined(element("b", total), element("br"), f"{states}{share}")
     return _number(spent, words)
