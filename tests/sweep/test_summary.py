@@ -1,12 +1,15 @@
 """summary.json, made of a real store: what it adds up over seeds, and what it does not."""
 
+import json
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_studies import HORIZON, Scripted, search, settings
+from made_studies import HORIZON, Scripted, search, settings, study
 from test_report import words
 
-from tunesmith.sweep import evidence
+from tunesmith.sweep import evidence, kept
 from tunesmith.sweep.shape import check_summary
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.summary import made_of
@@ -59,3 +62,65 @@ def test_an_earlier_summary_has_its_horizon_from_the_sum(tmp_path: Path) -> None
         del trial["horizon"]
     check_summary(found, "made")
     assert evidence.steps_of_best(found) == [1.0] * 3
+
+
+class Timed(Scripted):
+    """Each segment takes 100 seconds; the `cut`-th is cut off by the end of the budget."""
+
+    def __init__(self, cut: int | None = None) -> None:
+        super().__init__()
+        self.cut = cut
+
+    def submit(self, segment):
+        future = super().submit(segment)
+        is_cut = len(self.submitted) == self.cut
+        changes = {"seconds": 100.0, **({"state": "interrupted"} if is_cut else {})}
+        future._result = replace(future.result(), **changes)
+        return future
+
+    def stop(self) -> None:
+        pass
+
+
+def test_the_seconds_of_a_trial_are_those_of_all_its_segments_and_seeds(tmp_path: Path) -> None:
+    how = settings("random", "asha", trials=4, replicates=2)
+    made = search(tmp_path / "study", executor := Timed(), how, seeds=(1, 2))
+    seconds = [trial["seconds"] for trial in summary_of(made)["trials"]]
+    taken = [sum(s.trial == n for s in executor.submitted) for n in range(4)]
+    assert seconds == [100.0 * count for count in taken]
+    assert max(seconds) == 600.0  # three rungs, two seeds
+    read = kept.read(made.folder).records
+    assert [sum(r.seconds for r in record.replicates.values()) for record in read] == seconds
+
+
+def test_the_time_of_a_segment_that_was_cut_off_counts(tmp_path: Path) -> None:
+    made = study(tmp_path / "study", executor := Timed(cut=2), settings("random", "asha", 3))
+    submit = executor.submit
+
+    def ends(segment):
+        future = submit(segment)
+        if len(executor.submitted) == 2:
+            made.end("budget")
+        return future
+
+    executor.submit = ends
+    made.search()
+    made.store.close()
+    assert [trial["seconds"] for trial in summary_of(made)["trials"]] == [100.0, 100.0]
+    again = search(made.folder, Timed(), settings("random", "asha", 3))
+    assert summary_of(again)["trials"][1]["seconds"] >= 200.0
+
+
+def test_a_store_of_an_earlier_version_has_the_seconds_of_the_last_segment(tmp_path: Path) -> None:
+    made = search(tmp_path / "study", Timed(), settings("random", "asha", trials=3))
+    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = 'tunesmith'"
+    with sqlite3.connect(made.folder / "study.db") as database:
+        for trial, text in database.execute(query).fetchall():
+            record = json.loads(text)
+            for replicate in record["replicates"]:
+                del replicate["seconds"]
+            change = "UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = ?"
+            database.execute(change, (json.dumps(record), trial))
+    database.close()
+    records = kept.read(made.folder).records
+    assert [r.seconds for record in records for r in record.replicates.values()] == [100.0] * 3

@@ -72,7 +72,7 @@ def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
         "steps": sum(last.step for last in lasts),
         "total_steps": sum(last.total_steps for last in lasts),
         "horizon": max((last.total_steps for last in lasts), default=0),
-        "seconds": sum(last.seconds for last in lasts),
+        "seconds": sum(replicate.seconds for replicate in replicates),
         "best_step": first.best_step if first else None,
         "history": [dict(entry) for entry in first.history] if first else [],
         "threads": first.threads if first else 0,
