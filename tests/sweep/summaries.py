@@ -242,6 +242,14 @@ def all_failed() -> Summary:
     return study(trials, SPACE, stopped_by="failures")
 
 
+def all_collapsed() -> Summary:
+    """Every trial came to its end with one answer for every row: the same score each."""
+    dice = random.Random(0)
+    learnt = {"failure": "collapse", "error": "gives every row the same answer"}
+    trials = [trial(n, draw(dice), [0.5], best_step=40, **learnt) for n in range(4)]
+    return {**study(trials, SPACE), "best": None}
+
+
 def replicates() -> Summary:
     """Three trials over three seeds each, scored by their mean, less being better."""
     trials = []
@@ -317,6 +325,7 @@ KINDS = {
     "tpe": tpe,
     "empty": empty,
     "all failed": all_failed,
+    "all collapsed": all_collapsed,
     "replicates": replicates,
     "conditional": conditional,
     "hostile": hostile,

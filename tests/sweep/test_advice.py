@@ -65,6 +65,18 @@ def test_an_empty_study_and_a_failed_one_are_no_trouble() -> None:
     assert "The first: error:DATA-COL at step 10" in only
 
 
+def test_collapsed_trials_are_no_evidence_but_of_the_collapse() -> None:
+    [only] = advice(summaries.all_collapsed())
+    assert only.startswith("Trials fail of collapse: lower optimizer.lr, train for more steps, or")
+
+
+def test_scores_that_are_all_the_same_say_nothing_of_the_length() -> None:
+    made = full([0.5, 0.5, 0.5, 0.5])
+    for this in made["trials"]:
+        this["best_step"] = STEPS // 4
+    assert advice(made) == []
+
+
 # --- failures -------------------------------------------------------------------------------
 
 
@@ -147,6 +159,13 @@ def test_an_unconfirmed_search_is_to_be_confirmed() -> None:
     [only] = advice(full([0.90, 0.92, 0.94, 0.91], confirmation=None))
     assert only.startswith("Confirm the best trials against the default over fresh seeds:")
     assert "the best of 4 equal trials looks 1.03 σ better than it is" in only
+
+
+def test_a_confirmation_that_was_asked_for_is_not_advised() -> None:
+    cut_off = full([0.90, 0.92, 0.94, 0.91], confirmation=None, stopped_by="budget")
+    assert advice(cut_off) == []
+    [only] = advice({**cut_off, "command": [*cut_off["command"], "search.confirm.top=0"]})
+    assert only.startswith("Confirm the best trials")
 
 
 def test_a_grid_is_confirmed_only_if_asked() -> None:

@@ -64,6 +64,13 @@ def test_the_highest_rung_goes_first_then_the_score_and_failed_ones_last(
     assert [row.place for row in found] == [1, 2, 3, 4, None, None, None]
 
 
+def test_what_collapsed_keeps_its_kind_and_has_no_place() -> None:
+    trials = [trial(0, {}, [0.5]), trial(1, {}, [0.9], failure="collapse")]
+    found = ranked(study(trials, []))
+    assert [(row.place, row.trial["number"]) for row in found] == [(1, 0), (None, 1)]
+    assert "complete, collapse" in shown(ranked_table(study(trials, [])))
+
+
 # --- the table at the end -------------------------------------------------------------------
 
 
@@ -108,6 +115,29 @@ def test_the_end_of_a_confirmed_search() -> None:
         "failed: 2 diverged, 1 out of memory; they are counted among the trials, last in rank",
     ):
         assert line in [line.rstrip() for line in text.splitlines()], line
+
+
+def test_the_end_of_a_study_in_which_all_collapsed() -> None:
+    text = shown(final(summaries.all_collapsed()), 300)
+    end = [line.strip() for line in text[text.index("Every trial") :].splitlines() if line.strip()]
+    assert end == [
+        "Every trial collapsed: each gave every row the same answer, so none is the best; "
+        "the advice says more",
+        "failed: 4 collapse; they are counted among the trials, last in rank",
+        "advice: Trials fail of collapse: lower optimizer.lr, train for more steps, or lengthen "
+        "scheduler.warmup. (4 of 4 trials failed (collapse): 0, 1, 2, 3. The first: gives every "
+        "row the same answer)",
+        "study directory: runs/made",
+    ]
+    assert "best" not in text.replace("none is the best", "")
+
+
+def test_some_failed_and_the_rest_collapsed() -> None:
+    made = summaries.all_collapsed()
+    made["trials"][3] = failed(3, {}, "nan")
+    text = shown(final(made), 300)
+    assert "No trial has learnt anything: 3 collapse, 1 nan" in text
+    assert "set trainer.precision=32" in text
 
 
 def test_advice_stands_at_the_end_with_its_evidence() -> None:

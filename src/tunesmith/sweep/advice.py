@@ -39,7 +39,7 @@ def advise(summary: Summary) -> list[Advice]:
 REMEDIES = {
     "nan": "set trainer.precision=32, or lower optimizer.lr",
     "diverged": "lower optimizer.lr, or lengthen scheduler.warmup",
-    "collapse": "lower optimizer.lr, or lengthen scheduler.warmup",
+    "collapse": "lower optimizer.lr, train for more steps, or lengthen scheduler.warmup",
     "out of memory": "raise trainer.accumulate, which changes no result, or lower data.batch_size",
     "timeout": "give a trial more time, or shorten it",
     "crash": "look into train.log of the trials",
@@ -48,7 +48,7 @@ REMEDIES = {
 
 def _failures(summary: Summary) -> Iterator[Advice]:
     for kind, trials in evidence.failures(summary).items():
-        if len(trials) < max(2, SHARE * len(summary["trials"])):
+        if scored(summary) and len(trials) < max(2, SHARE * len(summary["trials"])):
             continue
         numbers = spelling.listed(trial["number"] for trial in trials)
         said = f"{len(trials)} of {len(summary['trials'])} trials failed ({kind}): {numbers}"
@@ -126,8 +126,11 @@ def _edges(summary: Summary) -> Iterator[Advice]:
 
 
 def _confirm(summary: Summary) -> Iterator[Advice]:
-    count = len(summary["trials"])
-    if summary["confirmation"] or summary["explicit_grid"] or len(scored(summary)) < 2:
+    count = len(scored(summary))
+    if summary["confirmation"] or summary["explicit_grid"] or count < 2:
+        return
+    # A search that came to its end was confirmed if that was asked for; one cut off may yet be.
+    if summary["stopped_by"] != "trials" and "search.confirm.top=0" not in summary["command"]:
         return
     yield Advice(
         "Confirm the best trials against the default over fresh seeds: "
@@ -220,7 +223,10 @@ def _still_gains(best: int | None, low: int, end: int) -> bool:
 
 def _length(summary: Summary) -> Iterator[Advice]:
     last = len(summary["rungs"]) - 1
-    best = [t for t in scored(summary) if t["rung"] == last and horizon(t)][:5]
+    trained = [t for t in scored(summary) if t["rung"] == last and horizon(t)]
+    if len({trial["score"] for trial in trained}) < 2:
+        return  # none is better than the rest: which came first is their number alone
+    best = trained[:5]
     ends = [t["best_step"] / horizon(t) for t in best if t["best_step"] is not None]
     if len(ends) < 3:
         return

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from tunesmith.sweep import statistics
-from tunesmith.sweep.ranking import Summary, Trial, finalists, horizon, is_number, scored
+from tunesmith.sweep.ranking import (
+    Summary,
+    Trial,
+    came_to_nothing,
+    finalists,
+    horizon,
+    is_number,
+    scored,
+)
 
 NARROW, WIDE = 0.05, 0.15  # shares of a range that count as its edge, for many and for few trials
 
@@ -142,10 +150,10 @@ def budget_curve(summary: Summary) -> list[float]:
 
 
 def failures(summary: Summary) -> dict[str, list[Trial]]:
-    """Return the failed trials by kind, the most frequent kind first."""
+    """Return the trials that came to nothing by kind, the most frequent kind first."""
     kinds: dict[str, list[Trial]] = {}
     for trial in summary["trials"]:
-        if trial["state"] == "failed":
+        if came_to_nothing(trial):
             kinds.setdefault(str(trial["failure"] or "unknown"), []).append(trial)
     return dict(sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])))
 

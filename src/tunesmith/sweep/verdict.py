@@ -7,6 +7,7 @@ from tunesmith.sweep import evidence, spelling
 from tunesmith.sweep.ranking import (
     Summary,
     by_number,
+    came_to_nothing,
     counted,
     has_score,
     is_number,
@@ -14,6 +15,7 @@ from tunesmith.sweep.ranking import (
     scored,
     split_words,
 )
+from tunesmith.sweep.trial import COLLAPSE, DIVERGED
 
 Arm = Mapping[str, Any]
 
@@ -48,7 +50,7 @@ def verdict(summary: Summary) -> Verdict:
     """Return the winner, "the default stays", or why there is neither."""
     confirmation = summary["confirmation"]
     if not scored(summary):
-        return Verdict("No trial has a score", counted(summary))
+        return _without_scores(summary)
     if confirmation is None:
         return _unconfirmed(summary)
     reason = str(confirmation["reason"] or "")
@@ -56,6 +58,21 @@ def verdict(summary: Summary) -> Verdict:
     if confirmation["clearly_better"] and winner is not None and not winner["is_default"]:
         return Verdict(f"Trial {winner['number']} wins", reason)
     return Verdict("The default stays", "; ".join(filter(None, (reason, _closest(summary)))))
+
+
+LEARNT_NOTHING = {COLLAPSE: "collapsed", DIVERGED: "diverged"}
+
+
+def _without_scores(summary: Summary) -> Verdict:
+    kinds, trials = set(evidence.failures(summary)), summary["trials"]
+    if not kinds & set(LEARNT_NOTHING):
+        return Verdict("No trial has a score", counted(summary))
+    if kinds <= set(LEARNT_NOTHING) and all(map(came_to_nothing, trials)):
+        words = " or ".join(LEARNT_NOTHING[kind] for kind in sorted(kinds))
+        why = "each gave every row the same answer, so none is the best; the advice says more"
+        return Verdict(f"Every trial {words}", why)
+    found = ", ".join(f"{len(t)} {kind}" for kind, t in evidence.failures(summary).items())
+    return Verdict("No trial has learnt anything", found)
 
 
 def _closest(summary: Summary) -> str:

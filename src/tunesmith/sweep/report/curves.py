@@ -7,6 +7,7 @@ from tunesmith.sweep import evidence, spelling
 from tunesmith.sweep.ranking import (
     Summary,
     Trial,
+    came_to_nothing,
     horizon,
     is_number,
     orientation,
@@ -64,7 +65,7 @@ def _plot(summary: Summary, trials: Sequence[Trial], shown: Sequence[Trial]) -> 
     last = max((t["rung"] or 0 for t in trials), default=0)
     for trial in reversed(shown):
         points = [plot.point(step, score) for step, score in _points(trial)]
-        is_full = trial["rung"] == last and trial["state"] != "failed"
+        is_full = trial["rung"] == last and not came_to_nothing(trial)
         kind = "curve first" if trial is best else "curve full" if is_full else "curve"
         if len(points) == 1:
             plot.dots(points, "top" if trial is best else "full" if is_full else "pale")

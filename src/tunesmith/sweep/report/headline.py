@@ -147,7 +147,7 @@ def _how(summary: Summary) -> str:
 
 def _why_unconfirmed(summary: Summary) -> str:
     if not scored(summary):
-        return "Nothing to confirm: no trial has a score."
+        return "Nothing to confirm: no trial has a score that counts."
     if summary["explicit_grid"]:
         return (
             "Not asked for: a grid runs what was listed. search.confirm.top=3 "
