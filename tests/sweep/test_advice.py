@@ -1,5 +1,7 @@
 """Advice: said where it was planted, silent where it was not, and each with its evidence."""
 
+import itertools
+import math
 import random
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import summaries
 from summaries import STEPS, failed, study, trial
 
+from tunesmith.sweep import evidence
 from tunesmith.sweep.advice import advise
 
 
@@ -113,7 +116,7 @@ def at_values(values: list[float], dimension: dict[str, Any]) -> list[str]:
     return advice({**study(trials, [dimension]), "confirmation": confirmed(0.0001)})
 
 
-SPREAD = [2e-5, 4e-5, 8e-5, 1.6e-4, 3e-4, 6e-4]
+SPREAD = [3e-5, 4e-5, 6e-5, 8e-5, 1e-4, 1.2e-4, 1.6e-4, 2e-4, 2.5e-4, 3e-4, 3.5e-4, 4e-4]
 
 
 def test_the_best_at_the_upper_bound_want_a_wider_space() -> None:
@@ -137,14 +140,70 @@ def test_two_at_the_edge_and_one_in_the_middle_want_nothing() -> None:
 
 
 def test_no_dropout_below_zero_is_asked_for() -> None:
-    rest = [0.02, 0.04, 0.06, 0.08, 0.09, 0.1]
-    assert at_values([0.0, 0.001, 0.002, *rest], summaries.DECAY) == []
+    rest = [0.02, 0.04, 0.06, 0.08, 0.05, 0.03]
+    assert at_values([0.0, 0.001, 0.002, *rest, *rest], summaries.DECAY) == []
 
 
 def test_an_ordered_list_has_edges_too() -> None:
-    [only] = at_values([32, 32, 32, 16, 8, 16, 8], summaries.BATCH)
+    [only] = at_values([32] * 5 + [16, 8] * 5, summaries.BATCH)
     assert only.startswith("Widen data.batch_size above 32:")
-    assert at_values([16, 16, 16, 32, 8, 32, 8], summaries.BATCH) == []
+    assert "The five best trials have data.batch_size 32; the upper bound is 32." in only
+    assert at_values([16] * 5 + [32, 8] * 5, summaries.BATCH) == []
+
+
+def test_what_luck_shows_often_is_not_said() -> None:
+    assert at_values([32, 32, 32, 16, 8, 16, 8], summaries.BATCH) == []
+    assert at_values([9.6e-4, 9.1e-4, 9.9e-4, *SPREAD[:5]], summaries.LR) == []
+
+
+def test_equal_scores_put_nothing_at_an_edge() -> None:
+    values = [9.6e-4, 9.1e-4, 9.9e-4, *SPREAD]
+    made = [trial(n, {"optimizer.lr": lr}, [0.5]) for n, lr in enumerate(values)]
+    assert evidence.edges(study(made, [summaries.LR])) == {}
+    for this in made[:4]:  # the fourth lies elsewhere
+        this["score"] = 0.6
+    assert evidence.edges(study(made, [summaries.LR])) == {}
+
+
+GRIDS = {
+    "3 x 2": {"optimizer.lr": [1e-5, 3e-5, 1e-4], "data.batch_size": [16, 32]},
+    "devlin2019": {
+        "optimizer.lr": [2e-5, 3e-5, 5e-5],
+        "data.batch_size": [16, 32],
+        "trainer.max_epochs": [2, 3, 4],
+    },
+}
+
+
+def drawn(kind: str, dice: random.Random, slope: float) -> summaries.Summary:
+    """Return a study of noise (σ = 0.01), and of `slope` for each decade of the learning rate."""
+    if kind in GRIDS:
+        space = [{"key": k, "kind": "categorical", "choices": v} for k, v in GRIDS[kind].items()]
+        points = [
+            dict(zip(GRIDS[kind], values, strict=True))
+            for values in itertools.product(*GRIDS[kind].values())
+        ]
+    else:
+        space, points = summaries.SPACE, [summaries.draw(dice) for _ in range(int(kind))]
+    scores = [slope * math.log10(p["optimizer.lr"]) + dice.gauss(0, 0.01) for p in points]
+    pairs = enumerate(zip(points, scores, strict=True))
+    return study([trial(n, point, [score]) for n, (point, score) in pairs], space)
+
+
+@pytest.mark.parametrize("kind", [*GRIDS, "12", "27", "60"])
+def test_pure_noise_hardly_ever_gives_an_edge(kind: str) -> None:
+    dice = random.Random(0)
+    found = sum(bool(evidence.edges(drawn(kind, dice, 0.0))) for _ in range(400))
+    assert found <= 0.015 * 400
+
+
+@pytest.mark.parametrize(("kind", "power"), [("devlin2019", 0.9), ("27", 0.6), ("60", 0.9)])
+def test_a_true_edge_is_found(kind: str, power: float) -> None:
+    dice = random.Random(0)
+    found = [evidence.edges(drawn(kind, dice, 0.2)) for _ in range(200)]
+    sides = [edges["optimizer.lr"].side for edges in found if "optimizer.lr" in edges]
+    assert len(sides) >= power * 200
+    assert set(sides) == {"high"}
 
 
 def test_a_list_of_names_has_no_edges() -> None:

@@ -1,10 +1,9 @@
 """What to do next, in words, each advice with the evidence it rests on."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tunesmith.sweep import evidence, spelling
+from tunesmith.sweep import evidence, spelling, statistics
 from tunesmith.sweep.ranking import (
     Summary,
     Trial,
@@ -16,7 +15,6 @@ from tunesmith.sweep.ranking import (
     scored,
 )
 
-CHANCE = 0.01  # a pattern that luck shows more often than this is not mentioned
 AGREES = 0.3  # Kendall's tau below which a lower rung says little
 SHARE = 0.1  # of trials that may fail before it is worth a word
 
@@ -88,7 +86,7 @@ def _region(summary: Summary, failed: Sequence[Trial]) -> _Region | None:
         for region in _ends(dimension["key"], failed, others)
     ]
     best = min(regions, key=lambda region: region.chance, default=None)
-    return best if best and best.chance * max(len(regions), 1) < CHANCE else None
+    return best if best and best.chance * max(len(regions), 1) < evidence.CHANCE else None
 
 
 def _ends(key: str, failed: Sequence[Trial], others: Sequence[Trial]) -> Iterator[_Region]:
@@ -97,8 +95,7 @@ def _ends(key: str, failed: Sequence[Trial], others: Sequence[Trial]) -> Iterato
         return
     for sign, bound in ((">=", min(bad)), ("<=", max(bad))):
         inside = sum(value >= bound if sign == ">=" else value <= bound for value in good)
-        total = math.comb(len(bad) + len(good), len(bad))
-        chance = math.comb(len(bad) + inside, len(bad)) / total
+        chance = statistics.chance_inside(len(bad), len(bad) + inside, len(bad) + len(good))
         yield _Region(f"{key} {sign} {spelling.setting(bound)}", inside, len(good), chance)
 
 
@@ -112,13 +109,13 @@ def _values(key: str, trials: Sequence[Trial]) -> list[float]:
 def _edges(summary: Summary) -> Iterator[Advice]:
     for edge in evidence.edges(summary).values():
         way, end = ("above", "upper") if edge.side == "high" else ("below", "lower")
-        values = ", ".join(spelling.setting(value) for value in edge.values)
-        best = {2: "two", 3: "three"}[len(edge.values)]
+        best = {3: "three", 4: "four", 5: "five"}.get(len(edge.values), len(edge.values))
         yield Advice(
             f"Widen {edge.key} {way} {spelling.setting(edge.bound)}: "
             "the best values lie at the edge of what was searched.",
-            f"The {best} best trials have {edge.key} {values}; "
-            f"the {end} bound is {spelling.setting(edge.bound)}.",
+            f"The {best} best trials have {edge.key} {edge.spelled}; "
+            f"the {end} bound is {spelling.setting(edge.bound)}. Luck alone shows that in less "
+            f"than {evidence.CHANCE:.0%} of studies.",
         )
 
 

@@ -124,10 +124,9 @@ def _words(
 ) -> str:
     parts = []
     if edge is not None:
-        values = spelling.listed(spelling.setting(value) for value in edge.values)
         bound = spelling.setting(edge.bound)
         end = "upper" if edge.side == "high" else "lower"
-        parts.append(f"The best lie at the {end} edge ({values}; bound {bound}): widen it.")
+        parts.append(f"The best lie at the {end} edge ({edge.spelled}; bound {bound}): widen it.")
     inactive = len(summary["trials"]) - len(trials)
     if inactive:
         parts.append(f"Not set in {spelling.count(inactive, 'trial')}{_when(this)}.")
