@@ -239,6 +239,15 @@ def test_noise_larger_than_the_gaps_wants_seeds() -> None:
     assert "the gap between the first 5 trials (0.0040)" in only
 
 
+def test_a_mean_over_seeds_is_less_noisy_than_one_of_them() -> None:
+    made = full([0.930, 0.931, 0.932, 0.933, 0.934], confirmation=confirmed(0.006, False))
+    assert len(advice(made)) == 1
+    for this in made["trials"]:
+        seeds = [{"seed": k, "score": this["score"], "best_step": STEPS} for k in range(3)]
+        this["replicates"] = seeds
+    assert advice(made) == []  # 0.0060 / √3 is less than the gap, 0.0040
+
+
 def test_noise_smaller_than_the_gaps_wants_nothing() -> None:
     scores = [0.90, 0.91, 0.92, 0.93, 0.94]
     assert advice(full(scores, confirmation=confirmed(0.002, False))) == []

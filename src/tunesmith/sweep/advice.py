@@ -143,11 +143,12 @@ def _more_seeds(summary: Summary) -> Iterator[Advice]:
     if noise is None or decided or len(best) < 3:
         return
     gap = abs(best[0]["score"] - best[-1]["score"])
-    if noise.sigma > gap:
+    if noise.of_a_score > gap:
+        mean = "" if noise.each == 1 else f" of a mean over {noise.each} seeds"
         yield Advice(
             "More seeds, not more trials: search.replicates or search.confirm.seeds.",
-            f"Seed noise (σ = {spelling.score(noise.sigma)}, from {noise.seeds} scores of the "
-            f"{noise.source}) is larger than the gap between the first {len(best)} trials "
+            f"Seed noise (σ = {spelling.score(noise.of_a_score)}{mean}, from {noise.seeds} scores "
+            f"of the {noise.source}) is larger than the gap between the first {len(best)} trials "
             f"({spelling.score(gap)}).",
         )
 
@@ -160,12 +161,12 @@ def _flat(summary: Summary) -> Iterator[Advice]:
         return
     half = len(curve) // 2
     gain = abs(curve[-1] - curve[half - 1])
-    if gain < noise.sigma / 4:
+    if gain < noise.of_a_score / 4:
         yield Advice(
             "More trials in this space will hardly help: change the space, or stop here.",
             f"Going from {half} to {len(curve)} trials raised the expected best score by "
             f"{spelling.score(gain)}, a fraction of the seed noise "
-            f"(σ = {spelling.score(noise.sigma)}).",
+            f"(σ = {spelling.score(noise.of_a_score)}).",
         )
 
 

@@ -1,5 +1,6 @@
 """What a study's scores say: luck, noise, edges of the space, agreement of the rungs."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -21,9 +22,15 @@ NEAR = 0.15  # share of a range that counts as its end
 class Noise(NamedTuple):
     """How far scores of one setting lie apart over seeds."""
 
-    sigma: float  # standard deviation, pooled over the settings
+    sigma: float  # standard deviation of one seed's score, pooled over the settings
     seeds: int  # scores it was estimated from
     source: str
+    each: int  # seeds that the score of a trial is the mean of
+
+    @property
+    def of_a_score(self) -> float:
+        """The standard deviation of what trials are ranked by."""
+        return self.sigma / math.sqrt(self.each)
 
 
 class Edge(NamedTuple):
@@ -76,16 +83,19 @@ def noise(summary: Summary) -> Noise | None:
         [r["score"] for r in trial["replicates"] if is_number(r["score"])]
         for trial in scored(summary)
     ]
-    return _pooled(confirmed, "confirmation") or _pooled(repeated, "replicates")
+    each = max(1, min(map(len, repeated), default=1))
+    return _pooled(confirmed, "confirmation", each) or _pooled(repeated, "replicates", each)
 
 
-def _pooled(groups: Sequence[Sequence[float]], source: str) -> Noise | None:
-    """Two scores alone tell no spread."""
+def _pooled(groups: Sequence[Sequence[float]], source: str, each: int) -> Noise | None:
+    """Two scores alone tell no spread; what is no more than rounding is none."""
     repeated = [group for group in groups if len(group) > 1]
     sigma = statistics.seed_noise(repeated)
     if sigma is None or sum(len(group) - 1 for group in repeated) < 2:
         return None
-    return Noise(sigma, sum(map(len, repeated)), source)
+    largest = max(abs(score) for group in repeated for score in group)
+    sigma = 0.0 if sigma <= statistics.NO_NOISE * largest else sigma
+    return Noise(sigma, sum(map(len, repeated)), source, each)
 
 
 def luck(count: int) -> float:

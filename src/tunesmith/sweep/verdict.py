@@ -110,9 +110,11 @@ def luck(summary: Summary) -> str:
     start = f"the best of {count} equal trials looks {times:.2f} σ too good by luck alone"
     if noise is None:
         return f"{start}; σ is unknown, no setting ran over several seeds"
-    amount = spelling.score(times * noise.sigma)
-    sigma = spelling.score(noise.sigma)
-    return f"{start}: about {amount} here (σ = {sigma} over seeds, from the {noise.source})"
+    if not noise.sigma:
+        return f"{start}; over seeds these scores show no noise (from the {noise.source})"
+    amount, sigma = (spelling.score(x) for x in (times * noise.of_a_score, noise.of_a_score))
+    over = "over seeds" if noise.each == 1 else f"of a mean over {noise.each} seeds"
+    return f"{start}: about {amount} here (σ = {sigma} {over}, from the {noise.source})"
 
 
 def arms(summary: Summary) -> list[Arm]:
