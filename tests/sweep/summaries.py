@@ -169,6 +169,18 @@ def grid() -> Summary:
     return study(trials, [rates, SCHEDULER], **facts)
 
 
+def confirmed_grid() -> Summary:
+    """A grid whose best was confirmed and lost: the default wins, which is no trial of it."""
+    made, dice = grid(), random.Random(2)
+    arms = [arm(2, 0.951, dice), arm(-1, 0.95, dice, is_default=True)]
+    reason = "the best candidate, trial 2, is better by 0.001, not below 0.02"
+    facts = {"seeds": [101, 102, 103, 104, 105], "alpha": 0.02, "arms": arms, "winner": -1}
+    confirmed = {**facts, "clearly_better": False, "reason": reason}
+    test = {"trial": -1, "scores": {"test/accuracy": 0.9432}, "uses": 1}
+    winner = {"winner": -1, "winner_overrides": ["optimizer.lr=2e-5", "seed=1"]}
+    return {**made, **winner, "confirmation": confirmed, "test": test}
+
+
 def asha(seed: int = 0) -> Summary:
     """27 trials over three rungs, three failed, the winner confirmed and tested."""
     dice = random.Random(seed)
@@ -321,6 +333,7 @@ def with_gaps(made: Summary, seed: int) -> Summary:
 
 KINDS = {
     "grid": grid,
+    "confirmed grid": confirmed_grid,
     "asha": asha,
     "tpe": tpe,
     "empty": empty,

@@ -7,11 +7,13 @@ import pytest
 import summaries
 from rich.console import Console, RenderableType
 from summaries import ESCAPE, HOSTILE, THIRDS, failed, study, trial
+from test_report import words as report_of
 
 from tunesmith.sweep import commands, live, spelling
 from tunesmith.sweep.csv_file import csv_text
 from tunesmith.sweep.live import Best, Progress, Segment, Watch, Work
 from tunesmith.sweep.ranking import ranked
+from tunesmith.sweep.shelf import winner_name
 from tunesmith.sweep.table import final, ranked_table
 
 RUNNING = Progress(
@@ -102,6 +104,18 @@ def test_the_end_of_a_grid() -> None:
         "  python train.py --config-dir runs/made experiment=best",
         "  tunesmith replay runs/made 2",
     ]
+
+
+def test_the_default_of_a_grid_is_called_so_and_is_not_replayed() -> None:
+    made = summaries.confirmed_grid()
+    text = shown(final(made), 300)
+    assert "The default stays" in text
+    assert "test/accuracy 0.9432, the default (test set used 1 time)" in text
+    assert "experiment=best" in text
+    for told in (text, report_of(made)):
+        assert "replay" not in told and "trial -1" not in told
+    assert "python train.py optimizer.lr=2e-5 seed=1" in report_of(made)
+    assert winner_name(made) == "the default"
 
 
 def test_the_end_of_a_confirmed_search() -> None:
@@ -257,6 +271,12 @@ def test_the_live_table_tells_all_there_is_to_tell() -> None:
         assert words in text
     assert "0 13 training 80 of 120 33 s" in " ".join(text.split())
     assert "1 - waiting" in " ".join(text.split())
+
+
+def test_the_default_of_a_grid_is_told_without_a_number() -> None:
+    confirming = Progress("grid", "val/loss", 6, 6, workers=(Work("0", -1, "training"),))
+    text = " ".join(shown(live.live(confirming)).split())
+    assert "0 default training" in text and "-1" not in text
 
 
 def test_a_study_that_has_just_begun_can_be_shown() -> None:

@@ -86,6 +86,11 @@ def by_number(summary: Summary, number: int | None) -> Trial | None:
     return next((trial for trial in summary["trials"] if trial["number"] == number), None)
 
 
+def named(summary: Summary, number: int) -> str:
+    """Return `trial 7`, or `the default` for the config that a grid started from, no trial."""
+    return "the default" if by_number(summary, number) is None else f"trial {number}"
+
+
 UNSEARCHED: Mapping[str, Any] = {"kind": "categorical", "choices": (), "log": False, "when": {}}
 
 

@@ -65,7 +65,7 @@ def winner_name(summary: Mapping[str, Any]) -> str:
     if winner is None:
         return "-"
     trial = ranking.by_number(summary, winner)
-    return "the default" if trial is None or trial["is_default"] else f"trial {winner}"
+    return "the default" if trial and trial["is_default"] else ranking.named(summary, winner)
 
 
 def _end(study: Path, summary: Mapping[str, Any]) -> str:

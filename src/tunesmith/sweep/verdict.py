@@ -11,6 +11,7 @@ from tunesmith.sweep.ranking import (
     counted,
     has_score,
     is_number,
+    named,
     rung_name,
     scored,
     split_words,
@@ -148,4 +149,4 @@ def test_line(summary: Summary) -> str:
         return ""
     scores = ", ".join(f"{name} {spelling.score(value)}" for name, value in test["scores"].items())
     uses = spelling.count(test["uses"], "time")
-    return f"{scores}, trial {test['trial']} (test set used {uses})"
+    return f"{scores}, {named(summary, test['trial'])} (test set used {uses})"

@@ -11,6 +11,7 @@ from tunesmith.sweep.ranking import (
     counted,
     dimensions,
     is_number,
+    named,
     rung_name,
     scored,
     split_words,
@@ -74,7 +75,7 @@ def _tested(summary: Summary) -> list[Markup]:
     return [
         _number(
             spelling.score(value),
-            joined(element("b", name), element("br"), f"trial {test['trial']}; {uses}"),
+            joined(element("b", name), element("br"), f"{named(summary, test['trial'])}; {uses}"),
         )
         for name, value in test["scores"].items()
     ]
@@ -110,7 +111,8 @@ def _settings(summary: Summary) -> Markup | None:
     number = summary["winner"] if summary["winner"] is not None else summary["best"]
     trial = by_number(summary, number)
     if trial is None:
-        return None
+        words = commands.of_the_winner(summary)
+        return element("pre", " ".join(words)) if words else None
     pairs = [
         element("div", element("dt", key), element("dd", spelling.setting(trial["params"][key])))
         for key in dimensions(summary)
