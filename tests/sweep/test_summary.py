@@ -1,5 +1,7 @@
 """summary.json, made of a real store: what it adds up over seeds, and what it does not."""
 
+import argparse
+import io
 import json
 import sqlite3
 from dataclasses import replace
@@ -7,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from made_studies import HORIZON, Scripted, search, settings, study
+from rich.console import Console
 from test_report import words
 
-from tunesmith.sweep import evidence, kept
+from tunesmith.errors import ModelError
+from tunesmith.sweep import evidence, kept, shelf, summary, tools
 from tunesmith.sweep.shape import check_summary
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.summary import made_of
@@ -124,3 +128,37 @@ def test_a_store_of_an_earlier_version_has_the_seconds_of_the_last_segment(tmp_p
     database.close()
     records = kept.read(made.folder).records
     assert [r.seconds for record in records for r in record.replicates.values()] == [100.0] * 3
+
+
+def ended_and_extended(folder: Path) -> dict:
+    """Leave a study that ended with a winner and was killed when it went on; return its end."""
+    made = study(folder, Scripted(), settings("random", "full", 3))
+    made.search()
+    ended = ENDED | {"winner": 1, "winner_directory": "trials/0001", "winner_overrides": ["a=1"]}
+    made.store.set("spec", SPEC)
+    made.store.set("ended", ended)
+    found = summary.summarise(made, SPEC, ended)
+    summary.write(found, folder)
+    made.store.set("ended", None)
+    made.store.close()
+    return found
+
+
+def test_a_study_killed_when_it_went_on_has_no_winner_anywhere(tmp_path: Path) -> None:
+    ended_and_extended(tmp_path / "study")
+    console = Console(file=io.StringIO(), width=200)
+    console.print(shelf.listing(tmp_path))
+    [row] = [line for line in console.file.getvalue().splitlines() if "val/accuracy" in line]
+    assert row.split()[-2:] == ["-", "interrupted"]
+    with pytest.raises(ModelError, match="has no winner"):
+        tools._best(argparse.Namespace(study=tmp_path / "study", yaml=False))
+
+
+def test_the_report_of_an_unfinished_study_says_so(tmp_path: Path) -> None:
+    finished = ended_and_extended(tmp_path / "study")
+    found = kept.summary_of(tmp_path / "study")
+    assert f"Trial {found['best']} is the best so far" in words(found)
+    assert "The study is unfinished, and names no winner before its end." in words(found)
+    assert "Interrupted; the same command goes on." in words(found)
+    assert "Under way: more may be found." in words({**found, "stopped_by": None})
+    assert "unfinished" not in words(finished)

@@ -32,10 +32,12 @@ class Verdict(NamedTuple):
 
 
 STOPS = {
+    None: "Under way: more may be found.",
     "budget": "Stopped by its budget of time.",
     "failures": "Stopped: too many trials failed.",
     "signal": "Interrupted; the same command goes on.",
 }
+UNFINISHED = (None, "signal")
 
 
 def lines(summary: Summary) -> list[str]:
@@ -43,8 +45,13 @@ def lines(summary: Summary) -> list[str]:
     said = verdict(summary)
     found = [best_line(summary), f"{said.title}: {said.reason}" if said.reason else said.title]
     found += [luck(summary), *map(arm_line, arms(summary)), test_line(summary)]
-    found.append(STOPS.get(summary["stopped_by"] or "", ""))
+    found.append(stop(summary))
     return [line for line in found if line]
+
+
+def stop(summary: Summary) -> str:
+    """Return why it ended; nothing where it came to its end."""
+    return STOPS.get(summary["stopped_by"], "") if summary["trials"] else ""
 
 
 def verdict(summary: Summary) -> Verdict:
@@ -52,6 +59,10 @@ def verdict(summary: Summary) -> Verdict:
     confirmation = summary["confirmation"]
     if not scored(summary):
         return _without_scores(summary)
+    if summary["stopped_by"] in UNFINISHED:
+        best = scored(summary)[0]["number"]
+        why = "the study is unfinished, and names no winner before its end"
+        return Verdict(f"Trial {best} is the best so far", why)
     if confirmation is None:
         return _unconfirmed(summary)
     reason = str(confirmation["reason"] or "")

@@ -22,7 +22,7 @@ from tunesmith.sweep.report.markup import Markup, Section, element, joined, noth
 def headline(summary: Summary) -> Markup:
     """Return the verdict, the best score with its label, and the test score if there is one."""
     said = verdict.verdict(summary)
-    stop = verdict.STOPS.get(summary["stopped_by"] or "")
+    stop = verdict.stop(summary)
     return element(
         "section",
         element("h2", said.title),
