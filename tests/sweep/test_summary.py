@@ -5,13 +5,16 @@ import io
 import json
 import sqlite3
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from made_studies import HORIZON, Scripted, search, settings, study
 from rich.console import Console
+from summaries import dimension
 from test_report import words
 
+from tunesmith import environment
 from tunesmith.errors import ModelError
 from tunesmith.sweep import evidence, kept, shelf, summary, tools
 from tunesmith.sweep.shape import check_summary
@@ -162,3 +165,32 @@ def test_the_report_of_an_unfinished_study_says_so(tmp_path: Path) -> None:
     assert "Interrupted; the same command goes on." in words(found)
     assert "Under way: more may be found." in words({**found, "stopped_by": None})
     assert "unfinished" not in words(finished)
+
+
+SECRET = "hunter2hunter2"
+
+
+def test_secrets_among_the_settings_are_masked_in_all_that_is_written(tmp_path: Path) -> None:
+    made = search(tmp_path / "study", Scripted(), settings("random", "full", 2))
+    spec = SPEC | {"space": [dimension({"key": "logger.api_key", "kind": "categorical"})]}
+    spec["space"][0]["choices"] = [SECRET, f"{SECRET}x"]
+    for record in made.records:
+        record.params = {**record.params, "logger.api_key": SECRET}
+        record.overrides = [f"logger.api_key={SECRET}", f"+logger={{x:{{token: '{SECRET}'}}}}"]
+    found = summary_of(made, space=spec["space"])
+    assert found["trials"][0]["params"]["logger.api_key"] == "***"
+    summary.write(found, tmp_path)
+    for name in ("summary.json", "summary.csv", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "lr" in text and SECRET not in text
+
+
+def test_a_summary_names_the_versions_that_its_trials_ran_on(tmp_path: Path) -> None:
+    made = search(tmp_path / "study", Scripted(), settings("random", "full", 2))
+    assert summary_of(made)["versions"] == {}
+    run = made.folder / "trials" / "0000"
+    run.mkdir(parents=True)
+    (run / "environment.json").write_text(json.dumps(environment.describe("32")))
+    found = summary_of(made)
+    assert {*found["versions"]} == {"tunesmith", "torch", "lightning", "transformers", "optuna"}
+    assert f"optuna {metadata.version('optuna')}" in words(found)

@@ -9,7 +9,7 @@ from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING
 MAYBE_TEXT, NUMBER, MAYBE_NUMBER = (str, type(None)), (int, float), (int, float, type(None))
 MAYBE_INT, MAYBE_OBJECT = (int, type(None)), (dict, type(None))
 STATES = (COMPLETE, PAUSED, FAILED, RUNNING)
-NEWER = ("horizon",)  # what a summary of an earlier version has not
+NEWER = ("horizon", "versions")  # what a summary of an earlier version has not
 STUDY: Mapping[str, Any] = {
     "study": str,
     "directory": str,
@@ -58,6 +58,7 @@ STUDY: Mapping[str, Any] = {
     "seconds": NUMBER,
     "steps": int,
     "full_steps": int,
+    "versions": dict,
 }
 CONFIRMATION: Mapping[str, Any] = {
     "seeds": [int],
