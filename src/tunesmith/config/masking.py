@@ -9,6 +9,8 @@ from tunesmith.config.plain import Broken, Config, leaves, resolve
 SECRET = re.compile(
     r"password|passwd|secret|api_?key|credential|token(?!i|s\b|_id|_type)", re.IGNORECASE
 )
+# A key and its value inside of {key: value}, as an override spells a mapping.
+PAIR = re.compile(r"([\w.\-]+)\s*:\s*(\"[^\"]*\"|'[^']*'|[^,{}\[\]]+)")
 SHORT = 6  # a shorter secret is masked where it stands, not wherever its letters occur
 
 
@@ -26,8 +28,19 @@ def redacted(cfg: Config) -> dict[str, Any]:
 
 def masked_override(text: str) -> str:
     """Return an override fit to be written down: secrets by their key, passwords in URLs."""
-    key, equal, _ = text.partition("=")
-    return f"{key}={MASK}" if equal and names_secret(key) else masked(text)
+    key, equal, value = text.partition("=")
+    if equal and names_secret(key):
+        return f"{key}={MASK}"
+    return masked(PAIR.sub(_masked_pair, text) if value.startswith(("{", "[")) else text)
+
+
+def masked_value(key: str, value: Any) -> Any:
+    """Return the value of a setting fit to be written down, whatever it is made of."""
+    return _masked(key, value, set())
+
+
+def _masked_pair(pair: re.Match[str]) -> str:
+    return f"{pair[1]}:{MASK}" if names_secret(pair[1]) else pair[0]
 
 
 def _masked(key: Any, value: Any, secrets: set[str]) -> Any:

@@ -23,10 +23,10 @@ def next_ones(summary: Summary) -> list[Command]:
     """Return what is worth typing next: the best again, a trial again, the search further."""
     found, where = [], str(summary["directory"])
     shown = summary["winner"] if summary["winner"] is not None else summary["best"]
-    if shown is not None:
-        if not _has_no_winner(summary):
-            best = ["python", "train.py", "--config-dir", where, "experiment=best"]
-            found.append(Command("train the best settings again", quoted(best)))
+    if shown is not None and not _has_no_winner(summary):
+        best = ["python", "train.py", "--config-dir", where, "experiment=best"]
+        found.append(Command("train the best settings again", quoted(best)))
+    if shown is not None and by_number(summary, shown) is not None:
         replay = ["tunesmith", "replay", where, str(shown)]
         found.append(Command(f"repeat trial {shown} to the bit", quoted(replay)))
     if summary["command"]:
@@ -61,6 +61,14 @@ def by_hand(summary: Summary, number: int) -> str:
     """Return the command that trains this trial's settings as a run of its own."""
     trial = by_number(summary, number)
     return " ".join(quoted(["python", "train.py", *(trial["overrides"] if trial else [])]))
+
+
+def of_the_winner(summary: Summary) -> list[str]:
+    """Return the command that trains the winner's settings, one that is no trial too."""
+    overrides = summary.get("winner_overrides")
+    if not isinstance(overrides, list):
+        return []
+    return quoted(["python", "train.py", *map(str, overrides)])
 
 
 def quoted(words: Sequence[str]) -> list[str]:

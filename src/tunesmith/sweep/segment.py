@@ -95,7 +95,7 @@ def _train(cfg: DictConfig, machine: Machine, parts: Parts, segment: Segment) ->
     with rundir.lock(directory), rundir.setup_log(directory):
         begun = (directory / "config.yaml").exists()
         checkpoint = storage.newest_intact(directory / "checkpoints", log.warning)
-        place = Place(directory, begun, checkpoint, segment.hparams, f"trial {segment.trial}")
+        place = Place(directory, begun, checkpoint, segment.hparams, segment.name)
         write_down(cfg, list(segment.overrides), machine, parts, place)
         try:
             with ranks(cfg, segment.overrides, machine, place):

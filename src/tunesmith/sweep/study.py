@@ -282,6 +282,8 @@ class Study:
         if result.state == "interrupted":
             result = self._lost(record, segment, result)
             if result.state == "interrupted":
+                record.spend(result)
+                self.store.save(record)
                 return
         if record.take(result):
             self.store.save(record, self.last_rung)

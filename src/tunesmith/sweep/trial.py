@@ -35,6 +35,11 @@ class Segment:
     def key(self) -> tuple[int, int, int]:
         return self.trial, self.seed, self.rung
 
+    @property
+    def name(self) -> str:
+        """Name what is trained; the default of a grid is no trial, and has no number."""
+        return f"trial {self.trial}" if self.trial >= 0 else "the default"
+
 
 @dataclass(frozen=True)
 class Result:
