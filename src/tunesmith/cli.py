@@ -100,8 +100,10 @@ def _predict(options: argparse.Namespace) -> None:
         raise ConfigError("CLI", "tunesmith predict", "needs a file or --text, one of them")
     import json
 
-    from tunesmith.stored import load, predict_file
+    from tunesmith.predictions import check_output, predict_file
+    from tunesmith.stored import load
 
+    check_output(options.output)
     stored = load(options.run, trust=options.trust)
     if options.text is not None:
         for answer in stored.predict(options.text):

@@ -1,0 +1,165 @@
+"""A finished run in use: what it predicts and scores, and what it refuses to."""
+
+import csv
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from commands import only_run, small, train
+from tunesmith import load, predictions
+from tunesmith.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("stored")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    done = train([*small(folder), "trainer.max_epochs=1", "callbacks.figures=false"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    return only_run(folder)
+
+
+@pytest.fixture(scope="module")
+def stored(run):
+    return load(run)
+
+
+def changed(run, place, pattern, value):
+    """Copy a run and change a line of its config."""
+    shutil.copytree(run, place)
+    path = place / "config.yaml"
+    text, count = re.subn(pattern, value, path.read_text())
+    assert count == 1
+    path.write_text(text)
+    return place
+
+
+def lines_of(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def answered(stored, source, output):
+    predictions.predict_file(stored, source, output, io.StringIO())
+    with output.open(newline="") as file:
+        if output.suffix == ".jsonl":
+            return [json.loads(line) for line in file]
+        return list(csv.DictReader(file))
+
+
+# Predictions for a file
+
+
+UNEQUAL = [
+    {"id": 1, "text": "lovely"},
+    {"text": "awful", "id": 2},
+    {"text": "lovely", "label": "true label", "note": {"by": "me"}, "id": 3, "tags": ["a", "b"]},
+]
+
+
+def test_rows_with_other_keys_stay_in_their_columns(stored, tmp_path):
+    rows = answered(stored, lines_of(tmp_path / "in.jsonl", UNEQUAL), tmp_path / "out.csv")
+    answer = ["predicted_label", "probabilities:neg", "probabilities:pos"]
+    assert list(rows[0]) == ["id", "text", "label", "note", "tags", *answer]
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert [row["label"] for row in rows] == ["", "", "true label"]
+    assert rows[2]["note"] == '{"by": "me"}' and rows[2]["tags"] == "a|b"
+    assert {row["predicted_label"] for row in rows} <= {"neg", "pos"}
+
+
+def test_the_answer_has_one_name_in_every_json_line(stored, tmp_path):
+    rows = answered(stored, lines_of(tmp_path / "in.jsonl", UNEQUAL), tmp_path / "out.jsonl")
+    assert [row.get("label") for row in rows] == [None, None, "true label"]
+    assert all({"predicted_label", "probabilities"} <= row.keys() for row in rows)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_predicting_an_output_again_overwrites_nothing(stored, tmp_path, suffix):
+    (tmp_path / "0.csv").write_text("id,text\n1,lovely\n2,awful\n")
+    before = answered(stored, tmp_path / "0.csv", tmp_path / f"1.{suffix}")
+    before = [{**row, "predicted_label": "mine"} for row in before]
+    if suffix == "jsonl":
+        lines_of(tmp_path / "1.jsonl", before)
+    else:
+        with (tmp_path / "1.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, before[0].keys())
+            writer.writeheader()
+            writer.writerows(before)
+    after = answered(stored, tmp_path / f"1.{suffix}", tmp_path / f"2.{suffix}")
+    assert [{key: row[key] for key in before[0]} for row in after] == before
+    assert {"predicted_label_2"} < after[0].keys() - before[0].keys()
+
+
+def test_a_row_without_the_text_is_told_before_anything_is_predicted(stored, tmp_path, monkeypatch):
+    source = lines_of(tmp_path / "in.jsonl", [{"text": "a"}, {"text": "b"}, {"body": "c"}])
+    monkeypatch.setattr(type(stored), "predict_each", None)
+    with pytest.raises(DataError, match=r":3: no column 'text'; columns: body"):
+        predictions.predict_file(stored, source, tmp_path / "out.csv", io.StringIO())
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("x.parquet", "unknown extension '.parquet'; .csv, .tsv, .jsonl, .ndjson, .json"),
+        ("x", "unknown extension ''; .csv"),
+        (".", "is a folder; name a file in it"),
+        ("folder.csv", "is a folder; name a file in it"),
+        ("nowhere/x.csv", "no folder nowhere"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_at_once(tmp_path, monkeypatch, output, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        predictions.check_output(predictions.Path(output))
+    assert str(caught.value).startswith(f"error[CLI] --output {output}: {says}")
+
+
+# Rows given in Python
+
+
+def test_one_row_is_no_list_of_rows(stored):
+    for rows in ("ba da", {"text": "ba da"}, b"ba"):
+        with pytest.raises(TypeError, match=r"predict takes a list of rows, and this is one"):
+            stored.predict(rows)
+
+
+def test_a_row_is_a_text_its_values_or_a_mapping(stored):
+    rows = ["lovely", ["lovely"], {"text": "lovely", "id": 3}, np.array(["lovely"])]
+    answers = stored.predict(iter(rows))
+    assert len(answers) == 4 and all(answer == answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"sentence": "x"}, "no 'text'; columns: sentence; the run reads text"),
+        ({}, "no 'text'; columns: none; the run reads text"),
+        (None, "is a NoneType, not a text, values or a mapping; the run reads text"),
+        (3, "is a int, not a text, values or a mapping; the run reads text"),
+        (["a", "b"], "2 values; the run reads text"),
+        ([], "0 values; the run reads text"),
+        ({"text": "a", "text_pair": "b"}, "has 'text_pair'; the run was trained on text alone"),
+        ({"text": {}}, "text is a dict, not a text"),
+    ],
+)
+def test_a_row_of_another_shape_is_refused_with_what_is_there(stored, row, says):
+    with pytest.raises(DataError) as caught:
+        stored.predict(["lovely", row])
+    assert str(caught.value).partition("] ")[2] == f"row 2: {says}"
+
+
+def test_a_run_on_pairs_takes_pairs(run, tmp_path):
+    pairs = load(changed(run, tmp_path / "pairs", "text_pair: null", "text_pair: second"))
+    assert len(pairs.predict([("a", "b"), {"text": "a", "text_pair": "b"}])) == 2
+    for row in ("a", {"text": "a"}):
+        with pytest.raises(DataError, match="the run reads text, text_pair"):
+            pairs.predict([row])
