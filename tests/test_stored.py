@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from commands import only_run, small, train
+from commands import csv_file, only_run, small, train
 from tunesmith import load, predictions
 from tunesmith.errors import ConfigError, DataError
 
@@ -163,3 +163,63 @@ def test_a_run_on_pairs_takes_pairs(run, tmp_path):
     for row in ("a", {"text": "a"}):
         with pytest.raises(DataError, match="the run reads text, text_pair"):
             pairs.predict([row])
+
+
+# Scores
+
+
+def test_the_train_split_is_scored_under_its_name(stored, folder):
+    scores = stored.evaluate("train")
+    assert {name.partition("/")[0] for name in scores} == {"train"}
+    same = stored.evaluate(data=str(folder / "train.csv"))
+    assert scores["train/loss"] == same["test/loss"]
+
+
+def test_a_split_and_a_file_are_not_both_scored(stored, folder):
+    with pytest.raises(ConfigError, match="one of them is scored; leave out the split"):
+        stored.evaluate("validation", str(folder / "test.csv"))
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_rows_that_were_changed_are_not_scored_as_the_runs_own(stored, folder, split):
+    path = folder / f"{split}.csv"
+    before = path.read_text()
+    header, *rows = before.splitlines()
+    try:
+        path.write_text("\n".join([header, *reversed(rows)]) + "\n")
+        stored.evaluate(split)  # the same rows in another order
+        path.write_text(before.replace(",pos", ",neg", 1))
+        with pytest.raises(DataError) as caught:
+            stored.evaluate(split)
+    finally:
+        path.write_text(before)
+    assert (caught.value.code, caught.value.exit_code) == ("DATA-CHANGED", 3)
+    assert caught.value.fix == "--data FILE scores other rows"
+
+
+def test_every_look_at_the_test_rows_is_counted(run, folder, tmp_path, caplog):
+    uses = folder / "runs/test_uses.jsonl"
+    before = uses.read_text().splitlines()
+    shutil.copy(folder / "test.csv", tmp_path / "renamed.csv")
+    stored = load(run)
+    stored.evaluate()
+    stored.evaluate(data=str(tmp_path / "renamed.csv"))
+    stored.evaluate(data=str(csv_file(tmp_path / "more.csv", 12, seed=9)))
+    stored.evaluate("validation")
+    after = [json.loads(line)["data"] for line in uses.read_text().splitlines()]
+    assert len(after) == len(before) + 2
+    assert len(set(after)) == 1  # with that of the training
+    assert f"test set used {len(after)} times" in caplog.text
+
+
+def test_a_copy_elsewhere_writes_nothing_beside_it(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "models/best")
+    files = {path for path in tmp_path.rglob("*")}
+    load(copy).evaluate("validation")
+    assert {path for path in tmp_path.rglob("*")} == files
+
+
+def test_a_run_in_half_precision_is_used_without_a_gpu(run, tmp_path, caplog):
+    half = changed(run, tmp_path / "half", r"precision: .*", "precision: 16-mixed")
+    assert load(half).predict(["lovely"])[0]["label"] in ("neg", "pos")
+    assert "trainer.precision=16-mixed: needs a GPU; used with 32" in caplog.text

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="train, as `python train.py` does: tunesmith train --help")
 
     evaluate = _on_a_run(commands, "evaluate", "score a split, or a labelled file", _evaluate)
-    evaluate.add_argument("--split", default="test", choices=["train", "validation", "test"])
+    evaluate.add_argument("--split", choices=["train", "validation", "test"], help="default: test")
     evaluate.add_argument("--data", metavar="FILE", help="a labelled file instead of a split")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, build_data, make_task, prepare
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
 from tunesmith.data.rows import Column, Rows
-from tunesmith.errors import DataError, ModelError, SafetyError
+from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
 from tunesmith.models.weights import check_weights, read_weights
@@ -75,22 +76,51 @@ class Stored:
             while chunk := list(islice(remaining, CHUNK)):
                 yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.machine)
 
-    def evaluate(self, split: str = "test", data: str | None = None) -> dict[str, float]:
-        """Score a split of the run's own data, or a labelled file, as training did: to the bit."""
-        cfg = self.cfg.copy()
+    def evaluate(self, split: str | None = None, data: str | None = None) -> dict[str, float]:
+        """Score a split of the run's own data, or a labelled file, as training did: to the bit.
+
+        By default the test split. Raises DataError DATA-CHANGED where the run's files hold other
+        rows than it was trained with: `data` scores those.
+        """
+        if split is not None and data is not None:
+            what = f"split {split!r} and a file: one of them is scored"
+            raise ConfigError("CLI", "evaluate", what, "leave out the split")
+        split, cfg = split or "test", self.cfg.copy()
         if data is not None:
-            split = "test"
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
             cfg.data = OmegaConf.merge(cfg.data, files, {"limit": None})
-        with settled(self.machine, cfg.trainer.deterministic):
-            parts = prepare(_with_model(cfg, self.directory), only=[split])
+        with settled(self.machine, cfg.trainer.deterministic), _cache_of(self.directory) as cache:
+            cfg = _with_model(cfg, self.directory, cache)
+            parts = prepare(cfg, only=[split])
             if split not in parts.rows.splits:
                 raise DataError("DATA-SPLIT", split, "this run's data has no such split")
             if split in parts.rows.hidden_labels:
                 raise DataError("DATA-HIDDEN", split, "labels are hidden (-1): predict only")
-            if split == "test" and data is None:
-                rundir.count_test_use(rundir.runs_of(self.directory), parts.rows.fingerprint)
+            if data is None:
+                self._refuse_other_rows(split, parts.rows.hashes[split])
+            if split == "test":
+                self._count(parts.rows.hashes[split], whole=data is None)
             return _evaluate(cfg, parts, self.task, split, self.machine)
+
+    def _refuse_other_rows(self, split: str, hashed: str) -> None:
+        if self._trained_on.get(split, hashed) != hashed:
+            what = "the rows, or their labels, are no longer those of this run"
+            raise DataError("DATA-CHANGED", split, what, "--data FILE scores other rows")
+
+    def _count(self, hashed: str, whole: bool) -> None:
+        """Count a use of the test set; a file (not `whole`) may hold other rows."""
+        known = hashed == self._trained_on.get("test") or rundir.is_test_set(self.directory, hashed)
+        if not whole and not known:
+            return
+        uses = rundir.count_test_use(self.directory, hashed)
+        if uses > 1:
+            log.warning("test set used %d times: the best of many looks is lucky", uses)
+
+    @property
+    def _trained_on(self) -> Mapping[str, Any]:
+        """The hash of each split's rows, as the run wrote it down."""
+        known = rundir.read_json(self.directory / "metrics.json").get("rows")
+        return known if isinstance(known, Mapping) else {}
 
     def _parts(self) -> Parts:
         """Return what a task is built from, without its data."""
@@ -137,14 +167,31 @@ def inputs_of(task: Task) -> dict[str, Column]:
 def _machine(cfg: DictConfig) -> Machine:
     """Take the precision and threads of the run; its device where this machine has it."""
     how = cfg.trainer
-    return choose("auto", 1, 1, "auto", how.precision, how.threads)
+    try:
+        return choose("auto", 1, 1, "auto", how.precision, how.threads)
+    except MachineError as error:
+        if error.code != "ENV-PRECISION":
+            raise
+        log.warning("%s: %s; used with 32: scores may differ a little", error.where, error.what)
+        return choose("auto", 1, 1, "auto", "32", how.threads)
 
 
-def _with_model(cfg: DictConfig, directory: Path) -> DictConfig:
+@contextmanager
+def _cache_of(directory: Path) -> Iterator[Path]:
+    """Give the cache of the runs that this one lies among; a copy elsewhere gets one to throw."""
+    home = rundir.home_of(directory)
+    if home is not None:
+        yield home / ".cache"
+        return
+    with TemporaryDirectory(prefix="tunesmith-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _with_model(cfg: DictConfig, directory: Path, cache: Path) -> DictConfig:
     """Return the config with the trained model in place of the one it started from."""
     cfg = cfg.copy()
     cfg.model = {"path": str(directory / "model"), "attention": cfg.model.attention}
-    cfg.paths = {"cache": str(rundir.runs_of(directory) / ".cache")}
+    cfg.paths = {"cache": str(cache)}
     return cfg
 
 
@@ -175,13 +222,15 @@ def _evaluate(
     import lightning as L
 
     data = build_data(cfg, parts, task, machine)
+    as_split = split if split == "validation" else "test"  # Lightning only trains on train rows
+    data.encoded[as_split] = data.encoded[split]
     module = Module(
         task,
         lambda groups: torch.optim.SGD(groups),  # never asked for
         lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer),
         lr=0.0,
         factors={},
-        rows=parts.rows.splits,
+        rows={as_split: parts.rows.splits[split]},
         total_steps=0,
     )
     trainer = L.Trainer(
@@ -196,7 +245,8 @@ def _evaluate(
     )
     ask = trainer.validate if split == "validation" else trainer.test
     ask(module, datamodule=data, verbose=False)
-    return dict(module.scores)
+    prefix = "val" if split == "validation" else split
+    return {f"{prefix}/{name.partition('/')[2]}": value for name, value in module.scores.items()}
 
 
 def _answers(

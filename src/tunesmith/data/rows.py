@@ -60,3 +60,4 @@ class Rows:
     fingerprint: str  # of the sources' content and every option that changes the rows
     notes: list[str] = field(default_factory=list)  # warnings, already logged
     hidden_labels: frozenset[str] = frozenset()  # splits whose labels are withheld
+    hashes: dict[str, str] = field(default_factory=dict)  # of each split's rows, texts and labels

@@ -18,6 +18,7 @@ from tunesmith.data.checks import (
     filtered,
     leaks,
 )
+from tunesmith.data.fingerprint import hash_of_rows
 from tunesmith.data.labels import LabelColumn, choose_names, spelling, unknown_labels
 from tunesmith.data.locate import Opener, Reading, openers
 from tunesmith.data.rows import NAMED, Column, Kind, Rows
@@ -99,12 +100,14 @@ def read(
     work.check_copies(parts, leakage)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
+    finished = {name: work.finished(p, name, limit, how.seed) for name, p in parts.items()}
     return Rows(
-        splits={name: work.finished(p, name, limit, how.seed) for name, p in parts.items()},
+        splits={name: data for name, (data, _) in finished.items()},
         labels=work.names,
         fingerprint=key_of({name: s.identity for name, s in sources.items()}, options),
         notes=work.notes,
         hidden_labels=frozenset(work.hidden & set(parts)),
+        hashes={name: hashed for name, (_, hashed) in finished.items()},
     )
 
 
@@ -341,8 +344,11 @@ class Work:
             if split in self.labels and split not in self.hidden:
                 self.note(contradictions(part, split, self.labels[split]))
 
-    def finished(self, part: Part, split: str, limit: int | None, seed: int) -> Dataset:
-        """Return the rows of a split, with the labels' final names and our columns only."""
+    def finished(self, part: Part, split: str, limit: int | None, seed: int) -> tuple[Dataset, str]:
+        """Return the rows of a split, with the labels' final names and our columns only.
+
+        The text beside them is their hash.
+        """
         data = part.data
         target = self.target or ""
         if split in self.hidden and target in data.column_names:
@@ -354,4 +360,9 @@ class Work:
                 target, named.to_pylist(), feature=feature
             )
         data = data.remove_columns([c for c in data.column_names if c.startswith("_")])
-        return data.select(part.rows[sample(part.column("_text"), limit, seed)])
+        chosen = part.rows[sample(part.column("_text"), limit, seed)]
+        data = data.select(chosen)
+        labels = data.select_columns(target) if target in data.column_names else None
+        parts = labels.iter(10_000) if labels is not None else ()
+        wanted = (label for batch in parts for label in batch[target])
+        return data, hash_of_rows(part.whole("_text")[chosen], wanted)
