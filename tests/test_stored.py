@@ -149,6 +149,7 @@ def test_a_row_is_a_text_its_values_or_a_mapping(stored):
         ([], "0 values; the run reads text"),
         ({"text": "a", "text_pair": "b"}, "has 'text_pair'; the run was trained on text alone"),
         ({"text": {}}, "text is a dict, not a text"),
+        ("a\ud800", "text holds half a character (a lone surrogate)"),
     ],
 )
 def test_a_row_of_another_shape_is_refused_with_what_is_there(stored, row, says):

@@ -17,6 +17,7 @@ from tunesmith.tasks.base import Answer
 CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json")  # what can be written
 READING = (
     "sep",
+    "quoting",
     "encoding",
     "encoding_errors",
 )  # keys of `data` that say how a file is read
