@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 
@@ -21,7 +22,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder):
-    done = train([*small(folder), "trainer.max_epochs=1", "callbacks.figures=false"])
+    own = ["data.train_file=${oc.env:ROWS_OF_THIS_TEST}/train.csv", "callbacks.figures=false"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROWS_OF_THIS_TEST", str(folder))
+        done = train([*small(folder), "trainer.max_epochs=1", *own])
     assert done.returncode == 0, done.stderr[-3000:]
     return only_run(folder)
 
@@ -174,6 +178,12 @@ def test_the_train_split_is_scored_under_its_name(stored, folder):
     assert {name.partition("/")[0] for name in scores} == {"train"}
     same = stored.evaluate(data=str(folder / "train.csv"))
     assert scores["train/loss"] == same["test/loss"]
+
+
+def test_a_run_is_scored_where_the_variable_that_named_its_rows_is_gone(stored, folder):
+    assert "ROWS_OF_THIS_TEST" not in os.environ
+    assert stored.cfg.data.train_file == f"{folder}/train.csv"
+    assert stored.evaluate("train")
 
 
 def test_a_split_and_a_file_are_not_both_scored(stored, folder):
