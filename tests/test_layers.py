@@ -34,6 +34,7 @@ LAYERS = [
     "build",
     "run",
     "stored",
+    "predictions",
     "sweep",
     "program",
     "cli",

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="train, as `python train.py` does: tunesmith train --help")
 
     evaluate = _on_a_run(commands, "evaluate", "score a split, or a labelled file", _evaluate)
-    evaluate.add_argument("--split", default="test", choices=["train", "validation", "test"])
+    evaluate.add_argument("--split", choices=["train", "validation", "test"], help="default: test")
     evaluate.add_argument("--data", metavar="FILE", help="a labelled file instead of a split")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -100,8 +100,10 @@ def _predict(options: argparse.Namespace) -> None:
         raise ConfigError("CLI", "tunesmith predict", "needs a file or --text, one of them")
     import json
 
-    from tunesmith.stored import load, predict_file
+    from tunesmith.predictions import check_output, predict_file
+    from tunesmith.stored import load
 
+    check_output(options.output)
     stored = load(options.run, trust=options.trust)
     if options.text is not None:
         for answer in stored.predict(options.text):

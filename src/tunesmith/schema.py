@@ -175,6 +175,7 @@ RULES: dict[str, Rule] = {
     "data.labels": optional(LABELS),
     "data.label_separator": optional(TEXT),
     "data.sep": optional(TEXT),
+    "data.quoting": one_of("csv", "none"),
     "data.encoding": TEXT,
     "data.encoding_errors": one_of("strict", "replace"),
     "data.limit": optional(integer(1)),

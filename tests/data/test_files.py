@@ -118,6 +118,48 @@ def test_an_endless_quote_is_not_read_into_memory(tmp_path: Path) -> None:
         list(stream(path))
 
 
+RAW = 'text\tlabel\n"Hello" he said\tpos\n"open\tneg\nclosed"\tpos\n'
+
+
+def test_quotes_can_be_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text(RAW)
+    rows = [row for _, row in stream(path, quoting="none")]
+    assert [row["text"] for row in rows] == ['"Hello" he said', '"open', 'closed"']
+    assert columns_of(path, quoting="none") == ["text", "label"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (RAW, ':2: text after a closing quote; write a quote in a cell as "", or set'),
+        ('a\tb\n"open\tneg\nclosed"\tpos\n', ":2: quoted cell swallows rows up to line 3; set"),
+        ('a\tb\n"open\tneg\n', ":2: quote opened here never closes; set"),
+    ],
+)
+def test_raw_quotes_between_tabs_swallow_no_rows(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        list(stream(path))
+    assert f"{says} data.quoting=none if quotes are text" in str(caught.value)
+
+
+def test_a_quoted_cell_between_tabs_may_hold_a_line_break_or_a_tab(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text('a\tb\n"one\ntwo"\tpos\n"one\ttwo"\tneg\n')
+    assert [row["a"] for _, row in stream(path)] == ["one\ntwo", "one\ttwo"]
+
+
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": "\\ud83d\\ude00"}\n{"a": [{"b": "\\uDFFF"}]}\n')
+    rows = stream(path)
+    assert next(rows) == (1, {"a": "\U0001f600"})
+    with pytest.raises(DataError, match=r"error\[DATA-CELL\] .*x\.jsonl:2: a holds half a char"):
+        next(rows)
+
+
 def test_a_stray_byte_can_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b"a,b\n1,caf\xe9\n")

@@ -10,7 +10,7 @@ from catalogue import row
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import DataError
 
-MANY = {"text": Column(Kind.TEXT), "label": Column(Kind.CLASSES)}
+MANY = {"text": Column(Kind.TEXT), "label": Column(Kind.CLASSES, target=True)}
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.data.files import Raw
+from tunesmith.data.files import HALF, Raw
 from tunesmith.data.rows import TEXTUAL, Column, Kind
 from tunesmith.errors import DataError, did_you_mean, raise_all
 
@@ -63,7 +63,7 @@ def no_column(source: Source, name: str) -> DataError:
     if looks_split(source):
         mark = repr(looks_split(source))
         what = f"one column {there[0]!r}; file looks {mark}-separated"
-        return DataError("DATA-COL", source.name, what, f"set data.sep={mark}")
+        return DataError("DATA-COL", source.name, what, f'set "data.sep={mark}"')  # for a shell
     what = f"no column {name!r}; columns: {', '.join(there)}"
     return DataError("DATA-COL", source.name, what, did_you_mean(name, there))
 
@@ -148,6 +148,8 @@ def converter(
 def text_of(cell: Any) -> str:
     """Make a text of a cell; none at all is an empty one. Raises ValueError."""
     if isinstance(cell, str):
+        if HALF.search(cell):
+            raise ValueError("holds half a character (a lone surrogate)")
         return cell
     if cell is None:
         return ""

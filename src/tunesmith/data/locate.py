@@ -23,6 +23,7 @@ class Reading:
     """How files are read."""
 
     sep: str | None
+    quoting: str
     encoding: str
     encoding_errors: str
 

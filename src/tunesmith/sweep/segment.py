@@ -102,7 +102,8 @@ def _train(cfg: DictConfig, machine: Machine, parts: Parts, segment: Segment) ->
                 training = assemble(cfg, machine, parts, place)
                 _fit(training, place, cfg.trainer.stop_at_step)
             if training.checkpoints.finished:
-                write_metrics(directory, training.module, training.checkpoints)
+                hashes = parts.rows.hashes
+                write_metrics(directory, training.module, training.checkpoints, rows=hashes)
         except BaseException as error:
             record_end(directory, error)
             raise
