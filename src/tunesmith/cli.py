@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
 
     predict = _on_a_run(commands, "predict", "label new texts", _predict)
-    predict.add_argument("file", nargs="?", type=Path, help="csv, tsv or json lines")
+    predict.add_argument("file", nargs="?", type=Path, help="csv, tsv, json lines or CoNLL")
     predict.add_argument("--text", action="append", help="a text; may be given several times")
     predict.add_argument("--output", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl")
     predict.add_argument(

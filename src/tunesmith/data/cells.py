@@ -80,7 +80,9 @@ def canonical_rows(
         for ours, theirs in chosen.items()
     }
     read = {c: columns[c] for c in chosen if c in columns}
-    texts = [c for c, column in read.items() if column.kind in TEXTUAL and not column.target]
+    texts = {
+        c: column.kind for c, column in read.items() if column.kind in TEXTUAL and not column.target
+    }
     for position, (number, raw) in enumerate(source.rows()):
         row: dict[str, Any] = {"row": position, "_line": number}
         for ours, theirs in chosen.items():
@@ -105,12 +107,14 @@ def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: 
         raise DataError("DATA-CELL", where, what, "one tag a word")
 
 
-def marks(row: Mapping[str, Any], texts: list[str]) -> dict[str, int]:
+def marks(row: Mapping[str, Any], texts: Mapping[str, Kind]) -> dict[str, int]:
     """Return hashes of the texts (and of the id), by which rows are compared and split."""
     given = [cell for c in texts for cell in ([row[c]] if isinstance(row[c], str) else row[c])]
     given = given or [""]
     whole = "\0".join(given)
-    flags = HAS_EMPTY * any(EMPTY.fullmatch(t) is not None for t in given)
+    # One odd word empties no sentence.
+    whole_texts = [" ".join(row[c]) for c in texts if texts[c] is Kind.WORDS] or given
+    flags = HAS_EMPTY * any(EMPTY.fullmatch(t) is not None for t in whole_texts)
     flags |= HAS_NUL * any("\0" in t for t in given)
     loose = "\0".join(" ".join(t.casefold().split()) for t in given)
     found = {"_text": digest(whole), "_loose": digest(loose), "_flags": flags}
@@ -191,6 +195,11 @@ def words_of(cell: Any) -> list[str]:
     if isinstance(cell, list | tuple):
         return [text_of(word) for word in cell]
     return text_of(cell).split()
+
+
+def words_or_text(cell: Any) -> str | list[str]:
+    """Leave a text whole, so that an answer can say where a word stands. Raises ValueError."""
+    return cell if isinstance(cell, str) else words_of(cell)
 
 
 def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:

@@ -14,10 +14,13 @@ NOT_QUOTED = "set data.quoting=none if quotes are text"
 
 def separator(path: Path, sep: str | None) -> str:
     """Return the character between the cells: the one given, else told by the extension."""
-    if sep is None:
-        return "," if path.suffix.lower() == ".csv" else "\t"
+    return given(sep) or ("," if path.suffix.lower() == ".csv" else "\t")
+
+
+def given(sep: str | None) -> str | None:
+    """Return data.sep, checked."""
     sep = "\t" if sep == r"\t" else sep  # as typed in a shell
-    if len(sep) != 1:
+    if sep is not None and len(sep) != 1:
         raise ConfigError("CONF-VALUE", "data.sep", f"{sep!r} is not one character")
     return sep
 

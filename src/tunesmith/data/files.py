@@ -1,4 +1,4 @@
-"""Rows of one file, read line by line: csv, tsv, json lines, parquet."""
+"""Rows of one file, read line by line: csv, tsv, json lines, parquet, CoNLL."""
 
 import codecs
 import json
@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from tunesmith.data.delimited import csv_rows, header, records, separator
+from tunesmith.data import conll
+from tunesmith.data.delimited import csv_rows, given, header, records, separator
 from tunesmith.data.rows import LONGEST_ROW, Raw
 from tunesmith.errors import ConfigError, DataError
 
@@ -24,6 +25,9 @@ SUFFIXES = {
     ".ndjson": "json",
     ".json": "json",
     ".parquet": "parquet",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
 }
 
 HALF = re.compile(r"[\ud800-\udfff]")  # of a pair of surrogates; a whole one is one character
@@ -47,6 +51,9 @@ def stream(
         yield from parquet_rows(path)
     elif kind_of(path) == "json":
         yield from json_rows(path, lines_of(path, encoding, encoding_errors))
+    elif kind_of(path) == "conll":
+        lines = lines_of(path, encoding, encoding_errors)
+        yield from conll.sentences(path, lines, given(sep), LONGEST_ROW)
     else:
         lines = lines_of(path, encoding, encoding_errors)
         yield from csv_rows(path, lines, separator(path, sep), quoting)
@@ -67,6 +74,8 @@ def columns_of(
     with closing(lines_of(path, encoding, encoding_errors)) as lines:
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))
+        if kind_of(path) == "conll":
+            return conll.columns(path, lines, given(sep))
         return header(path, records(path, lines, separator(path, sep), quoting))
 
 
@@ -92,7 +101,7 @@ def missing(path: Path) -> DataError:
 
 
 def kind_of(path: Path) -> str:
-    """Tell the format by the extension: "csv", "json" or "parquet"."""
+    """Tell the format by the extension: "csv", "json", "parquet" or "conll"."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)

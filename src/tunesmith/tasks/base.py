@@ -104,6 +104,19 @@ class Task(nn.Module, ABC):
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         """Compare answers with what the rows say; the keys are those of `metrics`."""
 
+    @classmethod
+    def check(
+        cls,
+        options: Mapping[str, Any],
+        labels: Sequence[str] | None,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> None:
+        """Raise what makes the task impossible, before a weight is read.
+
+        `options` are the keys of the task's yaml; the others as for a task.
+        """
+
     def label_of(self, row: Row) -> Any:
         """Return the encoded label of a row: an int, a float, or a list of them."""
         raise NotImplementedError
@@ -122,7 +135,7 @@ class Task(nn.Module, ABC):
         )
         features = {k: v for k, v in encoded.items() if k != "attention_mask"}
         if not features["input_ids"]:
-            raise _no_tokens(row)
+            raise no_tokens(row, row["text"])
         features["length"] = len(features["input_ids"])
         features["full_length"] = _length_before_truncation(encoded.encodings[0])
         if row.get("label") is not None:
@@ -188,10 +201,10 @@ class Task(nn.Module, ABC):
         return {k: batch[k] for k in self.tokenizer.model_input_names if k in batch}
 
 
-def _no_tokens(row: Row) -> TunesmithError:
+def no_tokens(row: Row, text: str) -> TunesmithError:
     """A tokenizer that marks the ends of a text makes two of an empty one; this one makes none."""
     where = f"row {row['row']}" if "row" in row else ""
-    what = f"the text {row['text'][:40]!r} becomes no token at all"
+    what = f"the text {text[:40]!r} becomes no token at all"
     return TunesmithError("INTERNAL", where, what, "data.on_empty_text=drop leaves it out")
 
 

@@ -1,0 +1,205 @@
+"""Token classification: one tag per word; named entities, or any other tags."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.data.rows import Column, Kind
+from tunesmith.errors import ConfigError, DataError
+from tunesmith.loss import CrossEntropy
+from tunesmith.metrics.entities import SCHEME, Entity, entities, scores, well_formed
+from tunesmith.tasks.base import (
+    IGNORE,
+    Answer,
+    Batch,
+    Example,
+    Features,
+    Output,
+    Row,
+    Task,
+    no_tokens,
+)
+from tunesmith.tasks.words import NO_WORD, Words, cut, windows
+
+
+class TokenClassification(Task):
+    """Scores every tag of each word, on its first token; entities are read from the tags.
+
+    Long sentences are read in windows, so nothing is ever cut off. With `entities=False` the
+    tags are in no B-/I-/O scheme (parts of speech): each word then counts as an entity, and
+    precision, recall and F1 are the share of right words.
+    """
+
+    columns: ClassVar = {"words": Column(Kind.WORDS), "tags": Column(Kind.TAGS, target=True)}
+    problem = "token_classification"
+    metrics = ("f1", "precision", "recall", "f1_strict", "accuracy")
+    monitor = "f1"
+
+    loss: CrossEntropy
+
+    def __init__(self, *, stride: int, entities: bool, **common: Any) -> None:
+        super().__init__(**common)
+        self.stride = stride
+        self.entities = entities
+        self.closed = any(label[0] in "ES" for label in self.index)  # BIOES, not BIO
+        self.tokenizer.truncation_side = "right"  # windows run from left to right
+
+    @classmethod
+    def check(
+        cls,
+        options: Mapping[str, Any],
+        labels: Sequence[str] | None,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> None:
+        room = max_length - tokenizer.num_special_tokens_to_add()
+        if options["stride"] >= room:
+            what = f"windows of {room} tokens (data.max_length={max_length}) must go on"
+            fix = f"set it below {room}"
+            raise ConfigError("CONF-RANGE", f"task.stride={options['stride']}", what, fix)
+        strange = [label for label in labels or () if not SCHEME.fullmatch(label)]
+        if options["entities"] and strange:
+            many = f"tag {strange[0]!r} is" if len(strange) == 1 else f"{len(strange)} tags are"
+            first = "" if len(strange) == 1 else f" (first {strange[0]!r})"
+            what = f"{many} neither O nor B-, I-, E- or S- and a type{first}"
+            fix = "task.entities=false scores words, not entities"
+            raise DataError("DATA-TAGS", "", what, fix)
+
+    def fit_to(self, rows: Any) -> None:
+        counts = Counter(tag for tags in rows["tags"] for tag in tags)
+        self.loss.fit_to([counts[label] for label in self.index])
+
+    def encode(self, row: Row) -> list[Features]:
+        """Return a feature for each window: what the model reads, and the words it answers.
+
+        `words` and `labels` hold something at the first token of each word that this window
+        answers, NO_WORD and IGNORE elsewhere: a word is learnt and scored exactly once.
+        """
+        words = cut(row["words"]).words
+        found = windows(self.tokenizer, words, self.max_length, self.stride)
+        tags = row.get("tags")
+        features = []
+        for inputs, answered in found:
+            if not answered:
+                raise no_tokens(row, " ".join(words))
+            length = len(answered)
+            one = {**inputs, "words": answered, "length": length, "full_length": length}
+            if tags is not None:
+                one["labels"] = [IGNORE if w == NO_WORD else self.index[tags[w]] for w in answered]
+            features.append(one)
+        return features
+
+    def collate(self, features: list[Features]) -> Batch:
+        """Pad to the longest: what the model reads, `words` and `labels`, (B, T) each."""
+        batch = self.padded(features)
+        for name, nothing in (("words", NO_WORD), ("labels", IGNORE)):
+            if name in features[0]:
+                rows = [torch.tensor(f[name]) for f in features]
+                batch[name] = pad_sequence(rows, batch_first=True, padding_value=nothing)
+        return batch
+
+    def forward(self, batch: Batch) -> Output:
+        logits = self.logits(batch)  # (B, T, C)
+        mean, weight = self.loss(logits.flatten(0, 1), batch["labels"].flatten())
+        return Output(mean, logits, weight)
+
+    def decode(self, batch: Batch, output: Output) -> list[Any]:
+        """Return (words, probabilities (N, C)) for the N words that each window answers."""
+        logits = output.logits.detach().float().cpu()  # (B, T, C)
+        words = batch["words"].cpu()  # (B, T)
+        answers = words != NO_WORD
+        return [
+            (words[i][answers[i]].tolist(), logits[i][answers[i]].softmax(-1).numpy())
+            for i in range(len(words))
+        ]
+
+    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+        return [
+            self._answer(found, cut(row["words"]))
+            for found, row in zip(predictions, rows, strict=True)
+        ]
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        given, wanted = [a["tags"] for a in answers], [row["tags"] for row in rows]
+        pairs = [
+            pair for g, w in zip(given, wanted, strict=True) for pair in zip(g, w, strict=True)
+        ]
+        found = scores(map(self.entities_of, given), map(self.entities_of, wanted))
+        strict = scores(map(self.strict_entities_of, given), map(self.strict_entities_of, wanted))
+        right = sum(g == w for g, w in pairs)
+        accuracy = right / len(pairs) if pairs else 0.0
+        return {**found._asdict(), "f1_strict": strict.f1, "accuracy": accuracy}
+
+    def counts(self, answers: Sequence[Answer], rows: Sequence[Row]) -> np.ndarray:
+        """Count the words of each tag by the tag that they were given."""
+        counts = np.zeros((len(self.index), len(self.index)), dtype=np.int64)
+        for answer, row in zip(answers, rows, strict=True):
+            wanted, given = (
+                [self.index[t] for t in tags] for tags in (row["tags"], answer["tags"])
+            )
+            np.add.at(counts, (wanted, given), 1)
+        return counts
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        counts = Counter(tag for tags in train["tags"] for tag in tags)
+        shares = np.array([counts[label] / counts.total() for label in self.index])  # (C,)
+        texts = [cut(row["words"]) for row in rows]
+        each = [(range(len(t.words)), np.tile(shares, (len(t.words), 1))) for t in texts]
+        return [self._answer([found], text) for found, text in zip(each, texts, strict=True)]
+
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+        return [
+            Example(
+                " ".join(row["words"]),
+                self._named(row["tags"], row["words"]),
+                self._named(answer["tags"], row["words"]),
+                answer["probability"],
+            )
+            for answer, row in zip(answers, rows, strict=True)
+        ]
+
+    def entities_of(self, tags: Sequence[str]) -> list[Entity]:
+        """Return the entities that tags mean; each word is one where they mean none."""
+        if self.entities:
+            return entities(tags)
+        return [Entity(tag, i, i + 1) for i, tag in enumerate(tags)]
+
+    def strict_entities_of(self, tags: Sequence[str]) -> list[Entity]:
+        return well_formed(tags, self.closed) if self.entities else self.entities_of(tags)
+
+    def _answer(self, found: Sequence[Any], words: Words) -> Answer:
+        """Put the windows together: a tag a word, and the entities that the tags mean."""
+        names = list(self.index)
+        probabilities = np.zeros((len(words.words), len(names)), dtype=np.float32)  # (N, C)
+        # A limited validation may leave windows out: their words are outside of everything.
+        probabilities[:, self.index.get("O", 0)] = 1.0
+        for answered, theirs in found:
+            probabilities[answered] = theirs
+        tags = [names[best] for best in probabilities.argmax(-1)]
+        sure = probabilities.max(-1, initial=0.0)  # (N,)
+        answer: Answer = {"tags": tags, "probability": float(sure.mean()) if tags else 1.0}
+        if words.text is not None:
+            answer = {"words": words.words, **answer}
+        if self.entities:
+            answer["entities"] = [_span(e, words, sure) for e in entities(tags)]
+        return answer
+
+    def _named(self, tags: Sequence[str], words: Sequence[str]) -> str:
+        if not self.entities:
+            return " ".join(tags)
+        found = [f"{e.label}: {' '.join(words[e.start : e.end])}" for e in entities(tags)]
+        return "; ".join(found) or "no entity"
+
+
+def _span(entity: Entity, words: Words, sure: np.ndarray) -> dict[str, Any]:
+    """Say of an entity what it is and where; ends are not included."""
+    label, start, end = entity
+    span = {"label": label, "text": words.between(start, end), "start": start, "end": end}
+    if words.text is not None:
+        span |= {"start_char": words.places[start][0], "end_char": words.places[end - 1][1]}
+    return {**span, "probability": float(sure[start:end].mean())}
