@@ -165,7 +165,7 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
             "features": FORMAT,
             "rows": parts.rows.fingerprint,
             "tokenizer": parts.source.tokenizer_fingerprint,
-            "task": cfg.task._target_,
+            "task": plain(cfg.task),
             "labels": parts.rows.labels,
             "max_length": parts.max_length,
             "truncation": cfg.data.truncation,
