@@ -20,6 +20,7 @@ LAYERS = [
     "data",
     "models",
     "loss",
+    "metrics",
     "tasks",
     "optim",
     "adapt",

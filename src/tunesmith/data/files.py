@@ -1,4 +1,4 @@
-"""Rows of one file, read line by line: csv, tsv, json lines, parquet."""
+"""Rows of one file: csv, tsv, json lines, parquet line by line, SQuAD's form at once."""
 
 import codecs
 import csv
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from tunesmith.data import squad
 from tunesmith.errors import ConfigError, DataError
 
 LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a text
@@ -35,13 +36,15 @@ def stream(
     encoding: str = "utf-8",
     encoding_errors: str = "strict",
 ) -> Iterator[Raw]:
-    """Yield (line number, row with all columns) of a file; of parquet the row number, from 1.
+    """Yield (line number, row with all columns) of a file; where no line is a row, its number.
 
     Cells of csv are always text. Raises DataError at the line that is broken.
     """
     path = readable(path)
     if kind_of(path) == "parquet":
         yield from parquet_rows(path)
+    elif kind_of(path) == "squad":
+        yield from squad.rows(path)
     elif kind_of(path) == "json":
         yield from json_rows(path, lines_of(path, encoding, encoding_errors))
     else:
@@ -60,6 +63,8 @@ def columns_of(
     path = readable(path)
     if kind_of(path) == "parquet":
         return list(parquet(path).schema_arrow.names)
+    if kind_of(path) == "squad":
+        return list(next((row for _, row in squad.rows(path)), {}))
     with closing(lines_of(path, encoding, encoding_errors)) as lines:
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))
@@ -88,11 +93,12 @@ def missing(path: Path) -> DataError:
 
 
 def kind_of(path: Path) -> str:
-    """Tell the format by the extension: "csv", "json" or "parquet"."""
+    """Tell the format: "csv", "json" (lines), "parquet" or "squad" (one JSON object)."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)
-    return SUFFIXES[path.suffix.lower()]
+    kind = SUFFIXES[path.suffix.lower()]
+    return "squad" if kind == "json" and squad.is_one(path) else kind
 
 
 def separator(path: Path, sep: str | None) -> str:

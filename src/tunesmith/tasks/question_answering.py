@@ -1,8 +1,8 @@
 """Extractive question answering: the stretch of a context that answers a question, or none."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,32 +13,18 @@ from tunesmith.errors import ConfigError
 from tunesmith.loss import SpanCrossEntropy
 from tunesmith.metrics.answers import best_threshold, exact_match, f1
 from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task
-
-
-class Window(NamedTuple):
-    """What a forward pass says of one window of a context."""
-
-    null: float  # score of its first token: no answer
-    spans: np.ndarray  # (K, 2) where each begins and ends, in characters of the context
-    scores: np.ndarray  # (K,)
-
-
-class Span(NamedTuple):
-    """A candidate: characters `start` to `end` of the context, without white space around."""
-
-    start: int
-    end: int
-    score: float
+from tunesmith.tasks.spans import Span, Window, merged, offsets_of, place_of, windows_of
 
 
 class QuestionAnswering(Task):
     """Scores where an answer starts and ends, in overlapping windows of the context.
 
     A window without the answer points to its first token. A question gets no answer where that
-    scores more than `null_threshold` above the best span; each validation of a training tunes it.
+    scores more than `null_threshold` above the best span (Devlin et al., 2019, 4.3); each
+    validation of a training tunes it.
     """
 
-    columns = {
+    columns: ClassVar[Mapping[str, Column]] = {
         "question": Column(Kind.TEXT),
         "context": Column(Kind.TEXT),
         "answers": Column(Kind.SPANS, target=True),
@@ -60,10 +46,9 @@ class QuestionAnswering(Task):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.stride = self.max_length // 3 if stride is None else stride
-        self.max_question_length = (
-            self.max_length // 4 if max_question_length is None else max_question_length
-        )
+        third, quarter = self.max_length // 3, self.max_length // 4
+        self.stride = third if stride is None else stride
+        self.max_question_length = quarter if max_question_length is None else max_question_length
         self.max_answer_length, self.n_best = max_answer_length, n_best
         self.register_buffer("null_threshold", torch.tensor(math.inf))
         self._check_lengths()
@@ -73,14 +58,15 @@ class QuestionAnswering(Task):
         special = self.tokenizer.num_special_tokens_to_add(pair=True)
         room = self.max_length - self.max_question_length - special
         if room <= self.stride:
-            what = f"beside {self.max_question_length} tokens of a question, {self.max_length} leave "
-            what += f"{max(room, 0)} for the context"
-            fix = "raise data.max_length, or lower task.max_question_length"
-            raise ConfigError("CONF-LENGTH", f"task.stride={self.stride}", what, fix)
+            what = f"of {self.max_length} tokens, a question of {self.max_question_length} leaves "
+            fix = "lower it or task.max_question_length, or raise data.max_length"
+            where = f"task.stride={self.stride}"
+            raise ConfigError("CONF-LENGTH", where, f"{what}{max(room, 0)} for the context", fix)
 
     # Rows to batches
 
     def encode(self, row: Row) -> list[Features]:
+        """Make a window of as much context as fits beside the question, and more as needed."""
         question, cut = self._shortened(row["question"])
         encoded = self.tokenizer(
             question,
@@ -94,19 +80,21 @@ class QuestionAnswering(Task):
         windows = []
         for i, encoding in enumerate(encoded.encodings):
             inputs = {k: encoded[k][i] for k in names if k != "attention_mask"}
-            offsets = offsets_of(encoding)
-            length = len(encoding)
-            window = {**inputs, "starts": offsets[:, 0], "ends": offsets[:, 1]}
-            window |= {"length": length, "full_length": length + cut}
-            if row.get("answers") is not None:
-                window["labels"] = place_of(row["answers"], offsets)
-            windows.append(window)
+            windows.append(inputs | self._placed(row, encoding, cut))
         return windows
+
+    def _placed(self, row: Row, encoding: Any, cut: int) -> Features:
+        """Return where the tokens of a window stand in the context, and the answer among them."""
+        offsets, length = offsets_of(encoding), len(encoding)
+        placed: Features = {"length": length, "full_length": length + cut}
+        placed |= {"starts": offsets[:, 0].tolist(), "ends": offsets[:, 1].tolist()}
+        if row.get("answers") is not None:
+            placed["labels"] = place_of(row["answers"], offsets)
+        return placed
 
     def _shortened(self, question: str) -> tuple[str, int]:
         """Return a question of at most `max_question_length` tokens, and how many were cut."""
-        offsets = self._pieces(question)
-        most = self.max_question_length
+        offsets, most = self._pieces(question), self.max_question_length
         if len(offsets) <= most:
             return question, 0
         for kept in range(most, 0, -1):  # what is left may be cut into other, more tokens
@@ -122,10 +110,10 @@ class QuestionAnswering(Task):
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the longest; `offsets` (B, T, 2) in the context, else -1; `labels` (B, 2)."""
         batch = self.padded(features)
-        batch["offsets"] = torch.full((*batch["input_ids"].shape, 2), -1)
+        offsets = torch.full((*batch["input_ids"].shape, 2), -1)
         for i, f in enumerate(features):
-            ends = [torch.as_tensor(np.asarray(f[name])) for name in ("starts", "ends")]
-            batch["offsets"][i, : len(f["starts"])] = torch.stack(ends, -1)
+            offsets[i, : len(f["starts"])] = torch.tensor(np.stack([f["starts"], f["ends"]], -1))
+        batch["offsets"] = offsets
         if "labels" in features[0]:
             batch["labels"] = torch.tensor(np.asarray([f["labels"] for f in features]))
         return batch
@@ -138,29 +126,16 @@ class QuestionAnswering(Task):
         return Output(mean, logits, weight)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return scores (B, T, 2) of a start and an end at each token that can be one, else -inf."""
+        """Return scores (B, T, 2) of a start and an end, -inf at tokens that can be neither."""
         output = self.model(**self.inputs(batch))
-        logits = torch.stack([output.start_logits, output.end_logits], dim=-1).float()  # (B, T, 2)
-        can_be = batch["offsets"] >= 0
-        can_be[:, 0] = True  # no answer
-        return logits.masked_fill(~can_be, -math.inf)
+        logits = torch.stack([output.start_logits, output.end_logits], dim=-1).float()
+        is_possible = batch["offsets"] >= 0  # (B, T, 2)
+        is_possible[:, 0] = True  # no answer
+        return logits.masked_fill(~is_possible, -math.inf)
 
     def decode(self, batch: Batch, output: Output) -> list[Window]:
-        """Return the `n_best` spans of each window, of at most `max_answer_length` tokens."""
-        starts, ends = output.logits.detach().float().clone().unbind(-1)  # (B, T)
-        null = (starts[:, 0] + ends[:, 0]).cpu().numpy()
-        starts[:, 0] = -math.inf
-        most = self.max_answer_length
-        reach = torch.nn.functional.pad(ends, (0, most - 1), value=-math.inf).unfold(1, most, 1)
-        pairs = (starts.unsqueeze(-1) + reach).flatten(1)  # (B, T * most)
-        scores, where = pairs.topk(min(self.n_best, pairs.size(1)))
-        first = where // most
-        last = (first + where % most).clamp(max=starts.size(1) - 1)
-        spans = torch.stack(
-            [batch["offsets"][..., i].gather(1, at) for i, at in enumerate((first, last))], -1
-        )  # (B, K, 2)
-        found = zip(null, spans.cpu().numpy(), scores.cpu().numpy(), strict=True)
-        return [Window(float(n), s[v > -math.inf], v[v > -math.inf]) for n, s, v in found]
+        logits = output.logits.detach()
+        return windows_of(logits, batch["offsets"], self.max_answer_length, self.n_best)
 
     def calibrate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> None:
         """Set the threshold under which these rows' F1 is highest; infinite if all have answers."""
@@ -168,84 +143,57 @@ class QuestionAnswering(Task):
         for windows, row in zip(predictions, rows, strict=True):
             null, spans = merged(windows, row["context"])
             if spans:
-                right = texts_of(row)
+                right = right_answers(row)
                 margins.append(null - spans[0].score)
                 gains.append(f1(text_of(spans[0], row), right) - f1("", right))
         self.null_threshold.fill_(best_threshold(margins, gains))
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
-        return [self._answer(w, row) for w, row in zip(predictions, rows, strict=True)]
-
-    def _answer(self, windows: Sequence[Window], row: Row) -> Answer:
-        null, spans = merged(windows, row["context"])
-        spans = spans[: self.n_best]
         threshold = float(self.null_threshold)
-        margin = null - spans[0].score if spans else math.inf
-        given = spans[0] if spans and margin <= threshold else None
-        candidates: list[Span | None] = list(spans)
-        scores = [span.score for span in spans]
-        if not spans or threshold < math.inf:
-            candidates, scores = [None, *spans], [null, *scores]
-        probabilities = softmax(scores)
-        ranked = sorted(zip(candidates, probabilities, strict=True), key=lambda pair: -pair[1])
-        listed = [named(span, row) | {"probability": p} for span, p in ranked]
-        certainty = next(p for span, p in ranked if span == given)
-        return {
-            **named(given, row),
-            "probability": certainty,
-            "no_answer_score": margin if spans else None,
-            "n_best": listed,
-        }
+        answers = []
+        for windows, row in zip(predictions, rows, strict=True):
+            null, spans = merged(windows, row["context"])
+            answers.append(answer(row, null, spans[: self.n_best], threshold))
+        return answers
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        pairs = [(a["answer"], texts_of(row)) for a, row in zip(answers, rows, strict=True)]
-        overlaps = np.asarray([f1(given, right) for given, right in pairs])
-        answerable = np.asarray([bool(right) for _, right in pairs], dtype=bool)
+        pairs = [(a["answer"], right_answers(row)) for a, row in zip(answers, rows, strict=True)]
+        overlaps = [(f1(given, right), bool(right)) for given, right in pairs]
         return {
             "exact_match": mean([exact_match(given, right) for given, right in pairs]),
-            "f1": mean(overlaps),
-            "has_answer_f1": mean(overlaps[answerable]),
-            "no_answer_accuracy": mean(overlaps[~answerable]),
+            "f1": mean([overlap for overlap, _ in overlaps]),
+            "has_answer_f1": mean([overlap for overlap, has_answer in overlaps if has_answer]),
+            "no_answer_accuracy": mean([o for o, has_answer in overlaps if not has_answer]),
         }
 
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]
 
 
-def offsets_of(encoding: Any) -> np.ndarray:
-    """Return (T, 2) where each token begins and ends in the context, -1 where it is not of it."""
-    of_context = np.asarray([i == 1 for i in encoding.sequence_ids])
-    return np.where(of_context[:, None], np.asarray(encoding.offsets).reshape(-1, 2), -1)
+def answer(row: Row, null: float, spans: Sequence[Span], threshold: float) -> Answer:
+    """Return the best span, or none, with all candidates and the probability of each.
+
+    `no_answer_score` is by how much no answer scores more than the best span: None without any.
+    """
+    margin = null - spans[0].score if spans else math.inf
+    candidates: list[Span | None] = list(spans)
+    scores = [span.score for span in spans]
+    if not spans or threshold < math.inf:
+        candidates, scores = [*candidates, None], [*scores, null]
+    listed = [
+        named(span, row) | {"probability": p}
+        for span, p in zip(candidates, softmax(scores), strict=True)
+    ]
+    return {
+        **listed[0 if spans and margin <= threshold else -1],
+        "no_answer_score": margin if spans else None,
+        "n_best": sorted(listed, key=lambda candidate: -candidate["probability"]),
+    }
 
 
-def place_of(answers: Sequence[dict[str, Any]], offsets: np.ndarray) -> list[int]:
-    """Return the first and last token of the first answer; 0, 0 where it is not all in here."""
-    inside = np.flatnonzero(offsets[:, 0] >= 0)
-    if not answers or not len(inside):
-        return [0, 0]
-    start, end = stripped(answers[0]["text"], answers[0]["start"])
-    touched = inside[(offsets[inside, 1] > start) & (offsets[inside, 0] < end)]
-    whole = offsets[inside[0], 0] <= start and end <= offsets[inside[-1], 1]
-    return [int(touched[0]), int(touched[-1])] if whole and len(touched) else [0, 0]
-
-
-def merged(windows: Sequence[Window], context: str) -> tuple[float, list[Span]]:
-    """Return the least score of no answer, and the spans of all windows, the best first."""
-    best: dict[tuple[int, int], float] = {}
-    for window in windows:
-        for (start, end), score in zip(window.spans.tolist(), window.scores.tolist(), strict=True):
-            place = stripped(context[start:end], start)
-            if place[0] < place[1]:
-                best[place] = max(score, best.get(place, -math.inf))
-    spans = [Span(*place, score) for place, score in best.items()]
-    spans.sort(key=lambda span: (-span.score, span.start, span.end))
-    return min(window.null for window in windows), spans
-
-
-def stripped(text: str, start: int) -> tuple[int, int]:
-    """Return where a text at `start` begins and ends without the white space around it."""
-    begin = start + len(text) - len(text.lstrip())
-    return begin, begin + len(text.strip())
+def softmax(scores: Sequence[float]) -> list[float]:
+    powers = np.exp(np.asarray(scores) - max(scores))
+    return (powers / powers.sum()).tolist()
 
 
 def named(span: Span | None, row: Row) -> Answer:
@@ -258,21 +206,16 @@ def text_of(span: Span, row: Row) -> str:
     return row["context"][span.start : span.end]
 
 
-def texts_of(row: Row) -> list[str]:
+def right_answers(row: Row) -> list[str]:
     return [answer["text"] for answer in row["answers"]]
 
 
-def softmax(scores: Sequence[float]) -> list[float]:
-    powers = np.exp(np.asarray(scores) - max(scores))
-    return (powers / powers.sum()).tolist()
-
-
-def mean(values: Sequence[float] | np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
+def mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
 
 
 def example(answer: Answer, row: Row) -> Example:
-    right = texts_of(row)
+    right = right_answers(row)
     given = answer["answer"] or "(no answer)"
     wanted = given if exact_match(answer["answer"], right) else (right or ["(no answer)"])[0]
     return Example(f"{row['question']} / {row['context']}", wanted, given, answer["probability"])

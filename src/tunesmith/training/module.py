@@ -213,11 +213,7 @@ class Module(L.LightningModule):
             pieces = list({piece[0][0]: piece for piece in reversed(pieces)}.values())  # each once
         pieces.sort(key=lambda piece: piece[0][0])
         by_feature = sorted(
-            (
-                pair
-                for features, given, *_ in pieces
-                for pair in zip(features, given, strict=True)
-            ),
+            (pair for features, given, *_ in pieces for pair in zip(features, given, strict=True)),
             key=lambda pair: pair[0],
         )
         row_of = self.trainer.datamodule.encoded[split].features.with_format(None)  # type: ignore[attr-defined]

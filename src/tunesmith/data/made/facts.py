@@ -10,17 +10,30 @@ from string import Formatter
 from typing import Any
 
 SIZES = {"train": 1600, "validation": 300, "test": 500}
-STARTS = "b br d dr f g gr k kl l m n p pr r s st t tr v".split()
-VOWELS = "a e i o u ai ou".split()
-ENDS = "l n r s t nd rk ".split(" ")
-JOBS = (
-    "baker carpenter doctor farmer gardener judge lawyer miner nurse painter pilot poet "
-    "sailor singer soldier tailor teacher writer"
-).split()
-GOODS = (
-    "bicycles boats books bread candles carpets chairs cheese clocks furniture glass hats "
-    "knives lamps paper pianos shoes soap tools wine"
-).split()
+STARTS = [
+    "b",
+    "br",
+    "d",
+    "dr",
+    "f",
+    "g",
+    "gr",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "st",
+    "t",
+    "tr",
+    "v",
+]
+VOWELS = ["a", "e", "i", "o", "u", "ai", "ou"]
+ENDS = ["l", "n", "r", "s", "t", "nd", "rk", ""]
+JOBS = ["baker", "doctor", "farmer", "judge", "miner", "nurse", "painter", "poet", "sailor"]
+GOODS = ["boats", "books", "bread", "candles", "chairs", "clocks", "hats", "lamps", "shoes"]
 FACTS = {  # by the kind of thing: sentences, and questions with the slot that answers them
     "person": (
         [
