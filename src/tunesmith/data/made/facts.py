@@ -1,35 +1,17 @@
 """Passages of facts about made people and firms, and questions on one of them.
 
-Every passage says the same things of two people and two firms, so that the question's name has
-to be found, not only the kind of answer. A fifth of the questions have no answer: the passage
-does not name whom they ask about. No name of one split occurs in another.
+Every passage says the same things of two people and a firm, or of two firms and a person, and a
+question is on one of the two: its name has to be found, not only the kind of answer. A fifth of
+the questions have no answer: the passage does not name whom they ask about. No name of one
+split occurs in another.
 """
 
 import random
 from string import Formatter
 from typing import Any
 
-SIZES = {"train": 1600, "validation": 300, "test": 500}
-STARTS = [
-    "b",
-    "br",
-    "d",
-    "dr",
-    "f",
-    "g",
-    "gr",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "st",
-    "t",
-    "tr",
-    "v",
-]
+SIZES = {"train": 1500, "validation": 250, "test": 400}
+STARTS = "bdfgklmnprstv"
 VOWELS = ["a", "e", "i", "o", "u", "ai", "ou"]
 ENDS = ["l", "n", "r", "s", "t", "nd", "rk", ""]
 JOBS = ["baker", "doctor", "farmer", "judge", "miner", "nurse", "painter", "poet", "sailor"]
@@ -74,7 +56,8 @@ def _split(split: str, size: int, taken: set[str]) -> list[dict[str, Any]]:
 
 
 def _row(dice: random.Random, taken: set[str]) -> dict[str, Any]:
-    things = [_thing(dice, kind, taken) for kind in FACTS for _ in range(2)]
+    kind, other = dice.sample(list(FACTS), 2)
+    things = [_thing(dice, k, taken) for k in (kind, kind, other)]
     dice.shuffle(things)
     context, places = "", []
     for thing in things:
@@ -82,8 +65,8 @@ def _row(dice: random.Random, taken: set[str]) -> dict[str, Any]:
         places.append({slot: len(context) + start for slot, start in at.items()})
         context += f"{sentence} "
     is_answerable = dice.random() < 0.8
-    which = dice.randrange(len(things))
-    asked = things[which] if is_answerable else _thing(dice, dice.choice(list(FACTS)), taken)
+    which = dice.choice([i for i, thing in enumerate(things) if thing["kind"] == kind])
+    asked = things[which] if is_answerable else _thing(dice, kind, taken)
     question, slot = dice.choice(FACTS[asked["kind"]][1])
     answers: dict[str, list[Any]] = {"text": [], "answer_start": []}
     if is_answerable:
@@ -105,24 +88,20 @@ def _filled(template: str, values: dict[str, str]) -> tuple[str, dict[str, int]]
 def _thing(dice: random.Random, kind: str, taken: set[str]) -> dict[str, str]:
     return {
         "kind": kind,
-        "name": _name(dice, taken, words=2 if kind == "person" else 1),
+        "name": _name(dice, taken),
         "town": _name(dice, taken),
-        "founder": _name(dice, taken, words=2),
+        "founder": _name(dice, taken),
         "year": str(dice.randint(1700, 1999)),
         "job": dice.choice(JOBS),
         "goods": dice.choice(GOODS),
     }
 
 
-def _name(dice: random.Random, taken: set[str], words: int = 1) -> str:
+def _name(dice: random.Random, taken: set[str]) -> str:
     """Make a name that was not made before."""
     while True:
-        name = " ".join(_word(dice) for _ in range(words))
+        first, second = (dice.choice(STARTS) + dice.choice(VOWELS) for _ in range(2))
+        name = (first + second + dice.choice(ENDS)).capitalize()
         if name not in taken:
             taken.add(name)
             return name
-
-
-def _word(dice: random.Random) -> str:
-    first, second = (dice.choice(STARTS) + dice.choice(VOWELS) for _ in range(2))
-    return (first + second + dice.choice(ENDS)).capitalize()
