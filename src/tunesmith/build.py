@@ -80,6 +80,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         )
     words = tokenizer(source)
     words.truncation_side = cfg.data.truncation
+    task.check(plain(cfg.task), rows.labels, words, wanted)
     return Parts(rows, source, words, wanted)
 
 
