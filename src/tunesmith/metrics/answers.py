@@ -1,5 +1,6 @@
 """How near an answer is to those that count as right: exact match and F1 as SQuAD defines them."""
 
+import math
 import re
 import string
 from collections import Counter
@@ -36,6 +37,8 @@ def best_threshold(margins: Sequence[float], gains: Sequence[float]) -> float:
     It stands midway between two margins, at infinity where every row is in the best sum, at
     minus infinity where none is.
     """
+    if not margins:
+        return math.inf
     order = np.argsort(margins, kind="stable")
     sorted_margins = np.asarray(margins, dtype=np.float64)[order]
     sums = np.concatenate([[0.0], np.cumsum(np.asarray(gains, dtype=np.float64)[order])])

@@ -131,6 +131,10 @@ class Task(nn.Module, ABC):
     def fit_to(self, rows: Any) -> None:
         """Learn what must come from the train split (statistics, weights), before training."""
 
+    def limit(self) -> str:
+        """Say what `encode` cuts, and at how many tokens; continues "5% of ..."."""
+        return f"texts cut at {self.max_length} tokens"
+
     def encode(self, row: Row) -> list[Features]:
         """Turn one raw row into features: what the model reads and, where known, `labels`.
 

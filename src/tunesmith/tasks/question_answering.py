@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError
@@ -46,24 +47,32 @@ class QuestionAnswering(Task):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        third, quarter = self.max_length // 3, self.max_length // 4
-        self.stride = third if stride is None else stride
-        self.max_question_length = quarter if max_question_length is None else max_question_length
+        self.stride, self.max_question_length = lengths(
+            stride, max_question_length, self.max_length
+        )
         self.max_answer_length, self.n_best = max_answer_length, n_best
         self.register_buffer("null_threshold", torch.tensor(math.inf))
-        self._check_lengths()
 
-    def _check_lengths(self) -> None:
+    @classmethod
+    def check(
+        cls,
+        options: Mapping[str, Any],
+        labels: Sequence[str] | None,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> None:
         """Raise ConfigError where a window would not go on from the one before."""
-        special = self.tokenizer.num_special_tokens_to_add(pair=True)
-        room = self.max_length - self.max_question_length - special
-        if room <= self.stride:
-            what = f"of {self.max_length} tokens, a question of {self.max_question_length} leaves "
+        stride, question = lengths(options["stride"], options["max_question_length"], max_length)
+        room = max_length - question - tokenizer.num_special_tokens_to_add(pair=True)
+        if room <= stride:
+            what = f"{question} of {max_length} tokens for a question leave {max(room, 0)} for text"
             fix = "lower it or task.max_question_length, or raise data.max_length"
-            where = f"task.stride={self.stride}"
-            raise ConfigError("CONF-LENGTH", where, f"{what}{max(room, 0)} for the context", fix)
+            raise ConfigError("CONF-LENGTH", f"task.stride={stride}", what, fix)
 
     # Rows to batches
+
+    def limit(self) -> str:
+        return f"windows with a question cut at {self.max_question_length} tokens"
 
     def encode(self, row: Row) -> list[Features]:
         """Make a window of as much context as fits beside the question, and more as needed."""
@@ -168,6 +177,14 @@ class QuestionAnswering(Task):
 
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]
+
+
+def lengths(stride: int | None, question: int | None, max_length: int) -> tuple[int, int]:
+    """Return the overlap of windows and the longest question, where not given by `max_length`."""
+    return (
+        max_length // 3 if stride is None else stride,
+        max_length // 4 if question is None else question,
+    )
 
 
 def answer(row: Row, null: float, spans: Sequence[Span], threshold: float) -> Answer:
