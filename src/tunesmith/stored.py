@@ -54,8 +54,8 @@ class Stored:
 
         A task on a text takes a string, one on pairs of texts two of them.
         """
-        names = list(inputs_of(self.task))
-        return list(self.predict_each(_as_row(row, names) for row in rows))
+        columns = inputs_of(self.task)
+        return list(self.predict_each(_as_row(row, columns) for row in rows))
 
     def predict_each(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
         """Answer rows one after another, in constant memory."""
@@ -148,14 +148,19 @@ def inputs_of(task: Task) -> dict[str, Column]:
     return {name: column for name, column in task.columns.items() if not column.target}
 
 
-def _as_row(row: str | Sequence[str] | Mapping[str, Any], names: list[str]) -> Mapping[str, Any]:
-    if isinstance(row, Mapping):
-        return row
-    cells = [row] if isinstance(row, str) else list(row)
-    if len(cells) > len(names):
-        what = f"a row of {len(cells)} values"
-        raise DataError("DATA-COL", "row", what, f"the task reads {', '.join(names)}")
-    return dict(zip(names, cells, strict=False))
+def _as_row(
+    row: str | Sequence[str] | Mapping[str, Any], columns: Mapping[str, Column]
+) -> Mapping[str, Any]:
+    reads = f"the task reads {', '.join(columns)}"
+    if not isinstance(row, Mapping):
+        cells = [row] if isinstance(row, str) else list(row)
+        if len(cells) > len(columns):
+            raise DataError("DATA-COL", "row", f"a row of {len(cells)} values", reads)
+        row = dict(zip(columns, cells, strict=False))
+    missing = [name for name, column in columns.items() if column.required and name not in row]
+    if missing:
+        raise DataError("DATA-COL", "row", f"a row without {missing[0]!r}", reads)
+    return row
 
 
 def _machine(cfg: DictConfig) -> Machine:
