@@ -151,14 +151,15 @@ def test_what_is_no_such_file_is_told_with_its_place(name: str) -> None:
             "[DATA-JSON] train.json:2: invalid JSON at",
         ),
         (b'{"data": [{"title": "\xff"}]}', "[DATA-ENC] train.json: not UTF-8"),
-        (b'{"data": []}', "[DATA-COL] train.json: no column 'question'; columns: "),
+        (b'{"data": []}', "[DATA-EMPTY] train.json: 0 rows"),
         (b'{"data": [{"x": ' + b"[" * 100_000, "[DATA-JSON] train.json: JSON too deep"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(content: bytes, message: str) -> None:
     with pytest.raises(DataError) as caught:
         read(train_file=write("train.json", content))
-    assert message in getattr(caught.value, "lines", [str(caught.value)])[0]
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 MISPLACED = {

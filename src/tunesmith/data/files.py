@@ -64,7 +64,7 @@ def columns_of(
     if kind_of(path) == "parquet":
         return list(parquet(path).schema_arrow.names)
     if kind_of(path) == "squad":
-        return list(next((row for _, row in squad.rows(path)), {}))
+        return squad.columns(path)
     with closing(lines_of(path, encoding, encoding_errors)) as lines:
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))

@@ -38,6 +38,12 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, {**row, **title, "context": context}
 
 
+def columns(path: Path) -> list[str]:
+    """Return the columns of the first question; of a file without any, those that there may be."""
+    usual = ["id", "question", "answers", "context"]
+    return list(next((row for _, row in rows(path)), usual))
+
+
 def _row(question: Any, where: str) -> dict[str, Any]:
     row = {"question": _text(question, "question", where)}
     if "id" in question:
