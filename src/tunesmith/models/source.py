@@ -129,6 +129,17 @@ def tokenizer(source: Source) -> PreTrainedTokenizerBase:
     return deepcopy(source.words)
 
 
+def fingerprint(source: Source) -> str:
+    """Return what tells base models apart: a hub model's commit, else its files' SHA-256."""
+    if source.folder.parent.name == "snapshots" and source.revision is not None:
+        return source.revision
+    digest = hashlib.sha256(source.tokenizer_fingerprint.encode())
+    for file in (source.folder / "config.json", *source.weights):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
 def max_tokens(source: Source) -> int:
     """Return how many tokens a text may have, special ones included."""
     config = source.config

@@ -12,6 +12,7 @@ from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, check_plan, prepare, step_at
 from tunesmith.errors import Interrupted
 from tunesmith.explain import explain
+from tunesmith.models.source import fingerprint
 from tunesmith.run import (
     Place,
     Trained,
@@ -114,7 +115,7 @@ def _fit(training: Training, place: Place, end: int | None) -> None:
 
 
 def _checked(segment: Segment, warm: Warm) -> Result:
-    """Read the rows and the model of the study's own config, and say what will decide."""
+    """Read the rows and the model of the study's own config; say what they are, what decides."""
     cfg = OmegaConf.create(dict(segment.config))
     machine = choose_machine(cfg)
     with settled(machine, cfg.trainer.deterministic):
@@ -122,7 +123,8 @@ def _checked(segment: Segment, warm: Warm) -> Result:
         check_plan(cfg, parts, machine)
     metric, mode = config.monitor_of(cfg, targets.resolve(cfg.task._target_, trust=cfg.trust))
     rows = {name: len(rows) for name, rows in parts.rows.splits.items()}
-    return result_of(segment, "done", metric=metric, mode=mode, rows=rows)
+    inputs = {"rows": parts.rows.fingerprint, "model": fingerprint(parts.source)}
+    return result_of(segment, "done", metric=metric, mode=mode, rows=rows, inputs=inputs)
 
 
 def _saved(segment: Segment, warm: Warm) -> Result:

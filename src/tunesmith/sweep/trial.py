@@ -66,6 +66,7 @@ class Result:
     memory: int = 0  # bytes: the worker's largest so far
     metric: str = ""  # of a check: what decides, and whether more or less of it is better
     mode: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)  # of a check: fingerprints
     exit_code: int = 0  # of what failed, were it a run of its own
 
     def plain(self) -> dict[str, Any]:

@@ -55,6 +55,8 @@ def verdict(summary: Summary) -> Verdict:
     winner = by_number(summary, confirmation["winner"])
     if confirmation["clearly_better"] and winner is not None and not winner["is_default"]:
         return Verdict(f"Trial {winner['number']} wins", reason)
+    if winner is not None and not winner["is_default"]:
+        return Verdict(f"Trial {winner['number']} is used", reason)
     return Verdict("The default stays", "; ".join(filter(None, (reason, _closest(summary)))))
 
 
@@ -68,6 +70,8 @@ def _unconfirmed(summary: Summary) -> Verdict:
     name = f"Trial {scored(summary)[0]['number']} is the best seen"
     if summary["explicit_grid"]:
         return Verdict(name, "a grid runs what was listed; nothing was confirmed over fresh seeds")
+    if why := summary.get("unconfirmed"):
+        return Verdict(name, f"not called a winner: {why}")
     return Verdict(name, "not confirmed over fresh seeds, so not called a winner")
 
 
