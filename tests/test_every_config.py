@@ -24,6 +24,7 @@ UNFINISHED = {
 }
 NEEDS = {("scheduler", "plateau"): [], ("loss", "mse"): ["task=regression"]}
 NEEDS[("loss", "binary_cross_entropy")] = ["task=multi_label"]
+NEEDS[("loss", "span_cross_entropy")] = ["task=question_answering"]
 
 
 def composed(*overrides):

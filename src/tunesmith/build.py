@@ -195,7 +195,6 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
         },
         cache=Path(cfg.paths.cache),
         seed=derive(cfg.seed, "order"),
-        max_length=parts.max_length,
         accumulate=cfg.trainer.accumulate,
         limit_train_batches=cfg.trainer.limit_train_batches,
         limit_val_batches=cfg.trainer.limit_val_batches,

@@ -13,7 +13,7 @@ from tunesmith.errors import DataError, did_you_mean, raise_all
 
 # Nothing to read: white space, control characters, zero-width marks.
 EMPTY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*")
-HAS_EMPTY, HAS_NUL = 1, 2  # bits of `_flags`
+HAS_EMPTY, HAS_NUL, IS_MISPLACED = 1, 2, 4  # bits of `_flags`
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ def canonical_rows(
             except ValueError as error:
                 raise DataError("DATA-CELL", source.at(number), f"{theirs} {error}") from None
         check_lengths(row, read, source.at(number))
-        yield row | marks(row, texts)
+        row |= marks(row, texts)
+        row["_flags"] |= IS_MISPLACED * any(misplaced(row))
+        yield row
 
 
 def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: str) -> None:
@@ -105,6 +107,14 @@ def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: 
     if tags is not None and len(words) != len(tags):
         what = f"{len(tags)} tags for {len(words)} words"
         raise DataError("DATA-CELL", where, what, "one tag a word")
+
+
+def misplaced(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the answers that are not in the row's context where they say, or say nothing."""
+    for answer in row.get("answers") or ():
+        text, start = answer["text"], answer["start"]
+        if not text.strip() or start < 0 or not row["context"].startswith(text, start):
+            yield answer
 
 
 def marks(row: Mapping[str, Any], texts: Mapping[str, Kind]) -> dict[str, int]:

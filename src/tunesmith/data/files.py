@@ -1,4 +1,4 @@
-"""Rows of one file, read line by line: csv, tsv, json lines, parquet, CoNLL."""
+"""Rows of one file: csv, tsv, json lines, parquet and CoNLL row by row, SQuAD's form at once."""
 
 import codecs
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from tunesmith.data import conll
+from tunesmith.data import conll, squad
 from tunesmith.data.delimited import csv_rows, given, header, records, separator
 from tunesmith.data.rows import LONGEST_ROW, Raw
 from tunesmith.errors import ConfigError, DataError
@@ -41,7 +41,7 @@ def stream(
     encoding: str = "utf-8",
     encoding_errors: str = "strict",
 ) -> Iterator[Raw]:
-    """Yield (line number, row with all columns) of a file; of parquet the row number, from 1.
+    """Yield (line number, row with all columns) of a file; where no line is a row, its number.
 
     Cells of csv are always text. `quoting` is one of `QUOTING`. Raises DataError at the line
     that is broken.
@@ -49,6 +49,8 @@ def stream(
     path = readable(path)
     if kind_of(path) == "parquet":
         yield from parquet_rows(path)
+    elif kind_of(path) == "squad":
+        yield from squad.rows(path)
     elif kind_of(path) == "json":
         yield from json_rows(path, lines_of(path, encoding, encoding_errors))
     elif kind_of(path) == "conll":
@@ -71,6 +73,8 @@ def columns_of(
     path = readable(path)
     if kind_of(path) == "parquet":
         return list(parquet(path).schema_arrow.names)
+    if kind_of(path) == "squad":
+        return squad.columns(path)
     with closing(lines_of(path, encoding, encoding_errors)) as lines:
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))
@@ -101,11 +105,12 @@ def missing(path: Path) -> DataError:
 
 
 def kind_of(path: Path) -> str:
-    """Tell the format by the extension: "csv", "json", "parquet" or "conll"."""
+    """Tell the format: "csv", "json" (lines), "parquet", "conll" or "squad" (one JSON object)."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)
-    return SUFFIXES[path.suffix.lower()]
+    kind = SUFFIXES[path.suffix.lower()]
+    return "squad" if kind == "json" and squad.is_one(path) else kind
 
 
 def lines_of(path: Path, encoding: str, errors: str) -> Generator[str, None, None]:
