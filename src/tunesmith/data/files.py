@@ -1,4 +1,4 @@
-"""Rows of one file, read line by line: csv, tsv, json lines, parquet."""
+"""Rows of one file, read line by line: csv, tsv, json lines, parquet, plain text."""
 
 import codecs
 import csv
@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ SUFFIXES = {
     ".ndjson": "json",
     ".json": "json",
     ".parquet": "parquet",
+    ".txt": "text",
 }
 
 Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
@@ -44,6 +46,8 @@ def stream(
         yield from parquet_rows(path)
     elif kind_of(path) == "json":
         yield from json_rows(path, lines_of(path, encoding, encoding_errors))
+    elif kind_of(path) == "text":
+        yield from documents(path, lines_of(path, encoding, encoding_errors))
     else:
         lines = lines_of(path, encoding, encoding_errors)
         yield from csv_rows(path, lines, separator(path, sep))
@@ -60,6 +64,8 @@ def columns_of(
     path = readable(path)
     if kind_of(path) == "parquet":
         return list(parquet(path).schema_arrow.names)
+    if kind_of(path) == "text":
+        return ["text"]
     with closing(lines_of(path, encoding, encoding_errors)) as lines:
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))
@@ -88,7 +94,7 @@ def missing(path: Path) -> DataError:
 
 
 def kind_of(path: Path) -> str:
-    """Tell the format by the extension: "csv", "json" or "parquet"."""
+    """Tell the format by the extension: "csv", "json", "parquet" or "text"."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)
@@ -249,6 +255,22 @@ def json_object(where: str, line: str) -> dict[str, Any]:
         what = f"a JSON {'list' if isinstance(row, list) else 'value'}, not an object"
         raise DataError("DATA-JSON", where, what, "one object a line")
     return row
+
+
+def documents(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
+    """Yield the documents of a plain text, which blank lines part; a line break inside is kept."""
+    first, document, size = 0, [""], 0
+    for number, line in enumerate(chain(lines, [""]), start=1):
+        if line.strip():
+            first = first or number
+            document.append(line)
+            size += len(line)
+        elif first:
+            yield first, {"text": "".join(document).rstrip()}
+            first, document, size = 0, [""], 0
+        if size > LONGEST_ROW:
+            what = f"one document of more than {LONGEST_ROW // 10**6} MB"
+            raise DataError("DATA-ROW", f"{path}:{first}", what, "part documents by blank lines")
 
 
 def parquet(path: Path) -> pyarrow.parquet.ParquetFile:

@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from tunesmith.data.cells import Source, canonical_rows, present_columns
 from tunesmith.data.checks import (
+    STRATA,
     Part,
     check_ids,
     check_same_source,
@@ -90,6 +91,9 @@ def read(
     if leakage != "ignore":
         raise_all(check_same_source(sources))
     chosen = choose(sources, columns, {name: names[name] for name in [*columns, "id"]})
+    strata = strata_of(how, columns, names["label"], sources)
+    if strata is not None:
+        chosen["train"][STRATA] = strata
     parts = store_all(sources, columns, chosen, label_separator, reading, cache)
     work = Work(target, kind, given, wanted)
     parts = work.without_gaps(parts, on_missing_label, on_empty_text)
@@ -187,6 +191,21 @@ def choose(
     return chosen
 
 
+def strata_of(
+    how: Cut,
+    columns: Mapping[str, Column],
+    label: str | None,
+    sources: Mapping[str, Source],
+) -> str | None:
+    """Return the label column by which rows are stratified although the task reads no label.
+
+    So a task on texts alone cuts a source as classification does: nobody's test texts are its
+    train texts.
+    """
+    cut_here = how.method == "stratified" and "train" in sources and "label" not in columns
+    return label if cut_here and label in sources["train"].columns else None
+
+
 def store_all(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
@@ -206,7 +225,8 @@ def store_all(
         try:
             data = stored(rows, schema, key, cache)
             if not len(data):
-                header = "header but 0 rows" if source.in_lines else "0 rows"
+                headed = source.in_lines and not source.name.lower().endswith(".txt")
+                header = "header but 0 rows" if headed else "0 rows"
                 raise DataError("DATA-EMPTY", source.name, header)
             parts[split] = Part(source, data, np.arange(len(data)))
         except DataError as error:
@@ -288,7 +308,7 @@ class Work:
             return dict(parts)
         train = parts["train"]
         labelled = self.kind in (Kind.CLASS, Kind.CLASSES)
-        labels = self.labels["train"].joined(train.rows) if labelled else None
+        labels = self.labels["train"].joined(train.rows) if labelled else train.strata()
         # Texts that differ only in case and spaces are copies too: they share a split.
         pieces, notes = cut(train.column("_loose"), labels, how, to_cut)
         self.note(notes)
