@@ -44,6 +44,8 @@ class CrossEntropy(ClassWeighted):
         "token_classification",
         "question_answering",
         "multiple_choice",
+        "masked_language_modelling",
+        "pretraining",
     )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:
