@@ -32,6 +32,7 @@ LAYERS = [
     "environment",
     "rundir",
     "build",
+    "vocabulary",
     "run",
     "stored",
     "sweep",

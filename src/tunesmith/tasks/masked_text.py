@@ -2,8 +2,8 @@
 
 import math
 from abc import ABC
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from tunesmith.tasks.masking import NO_WORD, Masks
 MOST_COUNTED = 10_000  # documents, evenly spread, in which tokens are counted
 
 
+Fill = list[dict[str, Any]]  # the likeliest tokens, each with its probability
+
+
 class Tally(NamedTuple):
     """What was found out about one feature: sums over its hidden tokens."""
 
@@ -29,7 +32,7 @@ class Tally(NamedTuple):
     nats: float  # of the model
     right: int
     unigram_nats: float  # of a model that reads no context
-    fills: list[list[dict[str, Any]]] = []  # for each mask of the text, the likeliest tokens
+    fills: tuple[Fill, ...] = ()  # one for each mask of the text
     pairs: int = 0
     pairs_right: int = 0
 
@@ -40,8 +43,8 @@ class MaskedText(Task, ABC):
     `score` compares the model with a unigram model: the shares of the tokens in the train split.
     """
 
-    columns = {"text": Column(Kind.TEXT)}
-    metrics: tuple[str, ...] = ("mlm_loss", "perplexity", "mlm_accuracy", "unigram_loss")
+    columns: ClassVar[Mapping[str, Column]] = {"text": Column(Kind.TEXT)}
+    metrics: ClassVar[tuple[str, ...]] = ("mlm_loss", "perplexity", "mlm_accuracy", "unigram_loss")
     minimised = ("mlm_loss", "perplexity", "unigram_loss")
     monitor = "mlm_loss"
 
@@ -137,22 +140,21 @@ class MaskedText(Task, ABC):
             for tokens, lost, hits, unigram in sums.tolist()
         ]
 
-    def fills(self, batch: Batch) -> list[list[list[dict[str, Any]]]]:
+    def fills(self, batch: Batch) -> list[tuple[Fill, ...]]:
         """Return, for each text, the likeliest tokens of each of its masks."""
         masked = batch["input_ids"] == self.masks.hidden
-        found: list[list[list[dict[str, Any]]]] = [[] for _ in masked]
-        if masked.any():
-            shares, tokens = self.logits_at(batch, masked).float().softmax(-1).topk(self.top_k)
-            places = masked.nonzero()[:, 0].tolist()
-            for row, ids, odds in zip(places, tokens.tolist(), shares.tolist(), strict=True):
-                named = zip(ids, odds, strict=True)
-                found[row].append(
-                    [
-                        {"token": self.tokenizer.decode([i]).strip(), "probability": p}
-                        for i, p in named
-                    ]
-                )
+        found: list[tuple[Fill, ...]] = [()] * len(masked)
+        if not masked.any():
+            return found
+        shares, tokens = self.logits_at(batch, masked).float().softmax(-1).topk(self.top_k)
+        rows = masked.nonzero()[:, 0].tolist()
+        for row, ids, odds in zip(rows, tokens.tolist(), shares.tolist(), strict=True):
+            found[row] += (self.fill(ids, odds),)
         return found
+
+    def fill(self, ids: Sequence[int], shares: Sequence[float]) -> Fill:
+        names = [self.tokenizer.decode([i]).strip() for i in ids]
+        return [{"token": n, "probability": p} for n, p in zip(names, shares, strict=True)]
 
     def gather(self, predictions: Sequence[Sequence[Tally]], rows: Sequence[Row]) -> list[Answer]:
         return [_answer(joined(tallies)) for tallies in predictions]
@@ -176,7 +178,7 @@ def _answer(found: Tally) -> Answer:
     """Return means over the hidden tokens, in nats; None where there were none."""
     tokens = max(found.tokens, 1)
     answer: Answer = {
-        "fills": found.fills,
+        "fills": list(found.fills),
         "loss": found.nats / tokens if found.tokens else None,
         "accuracy": found.right / tokens if found.tokens else None,
         "unigram_loss": found.unigram_nats / tokens if found.tokens else None,

@@ -1,4 +1,4 @@
-"""Pretraining as BERT's: hidden tokens, and whether two segments belong together, learnt jointly."""
+"""Pretraining as BERT's: hidden tokens, and whether two segments belong together."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence

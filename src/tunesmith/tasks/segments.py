@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 # Ends of sentences, without a language's abbreviations: a segment may be any stretch of text.
-END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？][”’」』）]*|\s*\n\s*")
+LATIN = r"[.!?\u2026][\"'\u201d\u2019)\]]*\s+"
+CHINESE = r"[\u3002\uff01\uff1f][\u201d\u2019\u300d\u300f\uff09]*"
+END = re.compile(rf"{LATIN}|{CHINESE}|\n\s*")
 
 
 class Segment(NamedTuple):
