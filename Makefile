@@ -13,7 +13,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install browser train test check format torture bench clean
+.PHONY: help install browser train test check format torture bench experiments clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -37,8 +37,8 @@ browser:  ## install chromium, in which the tests open reports
 	  echo "installing chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null && exit 0; \
 	fi; echo "the tests of the report need a browser: apt install chromium" >&2
 
-test: install browser  ## run the tests (ARGS='-k wheel'), without torture and benchmarks
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -q -m "not torture and not benchmark" $(ARGS)
+test: install browser  ## run the tests (ARGS='-k wheel'), without the three slow suites below
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -q -m "not torture and not benchmark and not experiment" $(ARGS)
 
 check: install  ## lint, formatting, types
 	$(BIN)/ruff check .
@@ -54,6 +54,9 @@ torture: install  ## kills, faults and long repeats, one after the other
 
 bench: install  ## measure speed, one after the other
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -s -m benchmark $(ARGS)
+
+experiments: install  ## train every experiment over three seeds, and see that it learns
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -s -m experiment $(ARGS)
 
 clean:  ## remove .venv, caches and builds; runs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

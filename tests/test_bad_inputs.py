@@ -113,7 +113,7 @@ def test_it_is_refused_in_one_line_before_the_model_is_opened(arguments, monkeyp
     def opened(source):
         raise AssertionError("the model was opened")
 
-    monkeypatch.setattr(build, "classifier", opened)
+    monkeypatch.setattr(build, "load_model", opened)
     got, said = refused([*arguments, *change], capsys)
     assert (got, len(said.splitlines())) == (code, 1), said
     assert said.startswith("error[")
@@ -196,7 +196,7 @@ def test_a_store_that_cannot_be_opened_costs_one_line(
     pool = SimpleNamespace(NullPool=None)
     fake = SimpleNamespace(create_engine=create_engine, pool=pool)
     monkeypatch.setitem(sys.modules, "sqlalchemy", fake)
-    monkeypatch.setattr(build, "classifier", None)  # not called: no weight is opened
+    monkeypatch.setattr(build, "load_model", None)  # not called: no weight is opened
     address, line = STORES[case]
     change = ["logger=mlflow", f"logger.mlflow.tracking_uri={address}", "name=stored"]
     assert refused([*arguments, *change], capsys) == (5, line)

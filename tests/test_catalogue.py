@@ -16,7 +16,8 @@ class Rows:
         marks = [m for item in session.items for m in item.iter_markers("row")]
         print(json.dumps(sorted({m.kwargs["number"] for m in marks})))
 
-options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-m", "not torture and not benchmark"]
+suite = "not torture and not benchmark and not experiment"
+options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-m", suite]
 sys.exit(pytest.main([*options, *sys.argv[1:]], plugins=[Rows()]))
 """
 

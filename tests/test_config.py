@@ -172,7 +172,6 @@ CONTRADICTIONS = [
     ),
     (["data.split.folds=3", "data.split.fold=3"], "CONF-RANGE", "must be < folds (3)"),
     (["trainer.max_epochs=null"], "CONF-END", "max_epochs and max_steps are both null"),
-    (["resume=auto", "ckpt_path=best"], "CONF-BOTH", "resume goes on with a run"),
     (["data=files"], "CONF-MISSING", "no rows to learn from"),
     (
         ["scheduler=wsd", "scheduler.warmup=0.6", "scheduler.decay=0.6"],

@@ -123,6 +123,16 @@ def test_scores_are_what_the_task_declares(made, task):
     assert {task.monitor, *task.minimised} <= set(task.metrics)
 
 
+def test_trivial_answers_are_scored_like_others(made, task):
+    _, parts, _, _ = made
+    rows = parts.rows.splits["validation"].to_list()
+    answers = task.trivial(parts.rows.splits["train"], rows)
+    assert len(answers) == len(rows)
+    assert set(task.score(answers, rows)) == set(task.metrics)
+    answered = task.trivial(parts.rows.splits["train"], rows[:1])
+    assert answered == answers[:1]  # nothing of a row is read
+
+
 def test_answers_do_not_depend_on_the_batch_size(made, task):
     cfg, parts, _, _ = made
     rows = parts.rows.splits["validation"].to_list()

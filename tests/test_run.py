@@ -1,5 +1,6 @@
 """A run from the command line to its directory: what it prints, writes and refuses."""
 
+import csv
 import hashlib
 import json
 
@@ -166,6 +167,88 @@ def test_a_new_run_starts_from_a_checkpoint(folder, finished, arguments):
     assert state["global_step"] == 20
 
 
+def rates(run):
+    rows = csv.DictReader((run / "metrics.csv").open())
+    return {int(row["step"]): float(row["value"]) for row in rows if row["name"] == "lr"}
+
+
+def test_a_run_from_a_checkpoint_has_its_own_rate_schedule_and_decay(folder, finished, arguments):
+    _, run = finished
+    start = f"ckpt_path={run}/checkpoints/last.ckpt"
+    own = ["trainer.max_epochs=4", "optimizer.lr=1e-5", "optimizer.weight_decay=0.3"]
+    own += ["scheduler=linear", "scheduler.warmup=0", "logger=csv", "trainer.log_every_n_steps=1"]
+    done = train([*arguments, start, *own, "name=own"])
+    assert done.returncode == 0, done.stderr
+    directory = only_run(folder, "own")
+    expected = {step: 1e-5 * (21 - step) / 20 for step in range(16, 21)}  # as from the start
+    assert rates(directory) == pytest.approx(expected)
+    groups = storage.read(directory / "checkpoints/last.ckpt")["optimizer_states"][0]
+    assert {group["weight_decay"] for group in groups["param_groups"]} == {0.3, 0.0}
+
+
+@pytest.mark.parametrize("other", ["optimizer=sgd", "adapt=frozen"])
+def test_a_checkpoint_of_another_optimizer_is_refused(finished, arguments, other):
+    _, run = finished
+    start = f"ckpt_path={run}/checkpoints/last.ckpt"
+    done = train([*arguments, start, "trainer.max_epochs=4", other, "name=refused"])
+    assert done.returncode == 2
+    assert "error[CKPT-OPTIMIZER]" in done.stderr
+    assert "model.path=RUN" in done.stderr
+
+
+def test_rows_changed_at_an_epochs_end_are_noticed(folder, arguments, tmp_path):
+    rows = (folder / "train.csv").read_text()
+    (tmp_path / "train.csv").write_text(rows)
+    own = [*arguments, f"data.train_file={tmp_path}/train.csv", "name=changed"]
+    assert train([*own, "trainer.stop_at_step=5"]).returncode == 75  # of 5 steps an epoch
+    (tmp_path / "train.csv").write_text(
+        rows.replace("pos", "other").replace("neg", "pos").replace("other", "neg")
+    )
+    done = train([*own, "resume=auto"])
+    assert done.returncode == 4
+    assert "error[RESUME-DATA]" in done.stderr
+
+
+def test_a_run_that_goes_on_under_its_name_keeps_its_identity(folder, arguments):
+    own = [*arguments, "name=named"]
+    assert train([*own, "trainer.stop_at_step=2"]).returncode == 75
+    directory = only_run(folder, "named")
+    assert train([f"resume={directory}", "trainer.stop_at_step=4"]).returncode == 75
+    done = train([*own, "resume=auto"])
+    assert done.returncode == 0, done.stderr
+    assert only_run(folder, "named") == directory
+
+
+def test_a_run_from_a_checkpoint_can_be_resumed(folder, finished, arguments):
+    _, run = finished
+    start = f"ckpt_path={run}/checkpoints/last.ckpt"
+    own = [*arguments, start, "trainer.max_epochs=4", "name=again"]
+    assert train([*own, "trainer.stop_at_step=17"]).returncode == 75
+    done = train([*own, "resume=auto"])
+    assert done.returncode == 0, done.stderr
+    state = storage.read(only_run(folder, "again") / "checkpoints/last.ckpt")
+    assert state["global_step"] == 20
+
+
+def test_the_profile_is_in_the_run_directory(folder, arguments):
+    done = train([*arguments, "debug=profile", "trainer.max_steps=3", "name=profiled"])
+    assert done.returncode == 0, done.stderr
+    [report] = (folder / "runs" / "profiled").glob("*/fit-profile.txt")
+    assert "run_training_batch" in report.read_text()
+
+
+def test_a_score_that_can_be_no_number_is_refused_before_training(folder, arguments, tmp_path):
+    text = "text,label\n" + "\n".join(f"{words},1.5" for words in ("a b", "c d", "e f"))
+    (tmp_path / "same.csv").write_text(text)
+    (tmp_path / "train.csv").write_text(text.replace("a b,1.5", "a b,2.5"))
+    own = [f"data.train_file={tmp_path}/train.csv", f"data.validation_file={tmp_path}/same.csv"]
+    own += ["data.test_file=null"]
+    done = train([*arguments, "task=regression", *own, "data.leakage=ignore", "name=constant"])
+    assert done.returncode == 3
+    assert "all labels are 1.5: val/pearson is not defined" in done.stderr
+    assert "step" not in done.stderr
+
+
 def test_a_run_is_a_model_for_the_next_one(folder, finished, arguments):
     _, run = finished
     others = [a for a in arguments if not a.startswith(("model.path", "trainer.max_epochs"))]
@@ -190,6 +273,18 @@ def test_a_damaged_checkpoint_is_not_used(folder, finished, arguments, bad, tmp_
     done = train([*arguments, f"ckpt_path={copy}", "trainer.max_epochs=4"])
     assert done.returncode == 4
     assert "error[CKPT-CORRUPT]" in done.stderr
+
+
+def test_a_run_says_when_it_learnt_nothing(folder, arguments, finished):
+    done = train([*arguments, "optimizer.lr=1e-12", "name=idle"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((only_run(folder, "idle") / "metrics.json").read_text())
+    best, baseline = metrics["best"], metrics["baseline"]["val/accuracy"]
+    warned = "is no better than the answer that reads nothing" in done.stderr + done.stdout
+    assert warned == (best <= baseline)
+    assert metrics["baseline"]["test/accuracy"] >= 0.5  # two labels: the commoner one
+    assert metrics["baseline"]["test/auroc"] == 0.5
+    assert "no better than" not in finished[0].stdout + finished[0].stderr
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_with_6(folder, arguments):

@@ -365,6 +365,15 @@ def test_the_summary_can_be_read_and_copied_at_60_columns(
     assert "\\" not in printed(rundir.summary(METRICS, run), 100)
 
 
+def test_the_summary_shows_what_the_trivial_answer_scores(tmp_path: Path) -> None:
+    baseline = {"val/accuracy": 0.25, "test/accuracy": 0.2289, "val/loss": 1.6}
+    text = printed(rundir.summary({**METRICS, "baseline": baseline}, make(tmp_path)))
+    rows = [line.split() for line in text.splitlines() if line.split()[:1]]
+    assert ["score", "validation", "test", "baseline"] in rows
+    assert ["accuracy", "0.9700", "0.9652", "0.2289"] in rows  # of the split that counts
+    assert ["loss", "0.1100", "-", "1.6000"] in rows
+
+
 def test_the_summary_prints_where_there_is_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from omegaconf import DictConfig, OmegaConf
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith import config, store, targets
@@ -18,9 +21,10 @@ from tunesmith.adapt import Adaptation
 from tunesmith.data.module import DataModule
 from tunesmith.data.rows import COLUMNS, Rows
 from tunesmith.data.source import read
-from tunesmith.errors import ConfigError
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.models.encoder import load_model
 from tunesmith.models.source import Source, find, max_tokens, tokenizer
+from tunesmith.optim.schedulers import held
 from tunesmith.seeds import derive
 from tunesmith.tasks.base import Task
 from tunesmith.training.checkpoints import Checkpoints
@@ -136,11 +140,22 @@ def build_task(cfg: DictConfig, parts: Parts) -> tuple[Task, Adaptation]:
     """Load the weights, put a seeded head on them, fit the task to the train split."""
     set_seed(derive(cfg.seed, "head"))
     task = make_task(cfg, parts)
+    _check_monitor(cfg, task, parts.rows)
     if "train" in parts.rows.splits:
         task.fit_to(parts.rows.splits["train"])
     if cfg.trainer.gradient_checkpointing:
         task.model.gradient_checkpointing_enable({"use_reentrant": False})
     return task, targets.build(cfg.adapt, trust=cfg.trust, task=task)
+
+
+def _check_monitor(cfg: DictConfig, task: Task, rows: Rows) -> None:
+    """Refuse a run whose best could never be told: its score is no number on these rows."""
+    monitor, _ = config.monitor_of(cfg, task)
+    reasons = task.undefined(rows.splits["validation"]) if "validation" in rows.splits else {}
+    reason = reasons.get(monitor.removeprefix("val/"))
+    if reason is not None:
+        fix = "set callbacks.checkpoint.monitor, for example val/loss"
+        raise DataError("DATA-LABEL", "validation", f"{reason}: {monitor} is not defined", fix)
 
 
 def make_task(cfg: DictConfig, parts: Parts) -> Task:
@@ -205,12 +220,17 @@ def build_module(
     optimizer = plain(cfg.optimizer)
     if machine.precision == "16-mixed" and "fused" in optimizer:
         optimizer["fused"] = None  # a fused step unscales gradients after they were clipped
+
+    def make_scheduler(optimizer: Optimizer, steps: int) -> Any:
+        if not takes_steps:
+            return make_schedule(optimizer)
+        made = make_schedule(optimizer, steps=steps)
+        return held(made, every) if isinstance(made, LambdaLR) else made
+
     return Module(
         task,
         targets.build(optimizer, trust=cfg.trust),
-        lambda optimizer, steps: make_schedule(
-            optimizer, **({"steps": steps} if takes_steps else {})
-        ),
+        make_scheduler,
         lr=cfg.optimizer.lr,
         factors=adaptation.factors,
         rows=parts.rows.splits,
@@ -256,7 +276,7 @@ def build_trainer(
         logger=_loggers(cfg, directory, resumed_step),
         callbacks=_callbacks(cfg, directory, module, hparams, group),
         plugins=[AtomicCheckpointIO()],
-        profiler=how.profiler,
+        profiler=_profiler(how.profiler, directory),
         default_root_dir=directory,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -264,6 +284,12 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _profiler(name: str | None, directory: Path) -> Profiler | None:
+    """Return Lightning's profiler, which writes a report into the run directory at the end."""
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
+    return kinds[name](dirpath=directory, filename="profile") if name is not None else None
 
 
 def _strategy(machine: Machine) -> Any:

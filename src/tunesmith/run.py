@@ -2,8 +2,10 @@
 
 import json
 import logging
+import math
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -52,6 +54,12 @@ class Place:
     checkpoint: Path | None  # full training state to go on from
     hparams: Mapping[str, Any] | None = None  # of its HPARAMS row; None: the whole config
     group: str = ""  # runs of one group share a row
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether the checkpoint is this run's own, not one that it starts from."""
+        own = self.directory / "checkpoints"
+        return self.checkpoint is not None and self.checkpoint.parent.absolute() == own.absolute()
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ def assemble(cfg: DictConfig, machine: Machine, parts: Parts, place: Place) -> T
     )
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
     if state is not None:
-        _take_over(checkpoints, state, place, module)
+        _take_over(checkpoints, state, place, module, data.key)
     return Training(trainer, module, data, checkpoints, adaptation.fixed)
 
 
@@ -180,9 +188,12 @@ def fit(training: Training, place: Place) -> None:
 
 
 def _take_over(
-    checkpoints: Checkpoints, state: Mapping[str, Any], place: Place, module: Module
+    checkpoints: Checkpoints, state: Mapping[str, Any], place: Place, module: Module, rows: str
 ) -> None:
-    """Read what the checkpoint says of the run; a new run starts its own record of the best."""
+    """Read what the checkpoint says of the run; a new run starts its own record of the best.
+
+    `rows` names the encoded rows that this run trains on: a checkpoint of others is refused.
+    """
     where = str(place.checkpoint)
     known = next((v for k, v in state["callbacks"].items() if k.startswith("Checkpoints")), None)
     if known is None:
@@ -190,10 +201,14 @@ def _take_over(
     own = {name: value.shape for name, value in module.state_dict().items()}
     if own != {name: getattr(value, "shape", None) for name, value in state["state_dict"].items()}:
         raise ModelError("CKPT-MODEL", where, "is of another model")
-    if place.resumed:
+    if state.get("rows", rows) != rows:
+        what = "the train rows are not those it saw"
+        raise ModelError("RESUME-DATA", where, what, f"model.path={where} takes its weights alone")
+    if place.goes_on:
         checkpoints.load_state_dict(known)
         return
-    checkpoints.starts_anew = True
+    checkpoints.starts_anew = module.starts_anew = True
+    module.check_optimizer(state, where)
     if state["global_step"] >= module.total_steps:
         raise ConfigError(
             "TRAIN-0",
@@ -253,8 +268,32 @@ def finish(trained: Trained) -> dict[str, float]:
         scores |= _test(trained)
     elif "test" in parts.rows.hidden_labels:
         log.warning("test has hidden labels (-1): predict only, not evaluate")
-    write_metrics(directory, module, checkpoints, scores)
+    baseline = _baseline(trained, scores)
+    _warn_if_nothing_was_learnt(checkpoints, baseline)
+    write_metrics(directory, module, checkpoints, scores, baseline)
     return scores
+
+
+def _baseline(trained: Trained, scores: Mapping[str, float]) -> dict[str, float]:
+    """Score the answers that need no reading, on the splits that were scored."""
+    task, splits = trained.module.task, trained.parts.rows.splits
+    found: dict[str, float] = {}
+    for split, prefix in (("validation", "val"), ("test", "test")):
+        if split in splits and f"{prefix}/{task.monitor}" in scores:
+            rows = splits[split].to_list()
+            answers = task.trivial(splits["train"], rows)
+            with warnings.catch_warnings():  # a constant has no correlation: that is the point
+                warnings.simplefilter("ignore")
+                reached = task.score(answers, rows) if answers else {}
+            found |= {f"{prefix}/{name}": value for name, value in reached.items()}
+    return found
+
+
+def _warn_if_nothing_was_learnt(checkpoints: Checkpoints, baseline: Mapping[str, float]) -> None:
+    best, trivial = checkpoints.best, baseline.get(checkpoints.monitor, math.nan)
+    if best is not None and (best <= trivial if checkpoints.mode == "max" else best >= trivial):
+        what = "%s %.4f is no better than the answer that reads nothing (%.4f)"
+        log.warning(what, checkpoints.monitor, best, trivial)
 
 
 def write_metrics(
@@ -262,8 +301,12 @@ def write_metrics(
     module: Module,
     checkpoints: Checkpoints,
     scores: Mapping[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> None:
-    """Write metrics.json, which says that the run is complete; by default with no test scores."""
+    """Write metrics.json, which says that the run is complete; by default with no test scores.
+
+    `baseline` is what the task's trivial answers score.
+    """
     record = {
         "monitor": checkpoints.monitor,
         "mode": checkpoints.mode,
@@ -271,6 +314,7 @@ def write_metrics(
         "best_step": checkpoints.best_step,
         "steps": module.total_steps,
         "scores": checkpoints.best_scores if scores is None else scores,
+        "baseline": baseline or {},
     }
     rundir.write_status(directory, state="finished", step=checkpoints.saved_steps["last.ckpt"])
     rundir.write_json(directory / "metrics.json", record)
@@ -334,7 +378,8 @@ def _resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | 
 def _place(cfg: DictConfig, directory: Path | None) -> Place:
     if directory is not None:
         checkpoint = storage.newest_intact(directory / "checkpoints", log.warning)
-        return Place(directory, True, checkpoint)
+        # Stopped before its first checkpoint: it starts where it was to start.
+        return Place(directory, True, checkpoint or _named_checkpoint(cfg))
     checkpoint = _named_checkpoint(cfg)
     if launch.is_launched() and launch.rank() != 0:
         return Place(rundir.shared_directory(Path(cfg.paths.runs), cfg.name), False, checkpoint)
@@ -391,9 +436,9 @@ def write_down(
     step = "the start" if place.checkpoint is None else place.checkpoint.name
     if place.resumed:
         log.info("going on with %s from %s", place.directory, step)
-    rundir.write_status(
-        place.directory, state="running", identity=config.identity(cfg), started=time.time()
-    )
+    # A resumed run keeps its identity: its stored config is filled in, and would hash to another.
+    identity = {} if place.resumed else {"identity": config.identity(cfg)}
+    rundir.write_status(place.directory, state="running", started=time.time(), **identity)
 
 
 def _saved_config(cfg: DictConfig, machine: Machine, parts: Parts) -> str:

@@ -198,6 +198,7 @@ def _evaluate(
 ) -> dict[str, float]:
     import lightning as L
 
+    rundir.quiet_libraries()
     data = build_data(cfg, parts, task, machine)
     module = Module(
         task,

@@ -54,6 +54,21 @@ def test_a_warmup_that_is_no_fraction_is_refused():
         rates(schedulers.linear, warmup=10)
 
 
+@pytest.mark.parametrize("every", [2, 10, 25])
+def test_a_rate_that_changes_seldom_is_that_of_the_middle_of_its_steps(every):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = schedulers.held(schedulers.linear(optimizer, 100, warmup=0.1), every)
+    own = rates(schedulers.linear, warmup=0.1)[:100]
+    held = []
+    for _ in range(100 // every):
+        held.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    middles = [(own[i + (every - 1) // 2] + own[i + every // 2]) / 2 for i in range(0, 100, every)]
+    assert held == pytest.approx(middles, abs=0.06)  # the peak is no straight line
+    assert min(held) > 0
+
+
 def test_every_parameter_lands_in_one_group():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2), torch.nn.Linear(2, 1))
     factors = {n: 5.0 if n.startswith("2") else 1.0 for n, _ in model.named_parameters()}

@@ -32,7 +32,7 @@ def contradictions(values: Mapping[str, Any], spoilt: set[str]) -> Found:
         return value
 
     found: Found = []
-    for rule in (_splits, _folds, _ends, _starts, _rows, _wsd, _nesterov, _best, _plateau, _loss):
+    for rule in (_splits, _folds, _ends, _rows, _wsd, _nesterov, _best, _plateau, _loss):
         try:
             found += [(error.where, error) for error in rule(get)]
         except _SpoiltError:
@@ -73,16 +73,6 @@ def _ends(get: Get) -> Errors:
     if get("trainer.max_epochs") is None and get("trainer.max_steps") is None:
         yield ConfigError(
             "CONF-END", "trainer", "max_epochs and max_steps are both null", "set one"
-        )
-
-
-def _starts(get: Get) -> Errors:
-    if get("resume") is not None and get("ckpt_path") is not None:
-        yield ConfigError(
-            "CONF-BOTH",
-            "resume, ckpt_path",
-            "resume goes on with a run, ckpt_path starts one",
-            "give one",
         )
 
 

@@ -52,7 +52,7 @@ def one_cycle(
     def between(low: float, high: float, t: float) -> float:
         return low + (high - low) * (1 - math.cos(math.pi * t)) / 2
 
-    def factor(step: int) -> float:
+    def factor(step: float) -> float:
         if step < rise:
             return between(initial, 1.0, step / rise)
         return between(1.0, final, min(1.0, (step - rise) / max(steps - rise, 1)))
@@ -60,12 +60,26 @@ def one_cycle(
     return LambdaLR(optimizer, factor)
 
 
+def held(schedule: LambdaLR, every: int) -> LambdaLR:
+    """Let a schedule change only every so many steps, each time to the rate of their middle."""
+    if every == 1:
+        return schedule
+    factors = [_at_the_middle(factor, every) for factor in schedule.lr_lambdas]
+    for group in schedule.optimizer.param_groups:
+        group["lr"] = group.pop("initial_lr")
+    return LambdaLR(schedule.optimizer, factors)
+
+
+def _at_the_middle(factor: Callable[..., float], every: int) -> Callable[[int], float]:
+    return lambda change: factor(change * every + (every - 1) / 2)
+
+
 def _warmed(optimizer: Optimizer, steps: int, warmup: float, after: Factor) -> LambdaLR:
     if not 0.0 <= warmup < 1.0:
         raise ValueError(f"scheduler.warmup is a fraction, 0 <= warmup < 1, but got {warmup}")
     rise = round(warmup * steps)
 
-    def factor(step: int) -> float:
+    def factor(step: float) -> float:
         if step < rise:
             return step / rise
         return after(min(1.0, (step - rise) / max(steps - rise, 1)))

@@ -5,7 +5,7 @@ from tunesmith.rundir.ending import Command, print_summary, summary
 from tunesmith.rundir.files import read_json, write_json, write_text
 from tunesmith.rundir.finding import find, is_finished, resolve, unfinished
 from tunesmith.rundir.locking import is_held, lock
-from tunesmith.rundir.log import setup_log
+from tunesmith.rundir.log import quiet_libraries, setup_log
 from tunesmith.rundir.making import check_writable, create, shared_directory
 from tunesmith.rundir.status import read_status, write_status
 from tunesmith.rundir.studies import find_studies, inside, is_study, runs_of
@@ -26,6 +26,7 @@ __all__ = [
     "listing",
     "lock",
     "print_summary",
+    "quiet_libraries",
     "read_json",
     "read_status",
     "resolve",

@@ -10,10 +10,13 @@ from tunesmith.errors import printable
 SPLITS = ("val", "test")  # as scores are named
 
 
-def scores(metrics: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return a score's name without its split -> (validation, test), None where there is none."""
+def scores(metrics: Mapping[str, Any], of: str = "scores") -> dict[str, tuple[Any, Any]]:
+    """Return a score's name without its split -> (validation, test), None where there is none.
+
+    `of` is the key of metrics.json: the run's own "scores", or those of its "baseline".
+    """
     found: dict[str, list[Any]] = {}
-    named = metrics.get("scores")
+    named = metrics.get(of)
     for full_name, value in (named if isinstance(named, Mapping) else {}).items():
         split, _, name = str(full_name).partition("/")
         if split in SPLITS and (value is None or isinstance(value, (int, float))):

@@ -45,8 +45,15 @@ def _scores(metrics: Mapping[str, Any]) -> RenderableType:
     table.add_column("score", overflow="fold")
     table.add_column("validation", justify="right")
     table.add_column("test", justify="right")
+    baseline = scores(metrics, "baseline")
+    if baseline:
+        table.add_column("baseline", justify="right")
     for name, pair in scores(metrics).items():
-        table.add_row(cell(name), *(cell(number(value)) for value in pair))
+        shown = [*pair]
+        if baseline:  # of the split that counts: the test split where it was opened
+            validation, test = baseline.get(name, (None, None))
+            shown.append(validation if test is None else test)
+        table.add_row(cell(name), *(cell(number(value)) for value in shown))
     return table
 
 

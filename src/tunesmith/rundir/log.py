@@ -29,7 +29,7 @@ def setup_log(run: Path) -> Iterator[None]:
         root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    _quiet_libraries()
+    quiet_libraries()
     try:
         yield
     finally:
@@ -40,7 +40,8 @@ def setup_log(run: Path) -> Iterator[None]:
             handler.close()
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
+    """Let the libraries say warnings only, without their tips and advertisements."""
     for name in NOISE:
         logger = logging.getLogger(name)
         for handler in list(logger.handlers):

@@ -73,7 +73,7 @@ def _score_rows(metrics: Mapping[str, Any]) -> list[list[Any]]:
         for split, value in zip(SPLITS, pair, strict=True)
         if value is not None
     ]
-    others = {key: value for key, value in metrics.items() if key != "scores"}
+    others = {key: value for key, value in metrics.items() if key not in ("scores", "baseline")}
     plain = [[k, v] for k, v in others.items() if isinstance(v, (str, int, float))]
     return rows + plain
 

@@ -165,6 +165,17 @@ class Task(nn.Module, ABC):
         """Return the (C, C) confusion counts, true by predicted; None where there is none."""
         return None
 
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        """Answer without reading, from the train split's labels alone: what learning must beat.
+
+        Empty where nothing can be said so.
+        """
+        return []
+
+    def undefined(self, rows: Any) -> dict[str, str]:
+        """Return the metrics that are no number on these rows whatever is answered, and why."""
+        return {}
+
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         """Return what TensorBoard may show of a validation; by default nothing."""
         return []

@@ -65,6 +65,16 @@ class Classification(Task):
         guesses, truths = self.tensors(answers, rows)
         return multiclass_confusion_matrix(guesses, truths, num_classes=len(self.index)).numpy()
 
+    def undefined(self, rows: Any) -> dict[str, str]:
+        absent = [label for label in self.index if label not in set(rows["label"])]
+        return {"auroc": f"no row is {absent[0]!r}"} if absent else {}
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        counts = Counter(train["label"])
+        return [answer(self.index, [counts[label] / len(train) for label in self.index])] * len(
+            rows
+        )
+
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]
 

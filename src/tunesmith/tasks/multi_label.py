@@ -67,6 +67,15 @@ class MultiLabel(Task):
         }
         return {name: float(value) for name, value in scores.items()}
 
+    def undefined(self, rows: Any) -> dict[str, str]:
+        given = Counter(label for row in rows["label"] for label in row)
+        one_sided = [label for label in self.index if given[label] in (0, len(rows))]
+        return {"auroc": f"all rows or none are {one_sided[0]!r}"} if one_sided else {}
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        counts = Counter(label for row in train["label"] for label in row)
+        return [self._answer([counts[label] / len(train) for label in self.index])] * len(rows)
+
     def _answer(self, probabilities: list[float]) -> Answer:
         named = dict(zip(self.index, probabilities, strict=True))
         given = [label for label, p in named.items() if p >= self.threshold]

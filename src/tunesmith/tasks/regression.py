@@ -57,6 +57,14 @@ class Regression(Task):
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [{"label": float(prediction)} for [prediction] in predictions]
 
+    def undefined(self, rows: Any) -> dict[str, str]:
+        if len(set(rows["label"])) > 1:
+            return {}
+        return dict.fromkeys(("pearson", "spearman"), f"all labels are {rows['label'][0]}")
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        return [{"label": float(np.mean(train["label"]))}] * len(rows)
+
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         guesses = torch.tensor([a["label"] for a in answers], dtype=torch.float64)
         truths = torch.tensor([row["label"] for row in rows], dtype=torch.float64)

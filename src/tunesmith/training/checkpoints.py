@@ -51,7 +51,8 @@ class Checkpoints(L.Callback):
         self.history: list[dict[str, Any]] = []  # what each validation said
         self.best_step: int | None = None
         self.best_scores: dict[str, float] = {}
-        self.waited = 0  # validations since the last improvement
+        self.reference: float | None = None  # the score that the next must beat by min_delta
+        self.waited = 0  # validations since one did
         self.validated_step = -1
         self.finished = False
         self.improved = False  # at the validation whose checkpoint is still to be saved
@@ -63,6 +64,7 @@ class Checkpoints(L.Callback):
         "history",
         "best_step",
         "best_scores",
+        "reference",
         "waited",
         "validated_step",
         "finished",
@@ -74,7 +76,7 @@ class Checkpoints(L.Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in () if self.starts_anew else self.KEPT:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))
 
     @property
     def best(self) -> float | None:
@@ -147,20 +149,20 @@ class Checkpoints(L.Callback):
         self.history.append(_judged(step, value, scores["val/loss"], module))
         if not math.isfinite(value):
             log.warning("step %d: %s is %s and cannot be best", step, self.monitor, value)
-        if self._is_better(value):
+        self.waited += 1
+        if self._gains(value, self.reference, self.min_delta):
+            self.reference, self.waited = value, 0
+        if self._gains(value, self.best, 0.0):
             self.best_step, self.best_scores = step, scores
-            self.waited, self.improved = 0, True
+            self.improved = True
             self._show_best(trainer, value, step)
-        else:
-            self.waited += 1
 
-    def _is_better(self, value: float) -> bool:
+    def _gains(self, value: float, over: float | None, least: float) -> bool:
         if not math.isfinite(value):
             return False
-        if self.best is None:
+        if over is None:
             return True
-        gain = value - self.best if self.mode == "max" else self.best - value
-        return gain > self.min_delta
+        return (value - over if self.mode == "max" else over - value) > least
 
     def _show_best(self, trainer: L.Trainer, value: float, step: int) -> None:
         for logger in trainer.loggers:

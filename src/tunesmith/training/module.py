@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from tunesmith.errors import TrainingError
+from tunesmith.errors import ConfigError, TrainingError
 from tunesmith.optim.groups import parameter_groups
 from tunesmith.tasks.base import Answer, Batch, Output, Task
 
@@ -55,6 +56,7 @@ class Module(L.LightningModule):
         self.accumulate, self.log_every_n_steps = accumulate, log_every_n_steps
         self.plateau: ReduceLROnPlateau | None = None
         self.plateau_state: dict[str, Any] | None = None
+        self.starts_anew = False  # from another run's checkpoint: rates and decay are this run's
         self.window: list[Tensor] = []  # (2,) each: weight, weight x loss of a piece
         self.batch_loss: Tensor | None = None  # of the last whole batch, over all ranks
         self.batch_weight: Tensor | None = None
@@ -150,6 +152,7 @@ class Module(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(parameter_groups(self.task, self.factors, self.lr))
+        self.settings = [_settings(group) for group in optimizer.param_groups]
         # A fused optimizer offers to unscale fp16 gradients itself; nothing could clip them then.
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         scheduler = self.make_scheduler(optimizer, self.total_steps)
@@ -167,11 +170,48 @@ class Module(L.LightningModule):
         if self.trainer.global_step % self.scheduler_every == 0:
             scheduler.step()
 
+    def check_optimizer(self, state: Mapping[str, Any], where: str) -> None:
+        """Raise ConfigError unless the optimizer of a checkpoint is the one of this run."""
+        optimizer = self.make_optimizer(parameter_groups(self.task, self.factors, self.lr))
+        ours = [len(group["params"]) for group in optimizer.param_groups]
+        theirs = [len(group["params"]) for group in state["optimizer_states"][0]["param_groups"]]
+        name = type(optimizer).__name__
+        was = state.get("optimizer", name)
+        if (name, ours) != (was, theirs):
+            what = f"has {was} over {theirs} parameters, this run {name} over {ours}"
+            fix = "set model.path=RUN in place of ckpt_path: it takes the weights alone"
+            raise ConfigError("CKPT-OPTIMIZER", where, what, fix)
+
+    def on_train_start(self) -> None:
+        if self.starts_anew:
+            self._take_own_settings()
+
+    def _take_own_settings(self) -> None:
+        """Keep the moments that the checkpoint had; rates, decay and schedule are this run's."""
+        optimizer = self.trainer.optimizers[0]
+        for group, settings in zip(optimizer.param_groups, self.settings, strict=True):
+            group.pop("initial_lr", None)
+            group.update(settings)
+        made = self.make_scheduler(optimizer, self.total_steps)
+        if isinstance(made, ReduceLROnPlateau):
+            self.plateau = made
+            return
+        with warnings.catch_warnings():  # torch misses the steps that the other run took
+            warnings.simplefilter("ignore")
+            for _ in range(self.trainer.global_step // self.scheduler_every):
+                made.step()
+        self.trainer.strategy.lr_scheduler_configs[0].scheduler = made
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["rows"] = self.trainer.datamodule.key  # type: ignore[attr-defined]
+        checkpoint["optimizer"] = type(self.trainer.optimizers[0]).__name__
         if self.plateau is not None:
             checkpoint["plateau"] = self.plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.starts_anew:
+            checkpoint["lr_schedulers"] = []  # this run's own: see `_take_own_settings`
+            return
         self.plateau_state = checkpoint.get("plateau")
         if self.plateau is not None and self.plateau_state is not None:
             self.plateau.load_state_dict(self.plateau_state)
@@ -242,6 +282,10 @@ class Module(L.LightningModule):
             except OSError as error:
                 log.warning("%s stopped logging: %s", type(logger).__name__, error)
                 self.trainer.loggers.remove(logger)
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key != "params"}
 
 
 def _batches(loader: Any) -> Sequence[Sequence[int]]:
