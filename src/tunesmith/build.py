@@ -82,6 +82,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         )
     words = tokenizer(source)
     words.truncation_side = cfg.data.truncation
+    task.check(plain(cfg.task), rows.labels, words, wanted)
     return Parts(rows, source, words, wanted)
 
 
@@ -186,7 +187,7 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
             "features": FORMAT,
             "rows": parts.rows.fingerprint,
             "tokenizer": parts.source.tokenizer_fingerprint,
-            "task": cfg.task._target_,
+            "task": plain(cfg.task),
             "labels": parts.rows.labels,
             "max_length": parts.max_length,
             "truncation": cfg.data.truncation,

@@ -105,6 +105,19 @@ class Task(nn.Module, ABC):
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         """Compare answers with what the rows say; the keys are those of `metrics`."""
 
+    @classmethod
+    def check(
+        cls,
+        options: Mapping[str, Any],
+        labels: Sequence[str] | None,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> None:
+        """Raise what makes the task impossible, before a weight is read.
+
+        `options` are the keys of the task's yaml; the others as for a task.
+        """
+
     def label_of(self, row: Row) -> Any:
         """Return the encoded label of a row: an int, a float, or a list of them."""
         raise NotImplementedError
