@@ -137,6 +137,12 @@ def step_at(fraction: float, total: int) -> int:
     return max(1, math.ceil(fraction * total - 1e-9))  # 1/3 of 9 is 3, whatever floats say
 
 
+def stop_step(cfg: DictConfig, total: int) -> int | None:
+    """Return the optimizer step at which a run pauses; a fraction is one of `total`."""
+    stop = cfg.trainer.stop_at_step
+    return step_at(stop, total) if isinstance(stop, float) else stop
+
+
 def build_task(cfg: DictConfig, parts: Parts) -> tuple[Task, Adaptation]:
     """Load the weights, put a seeded head on them, fit the task to the train split."""
     set_seed(derive(cfg.seed, "head"))
@@ -324,7 +330,7 @@ def _callbacks(
         patience=how.early_stopping.patience,
         min_delta=how.early_stopping.min_delta,
         validate_at_steps=[step_at(f, module.total_steps) for f in cfg.trainer.validate_at],
-        stop_at_step=cfg.trainer.stop_at_step,
+        stop_at_step=stop_step(cfg, module.total_steps),
         hparams=_flat(config.redacted(cfg)) if hparams is None else dict(hparams),
         group=group,
     )

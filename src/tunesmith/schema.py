@@ -125,6 +125,11 @@ INTERVAL = Rule(
     _is_number,
     lambda x: x >= 1 if _is_integer(x) else 0 < x <= 1,
 )
+STOP = Rule(
+    "an integer >= 1 (a step), or a number > 0 and < 1 (of all steps)",
+    _is_number,
+    lambda x: x >= 1 if _is_integer(x) else 0 < x < 1,
+)
 SHARE = number("> 0 and <= 1", lambda x: 0 < x <= 1)
 LAYERS = Rule(
     "all, or an integer >= 0",
@@ -242,7 +247,7 @@ RULES: dict[str, Rule] = {
     "trainer.threads": optional(integer(1)),
     "trainer.max_epochs": optional(integer(1)),
     "trainer.max_steps": optional(integer(1)),
-    "trainer.stop_at_step": optional(integer(1)),
+    "trainer.stop_at_step": optional(STOP),
     "trainer.val_check_interval": INTERVAL,
     "trainer.validate_at": list_of(SHARE, "a list of numbers > 0 and <= 1, of all steps"),
     "trainer.accumulate": integer(1),

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
-from tunesmith.build import Parts, check_plan, prepare, step_at, steps_per_epoch, total_steps
+from tunesmith.build import Parts, check_plan, prepare, step_at
 from tunesmith.errors import Interrupted
 from tunesmith.explain import explain
 from tunesmith.run import (
@@ -74,17 +74,10 @@ def _trained(segment: Segment, warm: Warm) -> Result:
     with settled(machine, cfg.trainer.deterministic):
         parts = warm.parts(cfg)
         check_plan(cfg, parts, machine)
-        total = _stop_where_it_ends(cfg, segment, parts)
+        # In the config every rank reads it. Only encoded rows tell how many steps there are.
+        cfg.trainer.stop_at_step = float(segment.until) if segment.until < 1 else None
         training = _train(cfg, machine, parts, segment)
-    return _result(segment, machine, parts, training, total)
-
-
-def _stop_where_it_ends(cfg: DictConfig, segment: Segment, parts: Parts) -> int:
-    """Put the segment's end into the config, where every rank reads it; return the horizon."""
-    total = total_steps(cfg, steps_per_epoch(cfg, len(parts.rows.splits["train"])))
-    end = step_at(segment.until, total)
-    cfg.trainer.stop_at_step = end if end < total else None
-    return total
+    return _result(segment, machine, parts, training)
 
 
 def _train(cfg: DictConfig, machine: Machine, parts: Parts, segment: Segment) -> Training:
@@ -99,7 +92,7 @@ def _train(cfg: DictConfig, machine: Machine, parts: Parts, segment: Segment) ->
         try:
             with ranks(cfg, segment.overrides, machine, place):
                 training = assemble(cfg, machine, parts, place)
-                _fit(training, place, cfg.trainer.stop_at_step)
+                _fit(training, place, training.checkpoints.stop_at_step)
             if training.checkpoints.finished:
                 write_metrics(directory, training.module, training.checkpoints)
         except BaseException as error:
@@ -148,10 +141,9 @@ def _saved(segment: Segment, warm: Warm) -> Result:
     return result_of(segment, "done", scores=scores)
 
 
-def _result(
-    segment: Segment, machine: Machine, parts: Parts, training: Training, total: int
-) -> Result:
+def _result(segment: Segment, machine: Machine, parts: Parts, training: Training) -> Result:
     checkpoints, history = training.checkpoints, training.checkpoints.history
+    total = training.module.total_steps
     end = step_at(segment.until, total)
     failure = _failure(history, parts.rows.labels) if segment.until >= 1 else None
     if checkpoints.best is None:
