@@ -68,9 +68,9 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     """
     if only is None and not cfg.test:
         only = ("train", "validation")
+    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
     rows = read_rows(cfg, only)
-    problem = targets.resolve(cfg.task._target_, trust=cfg.trust).problem
-    source = find(**plain(cfg.model), labels=rows.labels, problem=problem)
+    source = find(**plain(cfg.model), labels=rows.labels, problem=task.problem)
     longest = max_tokens(source)
     wanted = cfg.data.max_length or longest
     if wanted > longest:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError, ModelError
@@ -53,8 +54,6 @@ class MaskedText(Task, ABC):
 
     def __init__(self, *, mask_rate: float, whole_word: bool, top_k: int, **common: Any) -> None:
         super().__init__(**common)
-        if self.tokenizer.mask_token_id is None:
-            raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
         if self.loss.class_weights != "none":
             where = f"loss.class_weights={self.loss.class_weights}"
             raise ConfigError("CONF-LOSS", where, "a vocabulary's tokens are no classes to weigh")
@@ -64,6 +63,17 @@ class MaskedText(Task, ABC):
         self.top_k = top_k
         size = self.model.config.vocab_size
         self.register_buffer("unigram", torch.full((size,), math.log(size)))
+
+    @classmethod
+    def check(
+        cls,
+        options: Mapping[str, Any],
+        labels: Sequence[str] | None,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> None:
+        if tokenizer.mask_token_id is None:
+            raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
 
     def fit_to(self, rows: Any) -> None:
         """Count the tokens of the train split, plus one of each."""
@@ -155,6 +165,13 @@ class MaskedText(Task, ABC):
     def fill(self, ids: Sequence[int], shares: Sequence[float]) -> Fill:
         names = [self.tokenizer.decode([i]).strip() for i in ids]
         return [{"token": n, "probability": p} for n, p in zip(names, shares, strict=True)]
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        """Expect what a unigram model does of the train split: its entropy, its likeliest token."""
+        shares = torch.exp(-self.unigram.double())
+        entropy = float((shares * self.unigram).sum())
+        answer = {"fills": [], "loss": entropy, "accuracy": float(shares.max())}
+        return [answer | {"unigram_loss": entropy, "tokens": 1} for _ in rows]
 
     def gather(self, predictions: Sequence[Sequence[Tally]], rows: Sequence[Row]) -> list[Answer]:
         return [_answer(joined(tallies)) for tallies in predictions]

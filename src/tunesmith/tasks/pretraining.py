@@ -1,13 +1,14 @@
 """Pretraining as BERT's: hidden tokens, and whether two segments belong together."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models.heads import head_only_at
@@ -40,9 +41,19 @@ class Pretraining(MaskedText):
     def __init__(self, *, objective: str, **options: Any) -> None:
         super().__init__(**options)
         self.objective = objective
-        if self.max_length < SPECIAL + 2:
+
+    @classmethod
+    def check(
+        cls,
+        options: Mapping[str, Any],
+        labels: Sequence[str] | None,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> None:
+        super().check(options, labels, tokenizer, max_length)
+        if max_length < SPECIAL + 2:
             what = "two segments and three special tokens need more room"
-            where = f"data.max_length={self.max_length}"
+            where = f"data.max_length={max_length}"
             raise ConfigError("CONF-LENGTH", where, what, f"at least {SPECIAL + 2}")
 
     def encode(self, row: Row) -> list[Features]:
@@ -127,6 +138,11 @@ class Pretraining(MaskedText):
         nats = F.cross_entropy(pairs.float(), batch["pair"], reduction="none")  # (B,)
         pair_mean = (nats * chosen.sum(1)).sum() / weight.clamp(min=1e-12)
         return Output(mean + pair_mean, logits, weight, pairs)
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        """Expect to guess half of the pairs."""
+        guessed = {"pair_accuracy": 0.5, "pairs": 1}
+        return [answer | guessed for answer in super().trivial(train, rows)]
 
     def decode(self, batch: Batch, output: Output) -> list[Tally]:
         assert output.pair_logits is not None
