@@ -33,6 +33,7 @@ LAYERS = [
     "environment",
     "rundir",
     "build",
+    "vocabulary",
     "run",
     "stored",
     "predictions",

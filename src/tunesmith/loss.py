@@ -43,6 +43,8 @@ class CrossEntropy(ClassWeighted):
         "single_label_classification",
         "token_classification",
         "multiple_choice",
+        "masked_language_modelling",
+        "pretraining",
     )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:

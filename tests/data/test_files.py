@@ -80,6 +80,23 @@ def test_parquet_numbers_rows_from_one(tmp_path: Path) -> None:
     assert columns_of(path) == ["a", "b"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_blank_lines_part_the_documents_of_a_plain_text(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "x.txt"
+    lines = ["", "A title, with commas", 'and "quotes', "  ", "", "Another", ""]
+    path.write_bytes(end.join(lines).encode())
+    whole = f'A title, with commas{end}and "quotes'
+    assert list(stream(path)) == [(2, {"text": whole}), (6, {"text": "Another"})]
+    assert columns_of(path) == ["text"]
+
+
+def test_an_endless_document_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("a\n\n" + "a line\n" * (LONGEST_ROW // 7 + 1))
+    with pytest.raises(DataError, match=r"x\.txt:3: one document of more than 10 MB"):
+        list(stream(path))
+
+
 def test_a_stream_reads_no_further_than_it_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("a,b\n" + "1,x\n" * 100_000 + "broken\n")
@@ -98,6 +115,7 @@ def test_a_stream_reads_no_further_than_it_is_asked(tmp_path: Path) -> None:
         ("x.jsonl", b"[" * 100_000 + b"\n", "[DATA-JSON] x.jsonl:1: JSON too deep"),
         ("x.jsonl", b'{"a": ' + b"9" * 9999 + b"}", "[DATA-JSON] x.jsonl:1: JSON too deep"),
         ("x.jsonl", b'{"a": "caf\xe9"}', "[DATA-ENC] x.jsonl:1 byte 11: not UTF-8 (0xe9)"),
+        ("x.txt", b"a caf\xe9", "[DATA-ENC] x.txt:1 byte 6: not UTF-8 (0xe9)"),
         ("x.csv", b"a,b,b,b\n", "[DATA-COL] x.csv: column 'b' occurs 3 times"),
     ],
 )

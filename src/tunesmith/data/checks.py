@@ -11,6 +11,8 @@ from tunesmith.data.cells import HAS_EMPTY, HAS_NUL, IS_MISPLACED, Source, mispl
 from tunesmith.data.labels import LabelColumn
 from tunesmith.errors import DataError
 
+STRATA = "_strata"  # our name for a label that rows are only cut by
+
 
 @dataclass(frozen=True)
 class Part:
@@ -30,6 +32,12 @@ class Part:
     def where(self, index: int) -> str:
         """Say where row `index` of the stored rows stands."""
         return self.source.place(int(self.data.data.column("_line")[index].as_py()))
+
+    def strata(self) -> list[str] | None:
+        """Return the labels of these rows by which they are cut, where the task reads none."""
+        if STRATA not in self.data.column_names:
+            return None
+        return self.data.data.column(STRATA).take(self.rows).to_pylist()
 
     def keep(self, wanted: np.ndarray) -> "Part":
         return Part(self.source, self.data, self.rows[wanted])

@@ -1,4 +1,4 @@
-"""Rows of one file: csv, tsv, json lines, parquet and CoNLL row by row, SQuAD's form at once."""
+"""Rows of one file: csv, tsv, json lines, parquet, CoNLL, plain text row by row, SQuAD at once."""
 
 import codecs
 import json
@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ SUFFIXES = {
     ".conll": "conll",
     ".bio": "conll",
     ".iob": "conll",
+    ".txt": "text",
 }
 
 HALF = re.compile(r"[\ud800-\udfff]")  # of a pair of surrogates; a whole one is one character
@@ -56,6 +58,8 @@ def stream(
     elif kind_of(path) == "conll":
         lines = lines_of(path, encoding, encoding_errors)
         yield from conll.sentences(path, lines, given(sep), LONGEST_ROW)
+    elif kind_of(path) == "text":
+        yield from documents(path, lines_of(path, encoding, encoding_errors))
     else:
         lines = lines_of(path, encoding, encoding_errors)
         yield from csv_rows(path, lines, separator(path, sep), quoting)
@@ -75,6 +79,8 @@ def columns_of(
         return list(parquet(path).schema_arrow.names)
     if kind_of(path) == "squad":
         return squad.columns(path)
+    if kind_of(path) == "text":
+        return ["text"]
     with closing(lines_of(path, encoding, encoding_errors)) as lines:
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))
@@ -105,7 +111,7 @@ def missing(path: Path) -> DataError:
 
 
 def kind_of(path: Path) -> str:
-    """Tell the format: "csv", "json" (lines), "parquet", "conll" or "squad" (one JSON object)."""
+    """Tell the format: "csv", "json" (lines), "parquet", "conll", "text", "squad" (one object)."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)
@@ -192,6 +198,22 @@ def refuse_half_characters(where: str, row: dict[str, Any]) -> None:
         if HALF.search(json.dumps([name, cell], ensure_ascii=False)):
             what = f"{name} holds half a character (a lone surrogate)"
             raise DataError("DATA-CELL", where, what, "write both halves, or neither")
+
+
+def documents(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
+    """Yield the documents of a plain text, which blank lines part; a line break inside is kept."""
+    first, document, size = 0, [""], 0
+    for number, line in enumerate(chain(lines, [""]), start=1):
+        if line.strip():
+            first = first or number
+            document.append(line)
+            size += len(line)
+        elif first:
+            yield first, {"text": "".join(document).rstrip()}
+            first, document, size = 0, [""], 0
+        if size > LONGEST_ROW:
+            what = f"one document of more than {LONGEST_ROW // 10**6} MB"
+            raise DataError("DATA-ROW", f"{path}:{first}", what, "part documents by blank lines")
 
 
 def parquet(path: Path) -> pyarrow.parquet.ParquetFile:

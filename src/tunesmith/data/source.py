@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.cells import Source, canonical_rows, present_columns
-from tunesmith.data.checks import Part, check_same_source
+from tunesmith.data.checks import STRATA, Part, check_same_source
 from tunesmith.data.delimited import QUOTING
 from tunesmith.data.locate import Opener, Reading, openers
 from tunesmith.data.rows import NAMED, Column, Rows
@@ -83,6 +83,9 @@ def read(
     if leakage != "ignore":
         raise_all(check_same_source(sources))
     chosen = choose(sources, columns, {name: names[name] for name in [*columns, "id"]})
+    strata = strata_of(how, columns, names["label"], sources)
+    if strata is not None:
+        chosen["train"][STRATA] = strata
     parts = store_all(sources, columns, chosen, label_separator, reading, cache)
     work = Work(target, kind, given, wanted)
     parts = work.without_gaps(parts, on_missing_label, on_empty_text)
@@ -182,6 +185,21 @@ def choose(
     return chosen
 
 
+def strata_of(
+    how: Cut,
+    columns: Mapping[str, Column],
+    label: str | None,
+    sources: Mapping[str, Source],
+) -> str | None:
+    """Return the label column by which rows are stratified although the task reads no label.
+
+    So a task on texts alone cuts a source as classification does: nobody's test texts are its
+    train texts.
+    """
+    cut_here = how.method == "stratified" and "train" in sources and "label" not in columns
+    return label if cut_here and label in sources["train"].columns else None
+
+
 def store_all(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
@@ -201,7 +219,8 @@ def store_all(
         try:
             data = stored(rows, schema, key, cache)
             if not len(data):
-                header = "header but 0 rows" if source.in_lines else "0 rows"
+                headed = source.in_lines and not source.name.lower().endswith(".txt")
+                header = "header but 0 rows" if headed else "0 rows"
                 raise DataError("DATA-EMPTY", source.name, header)
             parts[split] = Part(source, data, np.arange(len(data)))
         except DataError as error:

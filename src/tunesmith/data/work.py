@@ -89,7 +89,7 @@ class Work:
             return dict(parts)
         train = parts["train"]
         labelled = self.kind in (Kind.CLASS, Kind.CLASSES)
-        labels = self.labels["train"].joined(train.rows) if labelled else None
+        labels = self.labels["train"].joined(train.rows) if labelled else train.strata()
         # Texts that differ only in case and spaces are copies too: they share a split.
         pieces, notes = cut(train.column("_loose"), labels, how, to_cut)
         self.note(notes)

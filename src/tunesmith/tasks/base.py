@@ -31,6 +31,7 @@ class Output(NamedTuple):
     loss: Tensor  # ()
     logits: Tensor
     weight: Tensor  # ()
+    pair_logits: Tensor | None = None  # (B, 2), of a task that judges pairs beside its tokens
 
 
 class Example(NamedTuple):
