@@ -23,7 +23,7 @@ def make(sources: Sequence[str], output: Path, size: int, lowercase: bool) -> in
         what = "is there already: runs may rely on it"
         raise ConfigError("CLI", f"--output {output}", what, "name a new folder")
     overrides = [word for word in sources if "=" in word]
-    files = [word for word in sources if "=" not in word]
+    files: list[str | None] = [word for word in sources if "=" not in word]
     cfgs = [_composed(overrides, file) for file in files or [None]]
     from tunesmith.models import wordpiece
 

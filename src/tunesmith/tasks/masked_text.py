@@ -163,7 +163,7 @@ class MaskedText(Task, ABC):
         return found
 
     def fill(self, ids: Sequence[int], shares: Sequence[float]) -> Fill:
-        names = [self.tokenizer.decode([i]).strip() for i in ids]
+        names = [str(self.tokenizer.decode([i])).strip() for i in ids]
         return [{"token": n, "probability": p} for n, p in zip(names, shares, strict=True)]
 
     def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
