@@ -84,6 +84,7 @@ ROWS = {
     72: "a precision that is not there",
     73: "a store whose driver is missing or whose password is wrong",
     74: "a study of another space or direction",
+    75: "an answer that is not at its place in the context",
 }
 
 

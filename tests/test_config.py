@@ -280,12 +280,12 @@ def test_differences_name_both_values():
 
 
 def test_secrets_are_masked(monkeypatch):
-    monkeypatch.setenv("CANARY", "hunter2hunter2")
+    monkeypatch.setenv("CANARY_TOKEN", "hunter2hunter2")
     node = {
         "a": {"api_key": "k", "db_password": 7, "hub_token": "t", "client_secret": ["x"]},
         "url": "postgresql://me:pw@host/db",
-        "env": "${oc.env:CANARY}",
-        "part": "x-${oc.env:CANARY}-y",
+        "env": "${oc.env:CANARY_TOKEN}",
+        "part": "x-${oc.env:CANARY_TOKEN}-y",
         "again": "${env}",
         "inside": "run-${env}",
         "copied": "hunter2hunter2!",
@@ -301,6 +301,61 @@ def test_secrets_are_masked(monkeypatch):
         "copied": "***!",
         "kept": {"tokens": 5, "pad_token_id": 0, "tokenizer": "t", "password": None, "seed": 0},
     }
+
+
+def test_what_is_no_secret_is_kept_wherever_it_comes_from(monkeypatch):
+    monkeypatch.setenv("DATA_DIR", "/data/reviews")
+    monkeypatch.setenv("BS", "64")
+    monkeypatch.setenv("STORE_URL", "postgresql://me:hunter2@host/db")
+    node = {
+        "file": "${oc.env:DATA_DIR}/tr.csv",
+        "near": "/data/reviews/te.csv",
+        "batch_size": "${oc.decode:${oc.env:BS,16}}",
+        "eval_batch_size": 64,
+        "store": "${oc.env:STORE_URL}",
+    }
+    assert config.redacted(OmegaConf.create(node)) == {
+        "file": "/data/reviews/tr.csv",
+        "near": "/data/reviews/te.csv",
+        "batch_size": 64,
+        "eval_batch_size": 64,
+        "store": "postgresql://me:***@host/db",
+    }
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["HF_TOKEN", "DB_PASSWORD", "PGPASS_PASS", "AWS_SECRET_ACCESS_KEY", "SSH_KEY", "${x}"],
+)
+def test_a_variable_named_as_a_secret_is_masked_where_it_stands(monkeypatch, variable):
+    monkeypatch.setenv(variable, "1234")
+    monkeypatch.setenv("WHICH", variable)
+    name = "${oc.env:WHICH}" if variable == "${x}" else variable
+    node = {
+        "a": [f"${{oc.env:{name}}}", "1234"],
+        "b": 1234,
+        "c": f"${{oc.decode:${{oc.env:{name}}}}}",
+    }
+    shown = config.redacted(OmegaConf.create(node))
+    assert shown == {"a": ["***", "1234"], "b": 1234, "c": "***"}  # too short to look for elsewhere
+
+
+def test_a_learning_rate_from_the_environment_is_identity(monkeypatch):
+    cfg = OmegaConf.merge(composed(), {"optimizer": {"lr": "${oc.decode:${oc.env:LR}}"}})
+    seen = []
+    for rate in ("0.0011", "0.0077"):
+        monkeypatch.setenv("LR", rate)
+        seen.append(config.identity(cfg))
+    assert seen[0] != seen[1]
+
+
+def test_another_token_makes_no_other_run(monkeypatch):
+    cfg = OmegaConf.merge(composed(), {"data": {"revision": "${oc.env:HUB_TOKEN}"}})
+    seen = set()
+    for token in ("one-long-token", "another-long-token"):
+        monkeypatch.setenv("HUB_TOKEN", token)
+        seen.add(config.identity(cfg))
+    assert len(seen) == 1
 
 
 def test_a_redacted_config_is_plain():

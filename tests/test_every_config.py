@@ -22,8 +22,12 @@ UNFINISHED = {
     ],
     ("scheduler", "base"): ["error[CONF-TARGET] scheduler: needs a _target_: what to build"],
 }
+UNFINISHED |= {  # they begin with a vocabulary of the user's
+    ("model", f"bert_{size}"): UNFINISHED[("model", "base")] for size in ("tiny", "mini", "small")
+}
 NEEDS = {("scheduler", "plateau"): [], ("loss", "mse"): ["task=regression"]}
 NEEDS[("loss", "binary_cross_entropy")] = ["task=multi_label"]
+NEEDS[("loss", "span_cross_entropy")] = ["task=question_answering"]
 
 
 def composed(*overrides):

@@ -129,6 +129,11 @@ COMMAND_LINES = [
         "error[CONF-ARGUMENT] command line: unrecognized arguments: --nope; see --help",
     ),
     (
+        ["-m", "--cfg", "job"],
+        2,
+        "error[CONF-ARGUMENT] command line: --multirun and --cfg do not go together; see --help",
+    ),
+    (
         ["--experimental-rerun", "x"],
         8,
         "error[UNSAFE-PICKLE] --experimental-rerun: reads a pickle; refused",

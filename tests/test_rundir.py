@@ -245,6 +245,7 @@ def test_test_sets_used_by_a_trial_are_counted_with_all_runs(tmp_path: Path) -> 
     study = tmp_path / "runs" / "study"
     trial = make(study, "trials/0000")
     (study / "study.db").touch()
+    (tmp_path / "runs/.cache/rows").mkdir(parents=True)
     assert rundir.runs_of(trial) == tmp_path / "runs"
     assert rundir.count_test_use(trial, "sha") == 1
     assert (tmp_path / "runs" / "test_uses.jsonl").is_file()
@@ -278,6 +279,16 @@ def test_uses_of_a_test_set_are_counted_over_all_runs(tmp_path: Path) -> None:
     assert rundir.count_test_use(tmp_path, "sha") == 3
     assert rundir.count_test_use(tmp_path, "new") == 1
     assert len((tmp_path / "test_uses.jsonl").read_text().splitlines()) == 8
+
+
+def test_a_copy_elsewhere_counts_in_its_own_directory(tmp_path: Path) -> None:
+    (tmp_path / ".cache").mkdir()  # as in a home folder: not ours
+    run = make(tmp_path, "models")
+    assert rundir.home_of(run) is None
+    assert not rundir.is_test_set(run, "sha")
+    assert [rundir.count_test_use(run, "sha") for _ in range(2)] == [1, 2]
+    assert (run / "test_uses.jsonl").is_file() and not (tmp_path / "test_uses.jsonl").exists()
+    assert rundir.is_test_set(run, "sha") and not rundir.is_test_set(run, "other")
 
 
 def test_a_use_that_cannot_be_counted_is_a_warning(

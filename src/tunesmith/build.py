@@ -69,9 +69,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     if only is None and not cfg.test:
         only = ("train", "validation")
     task = targets.resolve(cfg.task._target_, trust=cfg.trust)
-    data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
-    names = {column: data.pop(column) for column in COLUMNS}
-    rows = read(task.columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
+    rows = read_rows(cfg, only)
     source = find(**plain(cfg.model), labels=rows.labels, problem=task.problem)
     longest = max_tokens(source)
     wanted = cfg.data.max_length or longest
@@ -86,6 +84,14 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     words.truncation_side = cfg.data.truncation
     task.check(plain(cfg.task), rows.labels, words, wanted)
     return Parts(rows, source, words, wanted)
+
+
+def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
+    """Read the columns that the task wants, of the splits that `only` names."""
+    columns = targets.resolve(cfg.task._target_, trust=cfg.trust).columns
+    data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
+    names = {column: data.pop(column) for column in COLUMNS}
+    return read(columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
 
 
 def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
@@ -188,13 +194,13 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
             "rows": parts.rows.fingerprint,
             "tokenizer": parts.source.tokenizer_fingerprint,
             "task": plain(cfg.task),
+            "code": targets.code_of(targets.resolve(cfg.task._target_, trust=cfg.trust)),
             "labels": parts.rows.labels,
             "max_length": parts.max_length,
             "truncation": cfg.data.truncation,
         },
         cache=Path(cfg.paths.cache),
         seed=derive(cfg.seed, "order"),
-        max_length=parts.max_length,
         accumulate=cfg.trainer.accumulate,
         limit_train_batches=cfg.trainer.limit_train_batches,
         limit_val_batches=cfg.trainer.limit_val_batches,

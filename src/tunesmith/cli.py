@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="train, as `python train.py` does: tunesmith train --help")
 
     evaluate = _on_a_run(commands, "evaluate", "score a split, or a labelled file", _evaluate)
-    evaluate.add_argument("--split", default="test", choices=["train", "validation", "test"])
+    evaluate.add_argument("--split", choices=["train", "validation", "test"], help="default: test")
     evaluate.add_argument("--data", metavar="FILE", help="a labelled file instead of a split")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -57,6 +57,24 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     _on_a_run(commands, "show", "what a run was and what came of it", _show)
+    tokenizer = commands.add_parser(
+        "tokenizer",
+        help="train a WordPiece vocabulary on texts",
+        description="Train a WordPiece vocabulary; model.path=DIR begins a BERT with it.",
+    )
+    tokenizer.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a file with texts, or overrides whose train split is read: data=bbc_news",
+    )
+    tokenizer.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder")
+    tokenizer.add_argument("--vocab-size", type=int, default=8000, metavar="N")
+    case = tokenizer.add_mutually_exclusive_group()
+    case.add_argument("--lowercase", action="store_true", help="without case and accents (default)")
+    case.add_argument("--cased", action="store_true", help="with case and accents")
+    tokenizer.set_defaults(run_command=_tokenizer)
+
     runs = commands.add_parser("runs", help="a table of runs and scores")
     runs.add_argument("folder", nargs="?", type=Path, default=Path("runs"))
     runs.set_defaults(run_command=_runs)
@@ -100,8 +118,10 @@ def _predict(options: argparse.Namespace) -> None:
         raise ConfigError("CLI", "tunesmith predict", "needs a file or --text, one of them")
     import json
 
-    from tunesmith.stored import load, predict_file
+    from tunesmith.predictions import check_output, predict_file
+    from tunesmith.stored import load
 
+    check_output(options.output)
     stored = load(options.run, trust=options.trust)
     if options.text is not None:
         for answer in stored.predict(options.text):
@@ -110,6 +130,13 @@ def _predict(options: argparse.Namespace) -> None:
     rows = predict_file(stored, options.file, options.output, sys.stdout, options.excel_safe)
     if options.output is not None:
         print(f"{rows} rows -> {options.output}")
+
+
+def _tokenizer(options: argparse.Namespace) -> None:
+    from tunesmith.vocabulary import make
+
+    pieces = make(options.sources, options.output, options.vocab_size, not options.cased)
+    print(f"{pieces} pieces -> {options.output}")
 
 
 def _show(options: argparse.Namespace) -> None:

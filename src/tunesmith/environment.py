@@ -15,7 +15,7 @@ from tunesmith.addresses import MASK, masked
 
 PACKAGES = (
     "tunesmith", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy",
-    "torchmetrics", "safetensors", "hydra-core", "omegaconf", "pyarrow", "tensorboard",
+    "torchmetrics", "safetensors", "hydra-core", "omegaconf", "optuna", "pyarrow", "tensorboard",
 )  # fmt: skip
 DECISIVE = ("torch", "lightning", "transformers", "numpy")  # another version: other last bits
 

@@ -42,8 +42,9 @@ class CrossEntropy(ClassWeighted):
     takes = (
         "single_label_classification",
         "token_classification",
-        "question_answering",
         "multiple_choice",
+        "masked_language_modelling",
+        "pretraining",
     )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:
@@ -61,6 +62,16 @@ class CrossEntropy(ClassWeighted):
         else:
             weight = (self.class_weight[labels.clamp(min=0)] * counted).sum()
         return Loss(summed / weight.clamp(min=1e-12), weight)
+
+
+class SpanCrossEntropy(nn.Module):
+    """Where a span starts and where it ends: logits (N, T, 2), labels (N, 2); the mean of both."""
+
+    takes = ("question_answering",)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Loss:
+        windows = torch.tensor(float(len(labels)), device=labels.device)
+        return Loss(F.cross_entropy(logits.float(), labels), windows)
 
 
 class BinaryCrossEntropy(ClassWeighted):

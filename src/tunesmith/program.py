@@ -22,6 +22,7 @@ from tunesmith.errors import (
 from tunesmith.explain import explain
 
 CTRL_C = 130
+ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")  # Hydra does one of these
 BROKEN_PIPE = 141  # as of a program that SIGPIPE ended
 
 
@@ -110,7 +111,11 @@ def parse(argv: list[str]) -> Any:
         raise ConfigError("CONF-ARGUMENT", "command line", message, "see --help")
 
     parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    asked = [name for name in ONE_OF if getattr(arguments, name)]
+    if len(asked) > 1:
+        refuse(f"--{' and --'.join(asked).replace('_', '-')} do not go together")
+    return arguments
 
 
 def refuse_reruns(arguments: Any) -> None:

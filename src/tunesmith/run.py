@@ -270,7 +270,7 @@ def finish(trained: Trained) -> dict[str, float]:
         log.warning("test has hidden labels (-1): predict only, not evaluate")
     baseline = _baseline(trained, scores)
     _warn_if_nothing_was_learnt(checkpoints, baseline)
-    write_metrics(directory, module, checkpoints, scores, baseline)
+    write_metrics(directory, module, checkpoints, scores, baseline, parts.rows.hashes)
     return scores
 
 
@@ -302,10 +302,11 @@ def write_metrics(
     checkpoints: Checkpoints,
     scores: Mapping[str, float] | None = None,
     baseline: Mapping[str, float] | None = None,
+    rows: Mapping[str, str] | None = None,
 ) -> None:
     """Write metrics.json, which says that the run is complete; by default with no test scores.
 
-    `baseline` is what the task's trivial answers score.
+    `baseline` is what the task's trivial answers score, `rows` the hash of each split's rows.
     """
     record = {
         "monitor": checkpoints.monitor,
@@ -315,6 +316,7 @@ def write_metrics(
         "steps": module.total_steps,
         "scores": checkpoints.best_scores if scores is None else scores,
         "baseline": baseline or {},
+        "rows": rows or {},
     }
     rundir.write_status(directory, state="finished", step=checkpoints.saved_steps["last.ckpt"])
     rundir.write_json(directory / "metrics.json", record)
@@ -337,7 +339,7 @@ def _test(trained: Trained) -> dict[str, float]:
     module.write(module.scores, checkpoints.best_step or 0)
     for logger in tester.loggers:
         logger.finalize("success")
-    uses = rundir.count_test_use(Path(cfg.paths.runs), parts.rows.fingerprint)
+    uses = rundir.count_test_use(Path(cfg.paths.runs), parts.rows.hashes["test"])
     if uses > 1:
         log.warning("test set used %d times: the best of many looks is lucky", uses)
     rundir.write_status(trained.place.directory, state="running", test_uses=uses)

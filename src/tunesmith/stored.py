@@ -1,23 +1,21 @@
 """A finished run as a thing to use: predict, evaluate. Needs nothing but its directory."""
 
-import csv
-import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, build_data, make_task, prepare
-from tunesmith.data.cells import converter, words_or_text
-from tunesmith.data.files import stream
-from tunesmith.data.rows import Column, Kind, Rows
-from tunesmith.errors import DataError, MachineError, ModelError, SafetyError
+from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
+from tunesmith.data.rows import Column, Rows
+from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
 from tunesmith.models.weights import check_weights, read_weights
@@ -49,13 +47,27 @@ class Stored:
             self._task = _load_task(self.cfg, self._parts())
         return self._task
 
-    def predict(self, rows: Iterable[str | Sequence[str] | Mapping[str, Any]]) -> list[Answer]:
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that a prediction reads: {our name: the name in the run's own files}."""
+        named = {name: self.cfg.data[name] for name in inputs_of(self.task)}
+        return {ours: theirs for ours, theirs in named.items() if theirs is not None}
+
+    def predict(self, rows: Iterable[Given]) -> list[Answer]:
         """Answer each row: a mapping under our column names, or its values in their order.
 
-        A task on a text takes a string, one on pairs of texts two of them.
+        A run on texts takes strings, one on pairs of texts two of them a row. Raises TypeError
+        for what is no list of rows, DataError for a row that the run was not trained to read.
         """
-        names = list(inputs_of(self.task))
-        return list(self.predict_each(_as_row(row, names) for row in rows))
+        refuse_what_is_no_rows(rows)
+        separator = self.cfg.data.label_separator
+        inputs, read = inputs_of(self.task), self.columns
+        columns = {name: column for name, column in inputs.items() if name in read}
+        given = (
+            given_row(row, columns, inputs.keys() - read.keys(), separator, number)
+            for number, row in enumerate(rows, start=1)
+        )
+        return list(self.predict_each(given))
 
     def predict_each(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
         """Answer rows one after another, in constant memory."""
@@ -64,22 +76,51 @@ class Stored:
             while chunk := list(islice(remaining, CHUNK)):
                 yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.machine)
 
-    def evaluate(self, split: str = "test", data: str | None = None) -> dict[str, float]:
-        """Score a split of the run's own data, or a labelled file, as training did: to the bit."""
-        cfg = self.cfg.copy()
+    def evaluate(self, split: str | None = None, data: str | None = None) -> dict[str, float]:
+        """Score a split of the run's own data, or a labelled file, as training did: to the bit.
+
+        By default the test split. Raises DataError DATA-CHANGED where the run's files hold other
+        rows than it was trained with: `data` scores those.
+        """
+        if split is not None and data is not None:
+            what = f"split {split!r} and a file: one of them is scored"
+            raise ConfigError("CLI", "evaluate", what, "leave out the split")
+        split, cfg = split or "test", self.cfg.copy()
         if data is not None:
-            split = "test"
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
             cfg.data = OmegaConf.merge(cfg.data, files, {"limit": None})
-        with settled(self.machine, cfg.trainer.deterministic):
-            parts = prepare(_with_model(cfg, self.directory), only=[split])
+        with settled(self.machine, cfg.trainer.deterministic), _cache_of(self.directory) as cache:
+            cfg = _with_model(cfg, self.directory, cache)
+            parts = prepare(cfg, only=[split])
             if split not in parts.rows.splits:
                 raise DataError("DATA-SPLIT", split, "this run's data has no such split")
             if split in parts.rows.hidden_labels:
                 raise DataError("DATA-HIDDEN", split, "labels are hidden (-1): predict only")
-            if split == "test" and data is None:
-                rundir.count_test_use(rundir.runs_of(self.directory), parts.rows.fingerprint)
+            if data is None:
+                self._refuse_other_rows(split, parts.rows.hashes[split])
+            if split == "test":
+                self._count(parts.rows.hashes[split], whole=data is None)
             return _evaluate(cfg, parts, self.task, split, self.machine)
+
+    def _refuse_other_rows(self, split: str, hashed: str) -> None:
+        if self._trained_on.get(split, hashed) != hashed:
+            what = "the rows, or their labels, are no longer those of this run"
+            raise DataError("DATA-CHANGED", split, what, "--data FILE scores other rows")
+
+    def _count(self, hashed: str, whole: bool) -> None:
+        """Count a use of the test set; a file (not `whole`) may hold other rows."""
+        known = hashed == self._trained_on.get("test") or rundir.is_test_set(self.directory, hashed)
+        if not whole and not known:
+            return
+        uses = rundir.count_test_use(self.directory, hashed)
+        if uses > 1:
+            log.warning("test set used %d times: the best of many looks is lucky", uses)
+
+    @property
+    def _trained_on(self) -> Mapping[str, Any]:
+        """The hash of each split's rows, as the run wrote it down."""
+        known = rundir.read_json(self.directory / "metrics.json").get("rows")
+        return known if isinstance(known, Mapping) else {}
 
     def _parts(self) -> Parts:
         """Return what a task is built from, without its data."""
@@ -115,31 +156,6 @@ def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
     return Stored(directory, cfg)
 
 
-def predict_file(
-    stored: Stored, source: Path, output: Path | None, out: IO[str], excel_safe: bool = False
-) -> int:
-    """Answer each row of a csv, tsv, json-lines or CoNLL file; write the rows plus the answers.
-
-    Streams: memory does not grow with the file. `output` appears whole or not at all. Returns
-    the number of rows.
-    """
-    names = {c: stored.cfg.data[c] for c in inputs_of(stored.task) if stored.cfg.data[c]}
-    options = {k: stored.cfg.data[k] for k in ("sep", "encoding", "encoding_errors")}
-    as_csv = (output or Path("x.jsonl")).suffix.lower() in (".csv", ".tsv")
-    with _whole_file(output, out) as file:
-        writer = _CsvRows(file, output, excel_safe) if as_csv else _JsonRows(file)
-        header = _columns(source, options)
-        if header is not None:
-            _need(header, names, source)
-            writer.header(header)
-        count = 0
-        for row, answer in _paired(stored, source, names, options):
-            writer.write(row, answer)
-            count += 1
-        writer.close()
-    return count
-
-
 # Inside
 
 
@@ -148,27 +164,34 @@ def inputs_of(task: Task) -> dict[str, Column]:
     return {name: column for name, column in task.columns.items() if not column.target}
 
 
-def _as_row(row: str | Sequence[str] | Mapping[str, Any], names: list[str]) -> Mapping[str, Any]:
-    if isinstance(row, Mapping):
-        return row
-    cells = [row] if isinstance(row, str) else list(row)
-    if len(cells) > len(names):
-        what = f"a row of {len(cells)} values"
-        raise DataError("DATA-COL", "row", what, f"the task reads {', '.join(names)}")
-    return dict(zip(names, cells, strict=False))
-
-
 def _machine(cfg: DictConfig) -> Machine:
     """Take the precision and threads of the run; its device where this machine has it."""
     how = cfg.trainer
-    return choose("auto", 1, 1, "auto", how.precision, how.threads)
+    try:
+        return choose("auto", 1, 1, "auto", how.precision, how.threads)
+    except MachineError as error:
+        if error.code != "ENV-PRECISION":
+            raise
+        log.warning("%s: %s; used with 32: scores may differ a little", error.where, error.what)
+        return choose("auto", 1, 1, "auto", "32", how.threads)
 
 
-def _with_model(cfg: DictConfig, directory: Path) -> DictConfig:
+@contextmanager
+def _cache_of(directory: Path) -> Iterator[Path]:
+    """Give the cache of the runs that this one lies among; a copy elsewhere gets one to throw."""
+    home = rundir.home_of(directory)
+    if home is not None:
+        yield home / ".cache"
+        return
+    with TemporaryDirectory(prefix="tunesmith-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _with_model(cfg: DictConfig, directory: Path, cache: Path) -> DictConfig:
     """Return the config with the trained model in place of the one it started from."""
     cfg = cfg.copy()
     cfg.model = {"path": str(directory / "model"), "attention": cfg.model.attention}
-    cfg.paths = {"cache": str(rundir.runs_of(directory) / ".cache")}
+    cfg.paths = {"cache": str(cache)}
     return cfg
 
 
@@ -200,13 +223,15 @@ def _evaluate(
 
     rundir.quiet_libraries()
     data = build_data(cfg, parts, task, machine)
+    as_split = split if split == "validation" else "test"  # Lightning only trains on train rows
+    data.encoded[as_split] = data.encoded[split]
     module = Module(
         task,
         lambda groups: torch.optim.SGD(groups),  # never asked for
         lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer),
         lr=0.0,
         factors={},
-        rows=parts.rows.splits,
+        rows={as_split: parts.rows.splits[split]},
         total_steps=0,
     )
     trainer = L.Trainer(
@@ -221,7 +246,8 @@ def _evaluate(
     )
     ask = trainer.validate if split == "validation" else trainer.test
     ask(module, datamodule=data, verbose=False)
-    return dict(module.scores)
+    prefix = "val" if split == "validation" else split
+    return {f"{prefix}/{name.partition('/')[2]}": value for name, value in module.scores.items()}
 
 
 def _answers(
@@ -252,128 +278,3 @@ def _autocast(machine: Machine, device: torch.device) -> Any:
     if machine.precision not in kinds:
         return nullcontext()
     return torch.autocast(device.type, kinds[machine.precision])
-
-
-def _columns(source: Path, options: Mapping[str, Any]) -> list[str] | None:
-    """Return the header of a csv or tsv file; json lines have none."""
-    from tunesmith.data.files import columns_of
-
-    if source.suffix.lower() not in (".csv", ".tsv"):
-        return None
-    return columns_of(source, **options)
-
-
-def _need(have: Iterable[str], names: Mapping[str, str], source: Path, line: int = 1) -> None:
-    have = list(have)
-    missing = [name for name in names.values() if name not in have]
-    if missing:
-        raise DataError(
-            "DATA-COL", f"{source}:{line}", f"no column {missing[0]!r}; columns: {', '.join(have)}"
-        )
-
-
-def _paired(
-    stored: Stored, source: Path, names: Mapping[str, str], options: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], Answer]]:
-    """Pair each raw row with its answer, a chunk in memory at a time."""
-    raw = stream(source, **options)
-    columns, separator = stored.task.columns, stored.cfg.data.label_separator
-    read = {c: (name, _reader(columns[c], separator)) for c, name in names.items()}
-    while chunk := list(islice(raw, CHUNK)):
-        for line, row in chunk:
-            _need(row, names, source, line)
-        wanted = [_converted(row, read, f"{source}:{line}") for line, row in chunk]
-        yield from zip((row for _, row in chunk), stored.predict_each(wanted), strict=True)
-
-
-def _reader(column: Column, separator: str | None) -> Callable[[Any], Any]:
-    return words_or_text if column.kind is Kind.WORDS else converter(column, None, separator)
-
-
-def _converted(
-    row: Mapping[str, Any], read: Mapping[str, tuple[str, Any]], where: str
-) -> dict[str, Any]:
-    cells = {}
-    for column, (name, convert) in read.items():
-        try:
-            cells[column] = convert(row[name])
-        except ValueError as error:
-            raise DataError("DATA-CELL", where, f"{name} {error}") from None
-    return cells
-
-
-@contextmanager
-def _whole_file(output: Path | None, out: IO[str]) -> Iterator[IO[str]]:
-    if output is None:
-        yield out
-        return
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        temporary.replace(output)
-    except OSError as error:
-        raise MachineError("ENV-DISK", str(output), f"cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _named(row: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
-    """Put the answer beside the row; what the row already calls so keeps its name."""
-    return {**row, **{(f"predicted_{k}" if k in row else k): v for k, v in answer.items()}}
-
-
-class _JsonRows:
-    def __init__(self, file: IO[str]) -> None:
-        self.file = file
-
-    def header(self, columns: list[str]) -> None:
-        pass  # every line names its own
-
-    def close(self) -> None:
-        pass
-
-    def write(self, row: Mapping[str, Any], answer: Answer) -> None:
-        self.file.write(json.dumps(_named(row, answer), ensure_ascii=False) + "\n")
-
-
-class _CsvRows:
-    def __init__(self, file: IO[str], output: Path | None, excel_safe: bool) -> None:
-        tab = output is not None and output.suffix.lower() == ".tsv"
-        self.writer = csv.writer(file, delimiter="\t" if tab else ",", lineterminator="\n")
-        self.excel_safe = excel_safe
-        self.columns: list[str] = []
-        self.named = False
-
-    def header(self, columns: list[str]) -> None:
-        self.columns = columns
-
-    def write(self, row: Mapping[str, Any], answer: Answer) -> None:
-        flat = _flat_answer(_named(row, answer))
-        if not self.named:
-            self.writer.writerow(flat)
-            self.named = True
-        self.writer.writerow([self._cell(value) for value in flat.values()])
-
-    def close(self) -> None:
-        if not self.named:  # no rows: the header says what there would be
-            self.writer.writerow(self.columns)
-
-    def _cell(self, value: Any) -> Any:
-        risky = self.excel_safe and isinstance(value, str) and value[:1] in tuple("=+-@\t\r")
-        return f"'{value}" if risky else value
-
-
-def _flat_answer(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}:{label}": p for label, p in value.items()}
-        else:
-            flat[name] = _flat_list(value) if isinstance(value, list) else value
-    return flat
-
-
-def _flat_list(values: list[Any]) -> str:
-    plain = all(isinstance(value, str) for value in values)
-    return "|".join(values) if plain else json.dumps(values, ensure_ascii=False)

@@ -6,9 +6,11 @@ stored run may name exactly what Tunesmith ships, and torch's optimizers and sch
 """
 
 import functools
+import hashlib
 import importlib
 import importlib.util
 import inspect
+import sys
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ TRUSTED = (
     "lightning.pytorch.callbacks.",
     "lightning.pytorch.loggers.",
 )
+SHIPPED = ("tunesmith.", "torch.", "builtins.", "abc.")  # by us, or pinned: a version tells it
 TARGET, PARTIAL = "_target_", "_partial_"
 
 
@@ -110,6 +113,23 @@ def parameters(target: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
         if all(p.kind is not p.VAR_KEYWORD for p in signature):
             return named, False
     return named, True
+
+
+def code_of(target: Callable[..., Any]) -> dict[str, str]:
+    """Return {module: SHA-256 of its source} of what a target is made of and we do not ship.
+
+    Of a class also where its base classes stand; code without a source file has none to change.
+    """
+    classes = target.__mro__ if inspect.isclass(target) else (target,)
+    names = {str(_home(part)) for part in classes}
+    strange = sorted(name for name in names if not f"{name}.".startswith(SHIPPED))
+    modules = {name: sys.modules.get(name) for name in strange}
+    files = {name: getattr(module, "__file__", None) for name, module in modules.items()}
+    return {
+        name: hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        for name, file in files.items()
+        if file is not None and Path(file).is_file()
+    }
 
 
 @functools.cache

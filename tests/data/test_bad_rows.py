@@ -51,7 +51,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "row 7: wrong separator": bad(
         "DATA-COL",
-        "train.csv: one column 'text;label'; file looks ';'-separated; set data.sep=';'",
+        "train.csv: one column 'text;label'; file looks ';'-separated; set \"data.sep=';'\"",
         "text;label\na;pos\n",
     ),
     "row 8: column twice": bad(
@@ -65,17 +65,18 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "row 10: quote open to the end": bad(
         "DATA-CSV",
-        "train.csv:2: quote opened here never closes",
+        "train.csv:2: quote opened here never closes; set data.quoting=none if quotes are text",
         'text,label\n"a,pos\nb,neg\n',
     ),
     "row 10: quote open to the next": bad(
         "DATA-CSV",
-        "train.csv:2: quote opened here never closes",
+        "train.csv:2: quote opened here never closes; set data.quoting=none if quotes are text",
         'text,label\n"a,pos\n"b",neg\n',
     ),
     "row 10: text after a quote": bad(
         "DATA-CSV",
-        'train.csv:2: text after a closing quote; write a quote in a cell as ""',
+        'train.csv:2: text after a closing quote; write a quote in a cell as "", or '
+        "set data.quoting=none if quotes are text",
         'text,label\n"a"b,pos\n',
     ),
     "row 11: latin-1": bad(
@@ -110,6 +111,16 @@ CASES: dict[str, tuple[Any, ...]] = {
         "DATA-CELL",
         "train.jsonl:1: text is a list, not a text",
         {"train.jsonl": '{"text": ["a"], "label": "pos"}\n'},
+        {"train_file": "train.jsonl"},
+    ),
+    "half a character": (
+        "DATA-CELL",
+        "train.jsonl:2: text holds half a character (a lone surrogate); "
+        "write both halves, or neither",
+        {
+            "train.jsonl": '{"text": "\\ud83d\\ude00", "label": "a"}\n'
+            '{"text": "x\\uD800", "label": "b"}\n'
+        },
         {"train_file": "train.jsonl"},
     ),
     "row 19: label missing": bad(

@@ -80,6 +80,23 @@ def test_parquet_numbers_rows_from_one(tmp_path: Path) -> None:
     assert columns_of(path) == ["a", "b"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_blank_lines_part_the_documents_of_a_plain_text(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "x.txt"
+    lines = ["", "A title, with commas", 'and "quotes', "  ", "", "Another", ""]
+    path.write_bytes(end.join(lines).encode())
+    whole = f'A title, with commas{end}and "quotes'
+    assert list(stream(path)) == [(2, {"text": whole}), (6, {"text": "Another"})]
+    assert columns_of(path) == ["text"]
+
+
+def test_an_endless_document_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("a\n\n" + "a line\n" * (LONGEST_ROW // 7 + 1))
+    with pytest.raises(DataError, match=r"x\.txt:3: one document of more than 10 MB"):
+        list(stream(path))
+
+
 def test_a_stream_reads_no_further_than_it_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("a,b\n" + "1,x\n" * 100_000 + "broken\n")
@@ -98,6 +115,7 @@ def test_a_stream_reads_no_further_than_it_is_asked(tmp_path: Path) -> None:
         ("x.jsonl", b"[" * 100_000 + b"\n", "[DATA-JSON] x.jsonl:1: JSON too deep"),
         ("x.jsonl", b'{"a": ' + b"9" * 9999 + b"}", "[DATA-JSON] x.jsonl:1: JSON too deep"),
         ("x.jsonl", b'{"a": "caf\xe9"}', "[DATA-ENC] x.jsonl:1 byte 11: not UTF-8 (0xe9)"),
+        ("x.txt", b"a caf\xe9", "[DATA-ENC] x.txt:1 byte 6: not UTF-8 (0xe9)"),
         ("x.csv", b"a,b,b,b\n", "[DATA-COL] x.csv: column 'b' occurs 3 times"),
     ],
 )
@@ -116,6 +134,48 @@ def test_an_endless_quote_is_not_read_into_memory(tmp_path: Path) -> None:
     path.write_text('a,b\n1,x\n"2,y\n' + "3,z\n" * (LONGEST_ROW // 4))
     with pytest.raises(DataError, match=r"x\.csv:3: quote opened here never closes"):
         list(stream(path))
+
+
+RAW = 'text\tlabel\n"Hello" he said\tpos\n"open\tneg\nclosed"\tpos\n'
+
+
+def test_quotes_can_be_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text(RAW)
+    rows = [row for _, row in stream(path, quoting="none")]
+    assert [row["text"] for row in rows] == ['"Hello" he said', '"open', 'closed"']
+    assert columns_of(path, quoting="none") == ["text", "label"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (RAW, ':2: text after a closing quote; write a quote in a cell as "", or set'),
+        ('a\tb\n"open\tneg\nclosed"\tpos\n', ":2: quoted cell swallows rows up to line 3; set"),
+        ('a\tb\n"open\tneg\n', ":2: quote opened here never closes; set"),
+    ],
+)
+def test_raw_quotes_between_tabs_swallow_no_rows(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        list(stream(path))
+    assert f"{says} data.quoting=none if quotes are text" in str(caught.value)
+
+
+def test_a_quoted_cell_between_tabs_may_hold_a_line_break_or_a_tab(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text('a\tb\n"one\ntwo"\tpos\n"one\ttwo"\tneg\n')
+    assert [row["a"] for _, row in stream(path)] == ["one\ntwo", "one\ttwo"]
+
+
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": "\\ud83d\\ude00"}\n{"a": [{"b": "\\uDFFF"}]}\n')
+    rows = stream(path)
+    assert next(rows) == (1, {"a": "\U0001f600"})
+    with pytest.raises(DataError, match=r"error\[DATA-CELL\] .*x\.jsonl:2: a holds half a char"):
+        next(rows)
 
 
 def test_a_stray_byte_can_be_replaced(tmp_path: Path) -> None:

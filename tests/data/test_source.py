@@ -330,6 +330,23 @@ def test_the_fingerprint_follows_content_and_options() -> None:
     assert rows(**TRAIN).fingerprint != one
 
 
+def test_the_hash_of_a_split_follows_its_rows_alone() -> None:
+    write("a.csv", GOOD)
+    one = rows(**TRAIN).hashes["train"]
+    lines = GOOD.splitlines()[1:]
+    write("b.csv", "\n".join(["n,label,text", *(f"1,{x[-3:]},{x[:-4]}" for x in lines[::-1])]))
+    others = {"train_file": "b.csv", "leakage": "ignore"}
+    assert rows(**TRAIN | others).hashes["train"] == one  # in another order, of another file
+    for changed in (
+        GOOD.replace(",pos", ",good", 1),
+        GOOD.replace("fine", "good"),
+        GOOD + "more,pos\n",
+    ):
+        write("c.csv", changed)
+        assert rows(**TRAIN | {"train_file": "c.csv"}).hashes["train"] != one
+    assert rows(**TRAIN, limit=1).hashes["train"] != one
+
+
 def test_stored_rows_are_reused_and_rebuilt_when_damaged(folder: Path) -> None:
     write("a.csv", GOOD)
     expected = list(rows(**TRAIN).splits["train"])

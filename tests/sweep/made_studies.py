@@ -99,7 +99,7 @@ def study(folder: Path, executor: Executor, how: Settings, mode: str = "max", se
         make(how.policy, how.rungs, how.reduction_factor, how.startup),
         Store(folder, folder.name, mode, space.dimensions),
         executor,
-        lambda overrides: {"trainer": {"devices": 1}},
+        lambda overrides: {"trainer": {"devices": 1}, "typed": list(overrides)},
         mode=mode,
         seeds=list(seeds),
         default=None if how.is_grid else {"lr": 1e-4, "warmup": 0.1},

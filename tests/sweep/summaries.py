@@ -44,6 +44,7 @@ def trial(number: int, params: dict[str, Any], scores: list[float | None], **cha
         "replicates": [{"seed": 0, "score": scores[-1] if scores else None, "best_step": steps}],
         "steps": steps,
         "total_steps": STEPS,
+        "horizon": STEPS,
         "seconds": steps / 20,
         "best_step": steps if scores else None,
         "history": [],
@@ -168,6 +169,18 @@ def grid() -> Summary:
     return study(trials, [rates, SCHEDULER], **facts)
 
 
+def confirmed_grid() -> Summary:
+    """A grid whose best was confirmed and lost: the default wins, which is no trial of it."""
+    made, dice = grid(), random.Random(2)
+    arms = [arm(2, 0.951, dice), arm(-1, 0.95, dice, is_default=True)]
+    reason = "the best candidate, trial 2, is better by 0.001, not below 0.02"
+    facts = {"seeds": [101, 102, 103, 104, 105], "alpha": 0.02, "arms": arms, "winner": -1}
+    confirmed = {**facts, "clearly_better": False, "reason": reason}
+    test = {"trial": -1, "scores": {"test/accuracy": 0.9432}, "uses": 1}
+    winner = {"winner": -1, "winner_overrides": ["optimizer.lr=2e-5", "seed=1"]}
+    return {**made, **winner, "confirmation": confirmed, "test": test}
+
+
 def asha(seed: int = 0) -> Summary:
     """27 trials over three rungs, three failed, the winner confirmed and tested."""
     dice = random.Random(seed)
@@ -241,6 +254,14 @@ def all_failed() -> Summary:
     return study(trials, SPACE, stopped_by="failures")
 
 
+def all_collapsed() -> Summary:
+    """Every trial came to its end with one answer for every row: the same score each."""
+    dice = random.Random(0)
+    learnt = {"failure": "collapse", "error": "gives every row the same answer"}
+    trials = [trial(n, draw(dice), [0.5], best_step=40, **learnt) for n in range(4)]
+    return {**study(trials, SPACE), "best": None}
+
+
 def replicates() -> Summary:
     """Three trials over three seeds each, scored by their mean, less being better."""
     trials = []
@@ -312,10 +333,12 @@ def with_gaps(made: Summary, seed: int) -> Summary:
 
 KINDS = {
     "grid": grid,
+    "confirmed grid": confirmed_grid,
     "asha": asha,
     "tpe": tpe,
     "empty": empty,
     "all failed": all_failed,
+    "all collapsed": all_collapsed,
     "replicates": replicates,
     "conditional": conditional,
     "hostile": hostile,

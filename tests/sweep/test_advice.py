@@ -1,5 +1,7 @@
 """Advice: said where it was planted, silent where it was not, and each with its evidence."""
 
+import itertools
+import math
 import random
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import summaries
 from summaries import STEPS, failed, study, trial
 
+from tunesmith.sweep import evidence
 from tunesmith.sweep.advice import advise
 
 
@@ -65,6 +68,18 @@ def test_an_empty_study_and_a_failed_one_are_no_trouble() -> None:
     assert "The first: error:DATA-COL at step 10" in only
 
 
+def test_collapsed_trials_are_no_evidence_but_of_the_collapse() -> None:
+    [only] = advice(summaries.all_collapsed())
+    assert only.startswith("Trials fail of collapse: lower optimizer.lr, train for more steps, or")
+
+
+def test_scores_that_are_all_the_same_say_nothing_of_the_length() -> None:
+    made = full([0.5, 0.5, 0.5, 0.5])
+    for this in made["trials"]:
+        this["best_step"] = STEPS // 4
+    assert advice(made) == []
+
+
 # --- failures -------------------------------------------------------------------------------
 
 
@@ -101,7 +116,7 @@ def at_values(values: list[float], dimension: dict[str, Any]) -> list[str]:
     return advice({**study(trials, [dimension]), "confirmation": confirmed(0.0001)})
 
 
-SPREAD = [2e-5, 4e-5, 8e-5, 1.6e-4, 3e-4, 6e-4]
+SPREAD = [3e-5, 4e-5, 6e-5, 8e-5, 1e-4, 1.2e-4, 1.6e-4, 2e-4, 2.5e-4, 3e-4, 3.5e-4, 4e-4]
 
 
 def test_the_best_at_the_upper_bound_want_a_wider_space() -> None:
@@ -125,14 +140,70 @@ def test_two_at_the_edge_and_one_in_the_middle_want_nothing() -> None:
 
 
 def test_no_dropout_below_zero_is_asked_for() -> None:
-    rest = [0.02, 0.04, 0.06, 0.08, 0.09, 0.1]
-    assert at_values([0.0, 0.001, 0.002, *rest], summaries.DECAY) == []
+    rest = [0.02, 0.04, 0.06, 0.08, 0.05, 0.03]
+    assert at_values([0.0, 0.001, 0.002, *rest, *rest], summaries.DECAY) == []
 
 
 def test_an_ordered_list_has_edges_too() -> None:
-    [only] = at_values([32, 32, 32, 16, 8, 16, 8], summaries.BATCH)
+    [only] = at_values([32] * 5 + [16, 8] * 5, summaries.BATCH)
     assert only.startswith("Widen data.batch_size above 32:")
-    assert at_values([16, 16, 16, 32, 8, 32, 8], summaries.BATCH) == []
+    assert "The five best trials have data.batch_size 32; the upper bound is 32." in only
+    assert at_values([16] * 5 + [32, 8] * 5, summaries.BATCH) == []
+
+
+def test_what_luck_shows_often_is_not_said() -> None:
+    assert at_values([32, 32, 32, 16, 8, 16, 8], summaries.BATCH) == []
+    assert at_values([9.6e-4, 9.1e-4, 9.9e-4, *SPREAD[:5]], summaries.LR) == []
+
+
+def test_equal_scores_put_nothing_at_an_edge() -> None:
+    values = [9.6e-4, 9.1e-4, 9.9e-4, *SPREAD]
+    made = [trial(n, {"optimizer.lr": lr}, [0.5]) for n, lr in enumerate(values)]
+    assert evidence.edges(study(made, [summaries.LR])) == {}
+    for this in made[:4]:  # the fourth lies elsewhere
+        this["score"] = 0.6
+    assert evidence.edges(study(made, [summaries.LR])) == {}
+
+
+GRIDS = {
+    "3 x 2": {"optimizer.lr": [1e-5, 3e-5, 1e-4], "data.batch_size": [16, 32]},
+    "devlin2019": {
+        "optimizer.lr": [2e-5, 3e-5, 5e-5],
+        "data.batch_size": [16, 32],
+        "trainer.max_epochs": [2, 3, 4],
+    },
+}
+
+
+def drawn(kind: str, dice: random.Random, slope: float) -> summaries.Summary:
+    """Return a study of noise (σ = 0.01), and of `slope` for each decade of the learning rate."""
+    if kind in GRIDS:
+        space = [{"key": k, "kind": "categorical", "choices": v} for k, v in GRIDS[kind].items()]
+        points = [
+            dict(zip(GRIDS[kind], values, strict=True))
+            for values in itertools.product(*GRIDS[kind].values())
+        ]
+    else:
+        space, points = summaries.SPACE, [summaries.draw(dice) for _ in range(int(kind))]
+    scores = [slope * math.log10(p["optimizer.lr"]) + dice.gauss(0, 0.01) for p in points]
+    pairs = enumerate(zip(points, scores, strict=True))
+    return study([trial(n, point, [score]) for n, (point, score) in pairs], space)
+
+
+@pytest.mark.parametrize("kind", [*GRIDS, "12", "27", "60"])
+def test_pure_noise_hardly_ever_gives_an_edge(kind: str) -> None:
+    dice = random.Random(0)
+    found = sum(bool(evidence.edges(drawn(kind, dice, 0.0))) for _ in range(400))
+    assert found <= 0.015 * 400
+
+
+@pytest.mark.parametrize(("kind", "power"), [("devlin2019", 0.9), ("27", 0.6), ("60", 0.9)])
+def test_a_true_edge_is_found(kind: str, power: float) -> None:
+    dice = random.Random(0)
+    found = [evidence.edges(drawn(kind, dice, 0.2)) for _ in range(200)]
+    sides = [edges["optimizer.lr"].side for edges in found if "optimizer.lr" in edges]
+    assert len(sides) >= power * 200
+    assert set(sides) == {"high"}
 
 
 def test_a_list_of_names_has_no_edges() -> None:
@@ -149,6 +220,13 @@ def test_an_unconfirmed_search_is_to_be_confirmed() -> None:
     assert "the best of 4 equal trials looks 1.03 σ better than it is" in only
 
 
+def test_a_confirmation_that_was_asked_for_is_not_advised() -> None:
+    cut_off = full([0.90, 0.92, 0.94, 0.91], confirmation=None, stopped_by="budget")
+    assert advice(cut_off) == []
+    [only] = advice({**cut_off, "command": [*cut_off["command"], "search.confirm.top=0"]})
+    assert only.startswith("Confirm the best trials")
+
+
 def test_a_grid_is_confirmed_only_if_asked() -> None:
     assert advice(full([0.90, 0.92, 0.94, 0.91], confirmation=None, explicit_grid=True)) == []
 
@@ -159,6 +237,15 @@ def test_noise_larger_than_the_gaps_wants_seeds() -> None:
     assert only.startswith("More seeds, not more trials:")
     assert "Seed noise (σ = 0.0090, from 6 scores of the confirmation)" in only
     assert "the gap between the first 5 trials (0.0040)" in only
+
+
+def test_a_mean_over_seeds_is_less_noisy_than_one_of_them() -> None:
+    made = full([0.930, 0.931, 0.932, 0.933, 0.934], confirmation=confirmed(0.006, False))
+    assert len(advice(made)) == 1
+    for this in made["trials"]:
+        seeds = [{"seed": k, "score": this["score"], "best_step": STEPS} for k in range(3)]
+        this["replicates"] = seeds
+    assert advice(made) == []  # 0.0060 / √3 is less than the gap, 0.0040
 
 
 def test_noise_smaller_than_the_gaps_wants_nothing() -> None:
@@ -232,7 +319,7 @@ def test_a_falling_loss_wants_nothing() -> None:
     assert with_curve(losses, [0.7, 0.85, 0.90, 0.92, 0.93, 0.94], 5) == []
 
 
-def with_ends(best: int, late: float) -> list[str]:
+def with_ends(best: int, late: float, seeds: int = 1) -> list[str]:
     """Return the advice on trials whose best came at this twelfth, `late` of the rise at last."""
     made = full([0.90, 0.92, 0.94])
     for this in made["trials"]:
@@ -243,6 +330,7 @@ def with_ends(best: int, late: float) -> list[str]:
             for n, score in enumerate(rise)
         ]
         this["best_step"] = 30 * best
+        this["steps"] = this["total_steps"] = seeds * STEPS
     return advice(made)
 
 
@@ -250,6 +338,11 @@ def test_scores_that_still_rise_want_a_longer_training() -> None:
     [only] = with_ends(12, 0.4)
     assert only.startswith("Train longer: scores still rise at the end (trainer.max_epochs).")
     assert "came after 100%, 100%, 100% of the steps, and 40% of the whole rise" in only
+
+
+@pytest.mark.parametrize("best", [5, 9, 12])
+def test_seeds_do_not_change_what_is_said_of_the_length(best: int) -> None:
+    assert with_ends(best, 0.4, seeds=3) == with_ends(best, 0.4, seeds=1)
 
 
 def test_scores_that_have_settled_want_nothing() -> None:

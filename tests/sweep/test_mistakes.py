@@ -209,6 +209,11 @@ WRONG = [
         "the lengths; trainer.max_epochs=2,3",
     ),
     (
+        {"texts": ["seed=1,2,3"], "choices": ["search.replicates=5"]},
+        "error[CONF-SWEEP] search.replicates=5: and seed=1,2,3 both say over which seeds a trial "
+        "is repeated; give one of them",
+    ),
+    (
         {"texts": ["data.split.seed=1,2"], "adaptive": True},
         "error[CONF-SWEEP] data.split.seed: cannot be searched: scores on other rows do not "
         "compare; list its values on a grid",

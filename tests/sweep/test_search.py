@@ -113,6 +113,33 @@ def test_what_cannot_be_is_refused_before_anything_runs(grid, words, said):
     assert sorted((folder / "runs").rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("validation.csv", "the rows of train or validation have changed"),
+        ("model/model.safetensors", "the files of the base model (model.path) have changed"),
+    ],
+)
+def test_other_rows_or_another_base_model_make_another_study(grid, file, said):
+    folder, first = grid
+    before = (folder / file).read_bytes()
+    change(folder / file)
+    done = train(first.args[2:])
+    (folder / file).write_bytes(before)
+    assert done.returncode == 2, done.stderr[-3000:]
+    start = f"error[STUDY-OTHER] study=grid: is another study: {said} since it began"
+    assert done.stderr.splitlines()[-1].startswith(start)
+
+
+def change(path: Path) -> None:
+    """Change one label of a text, or one bit of weights."""
+    content = path.read_bytes()
+    if path.suffix == ".csv":
+        path.write_bytes(content.replace(b",neg", b",pos", 1))
+    else:
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory):
     """A search whose test file is not there until it is over."""

@@ -89,6 +89,13 @@ def test_the_best_values_lie_at_an_edge_or_not(
     assert statistics.boundary(best, 1e-5, 1e-4, log) == edge
 
 
+def test_the_chance_that_the_first_are_all_inside_is_that_of_drawing_them() -> None:
+    orders = list(itertools.permutations(range(6)))
+    for first, inside in ((1, 2), (2, 4), (3, 3), (3, 2)):
+        share = sum(max(order[:first]) < inside for order in orders) / len(orders)
+        assert statistics.chance_inside(first, inside, 6) == pytest.approx(share)
+
+
 def test_a_range_of_one_value_has_no_edge() -> None:
     assert statistics.boundary([3], 3, 3) is None
     assert statistics.boundary([0, 0], 0, 3) == "low"

@@ -7,11 +7,13 @@ import pytest
 import summaries
 from rich.console import Console, RenderableType
 from summaries import ESCAPE, HOSTILE, THIRDS, failed, study, trial
+from test_report import words as report_of
 
 from tunesmith.sweep import commands, live, spelling
 from tunesmith.sweep.csv_file import csv_text
 from tunesmith.sweep.live import Best, Progress, Segment, Watch, Work
 from tunesmith.sweep.ranking import ranked
+from tunesmith.sweep.shelf import winner_name
 from tunesmith.sweep.table import final, ranked_table
 
 RUNNING = Progress(
@@ -64,6 +66,13 @@ def test_the_highest_rung_goes_first_then_the_score_and_failed_ones_last(
     assert [row.place for row in found] == [1, 2, 3, 4, None, None, None]
 
 
+def test_what_collapsed_keeps_its_kind_and_has_no_place() -> None:
+    trials = [trial(0, {}, [0.5]), trial(1, {}, [0.9], failure="collapse")]
+    found = ranked(study(trials, []))
+    assert [(row.place, row.trial["number"]) for row in found] == [(1, 0), (None, 1)]
+    assert "complete, collapse" in shown(ranked_table(study(trials, [])))
+
+
 # --- the table at the end -------------------------------------------------------------------
 
 
@@ -97,6 +106,18 @@ def test_the_end_of_a_grid() -> None:
     ]
 
 
+def test_the_default_of_a_grid_is_called_so_and_is_not_replayed() -> None:
+    made = summaries.confirmed_grid()
+    text = shown(final(made), 300)
+    assert "The default stays" in text
+    assert "test/accuracy 0.9432, the default (test set used 1 time)" in text
+    assert "experiment=best" in text
+    for told in (text, report_of(made)):
+        assert "replay" not in told and "trial -1" not in told
+    assert "python train.py optimizer.lr=2e-5 seed=1" in report_of(made)
+    assert winner_name(made) == "the default"
+
+
 def test_the_end_of_a_confirmed_search() -> None:
     text = shown(final(summaries.asha()), 200)
     for line in (
@@ -108,6 +129,29 @@ def test_the_end_of_a_confirmed_search() -> None:
         "failed: 2 diverged, 1 out of memory; they are counted among the trials, last in rank",
     ):
         assert line in [line.rstrip() for line in text.splitlines()], line
+
+
+def test_the_end_of_a_study_in_which_all_collapsed() -> None:
+    text = shown(final(summaries.all_collapsed()), 300)
+    end = [line.strip() for line in text[text.index("Every trial") :].splitlines() if line.strip()]
+    assert end == [
+        "Every trial collapsed: each gave every row the same answer, so none is the best; "
+        "the advice says more",
+        "failed: 4 collapse; they are counted among the trials, last in rank",
+        "advice: Trials fail of collapse: lower optimizer.lr, train for more steps, or lengthen "
+        "scheduler.warmup. (4 of 4 trials failed (collapse): 0, 1, 2, 3. The first: gives every "
+        "row the same answer)",
+        "study directory: runs/made",
+    ]
+    assert "best" not in text.replace("none is the best", "")
+
+
+def test_some_failed_and_the_rest_collapsed() -> None:
+    made = summaries.all_collapsed()
+    made["trials"][3] = failed(3, {}, "nan")
+    text = shown(final(made), 300)
+    assert "No trial has learnt anything: 3 collapse, 1 nan" in text
+    assert "set trainer.precision=32" in text
 
 
 def test_advice_stands_at_the_end_with_its_evidence() -> None:
@@ -227,6 +271,12 @@ def test_the_live_table_tells_all_there_is_to_tell() -> None:
         assert words in text
     assert "0 13 training 80 of 120 33 s" in " ".join(text.split())
     assert "1 - waiting" in " ".join(text.split())
+
+
+def test_the_default_of_a_grid_is_told_without_a_number() -> None:
+    confirming = Progress("grid", "val/loss", 6, 6, workers=(Work("0", -1, "training"),))
+    text = " ".join(shown(live.live(confirming)).split())
+    assert "0 default training" in text and "-1" not in text
 
 
 def test_a_study_that_has_just_begun_can_be_shown() -> None:

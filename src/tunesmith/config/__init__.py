@@ -3,7 +3,7 @@
 from tunesmith.config.calls import GIVEN, not_taken
 from tunesmith.config.contradictions import monitor_of
 from tunesmith.config.foreign import read_stored
-from tunesmith.config.masking import masked_override, redacted
+from tunesmith.config.masking import masked_override, masked_value, redacted
 from tunesmith.config.mistakes import check
 from tunesmith.config.sameness import NOT_IDENTITY, differences, identity
 from tunesmith.config.values import check_value, suggestion
@@ -18,6 +18,7 @@ __all__ = [
     "differences",
     "identity",
     "masked_override",
+    "masked_value",
     "monitor_of",
     "not_taken",
     "read_stored",

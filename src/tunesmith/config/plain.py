@@ -12,6 +12,7 @@ from tunesmith.errors import ConfigError, TunesmithError
 
 Config = DictConfig | Mapping[str, Any]
 Found = list[tuple[str, TunesmithError]]  # each mistake with the dotted path that it spoils
+Fed = dict[str, tuple[str, Any]]  # what the environment feeds: the interpolation, and its value
 
 
 class Broken:
@@ -24,30 +25,28 @@ class Broken:
 BROKEN = Broken()
 
 
-def resolve(cfg: Config) -> tuple[dict[str, Any], Found, set[str]]:
-    """Return plain values, what could not be resolved, and the paths fed by the environment."""
+def resolve(cfg: Config) -> tuple[dict[str, Any], Found, Fed]:
+    """Return plain values, what could not be resolved, and what the environment feeds."""
     node = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
     found: Found = []
-    hidden: set[str] = set()
-    return _plain(node, "", found, hidden), found, hidden
+    fed: Fed = {}
+    return _plain(node, "", found, fed), found, fed
 
 
-def _plain(node: Any, path: str, found: Found, hidden: set[str]) -> Any:
+def _plain(node: Any, path: str, found: Found, fed: Fed) -> Any:
     if path.count(".") > yaml_file.DEEPEST:
         raise ConfigError("CONF-SIZE", path[:60], f"deeper than {yaml_file.DEEPEST}")
     if isinstance(node, DictConfig):
         keys: list[Any] = list(node.keys())
-        return {k: _value(node, k, f"{path}.{k}" if path else str(k), found, hidden) for k in keys}
+        return {k: _value(node, k, f"{path}.{k}" if path else str(k), found, fed) for k in keys}
     if isinstance(node, ListConfig):
-        return [_value(node, i, f"{path}.{i}", found, hidden) for i in range(len(node))]
+        return [_value(node, i, f"{path}.{i}", found, fed) for i in range(len(node))]
     return node
 
 
-def _value(node: Any, key: Any, path: str, found: Found, hidden: set[str]) -> Any:
+def _value(node: Any, key: Any, path: str, found: Found, fed: Fed) -> Any:
     child = node._get_node(key)
     raw = child._value() if child is not None else None
-    if isinstance(raw, str) and "oc.env" in raw and child._is_interpolation():
-        hidden.add(path)
     if OmegaConf.is_missing(node, key):
         if not path.startswith(f"{schema.LOGGERS}."):  # the run fills those in
             error = ConfigError("CONF-MISSING", path, "has no value yet", f"give one: {path}=...")
@@ -58,7 +57,9 @@ def _value(node: Any, key: Any, path: str, found: Found, hidden: set[str]) -> An
     except OmegaConfBaseException as error:
         found.append((path, _unresolved(path, raw, error)))
         return BROKEN
-    return _plain(value, path, found, hidden)
+    if isinstance(raw, str) and "oc.env" in raw and child._is_interpolation():
+        fed[path] = raw, value
+    return _plain(value, path, found, fed)
 
 
 def _unresolved(path: str, raw: Any, error: Exception) -> TunesmithError:

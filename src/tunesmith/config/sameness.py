@@ -24,7 +24,11 @@ NOT_IDENTITY = (
 
 
 def identity(cfg: Config) -> str:
-    """Return the SHA-256 of all that decides the result; secrets are not part of it."""
+    """Return the SHA-256 of all that decides the result.
+
+    Secrets are not part of it: a new token makes no other run, and a hash that stands beside
+    all the rest of what it was made of would let a short password be guessed.
+    """
     text = json.dumps(_deciding(cfg), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

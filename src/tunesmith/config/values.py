@@ -1,7 +1,7 @@
 """Values alone: unknown keys, types, ranges, what is missing."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from tunesmith import schema
@@ -12,7 +12,7 @@ from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 from tunesmith.targets import CONF
 
 
-def wrong_values(values: dict[str, Any], hidden: set[str]) -> Found:
+def wrong_values(values: dict[str, Any], hidden: Collection[str]) -> Found:
     """Check each leaf by its rule; the values of `hidden` paths are not shown."""
     found: Found = []
     for path, value in _schema_nodes(values):

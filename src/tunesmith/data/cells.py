@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.data.files import Raw
+from tunesmith.data.files import HALF, Raw
 from tunesmith.data.rows import TEXTUAL, Column, Kind
 from tunesmith.errors import DataError, did_you_mean, raise_all
 
 # Nothing to read: white space, control characters, zero-width marks.
 EMPTY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*")
-HAS_EMPTY, HAS_NUL = 1, 2  # bits of `_flags`
+HAS_EMPTY, HAS_NUL, IS_MISPLACED = 1, 2, 4  # bits of `_flags`
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def no_column(source: Source, name: str) -> DataError:
     if looks_split(source):
         mark = repr(looks_split(source))
         what = f"one column {there[0]!r}; file looks {mark}-separated"
-        return DataError("DATA-COL", source.name, what, f"set data.sep={mark}")
+        return DataError("DATA-COL", source.name, what, f'set "data.sep={mark}"')  # for a shell
     what = f"no column {name!r}; columns: {', '.join(there)}"
     return DataError("DATA-COL", source.name, what, did_you_mean(name, there))
 
@@ -93,7 +93,9 @@ def canonical_rows(
             except ValueError as error:
                 raise DataError("DATA-CELL", source.at(number), f"{theirs} {error}") from None
         check_lengths(row, read, source.at(number))
-        yield row | marks(row, texts)
+        row |= marks(row, texts)
+        row["_flags"] |= IS_MISPLACED * any(misplaced(row))
+        yield row
 
 
 def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: str) -> None:
@@ -105,6 +107,14 @@ def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: 
     if tags is not None and len(words) != len(tags):
         what = f"{len(tags)} tags for {len(words)} words"
         raise DataError("DATA-CELL", where, what, "one tag a word")
+
+
+def misplaced(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the answers that are not in the row's context where they say, or say nothing."""
+    for answer in row.get("answers") or ():
+        text, start = answer["text"], answer["start"]
+        if not text.strip() or start < 0 or not row["context"].startswith(text, start):
+            yield answer
 
 
 def marks(row: Mapping[str, Any], texts: Mapping[str, Kind]) -> dict[str, int]:
@@ -152,6 +162,8 @@ def converter(
 def text_of(cell: Any) -> str:
     """Make a text of a cell; none at all is an empty one. Raises ValueError."""
     if isinstance(cell, str):
+        if HALF.search(cell):
+            raise ValueError("holds half a character (a lone surrogate)")
         return cell
     if cell is None:
         return ""

@@ -7,9 +7,11 @@ from itertools import combinations
 import numpy as np
 from datasets import Dataset
 
-from tunesmith.data.cells import HAS_EMPTY, HAS_NUL, Source
+from tunesmith.data.cells import HAS_EMPTY, HAS_NUL, IS_MISPLACED, Source, misplaced
 from tunesmith.data.labels import LabelColumn
 from tunesmith.errors import DataError
+
+STRATA = "_strata"  # our name for a label that rows are only cut by
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Part:
         """Say where row `index` of the stored rows stands."""
         return self.source.place(int(self.data.data.column("_line")[index].as_py()))
 
+    def strata(self) -> list[str] | None:
+        """Return the labels of these rows by which they are cut, where the task reads none."""
+        if STRATA not in self.data.column_names:
+            return None
+        return self.data.data.column(STRATA).take(self.rows).to_pylist()
+
     def keep(self, wanted: np.ndarray) -> "Part":
         return Part(self.source, self.data, self.rows[wanted])
 
@@ -40,11 +48,15 @@ def filtered(
 ) -> tuple[Part, list[str]]:
     """Drop or refuse rows without a label or a text; return the rest and what to warn of.
 
-    `missing` (N,) tells which rows of the source have no label.
+    `missing` (N,) tells which rows of the source have no label. An answer that is not in its
+    context is none.
     """
     empty = (part.column("_flags") & HAS_EMPTY) > 0
-    lacking = missing[part.rows]
+    wrong = (part.column("_flags") & IS_MISPLACED) > 0
+    lacking = missing[part.rows] | wrong
     notes = []
+    if wrong.any() and on_missing_label == "error":
+        raise with_misplaced(part, wrong)
     if lacking.any() and on_missing_label == "error":
         raise without_label(part, lacking)
     if empty.any() and on_empty_text == "error":
@@ -73,6 +85,14 @@ def without_label(part: Part, lacking: np.ndarray) -> DataError:
     what = f"{rows(lacking.sum())} without label (first: {first(part, lacking)})"
     fix = "drop with data.on_missing_label=drop"
     return DataError("DATA-LABEL", part.source.name, what, fix)
+
+
+def with_misplaced(part: Part, wrong: np.ndarray) -> DataError:
+    index = int(part.rows[int(np.argmax(wrong))])
+    answer = next(misplaced(part.data[index]))
+    where = f"{part.where(index)}: {answer['text'][:40]!r} at {answer['start']}"
+    what = f"{rows(wrong.sum())} with an answer that is not in the context there (first: {where})"
+    return DataError("DATA-CELL", part.source.name, what, "drop with data.on_missing_label=drop")
 
 
 def nul_notes(part: Part) -> list[str]:

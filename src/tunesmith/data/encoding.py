@@ -54,13 +54,13 @@ def encode(rows: Dataset, encode_row: Encode, key: str, cache: Path) -> Encoded:
     return opened
 
 
-def say_what_was_cut(encoded: Encoded, split: str, max_length: int, on_long: str) -> None:
-    """Log how many texts were cut at `max_length` tokens, or refuse them if asked to."""
+def say_what_was_cut(encoded: Encoded, split: str, limit: str, on_long: str) -> None:
+    """Log how many features were cut, or refuse them if asked to; `limit` says what and where."""
     cut = encoded.full_lengths > encoded.lengths
     if not cut.any():
         return
     longest = int(encoded.full_lengths.max())
-    what = f"{cut.mean():.0%} of texts cut at {max_length} tokens (longest {longest})"
+    what = f"{cut.mean():.0%} of {limit} (longest {longest})"
     if on_long == "error":
         row = int(encoded.features[int(np.argmax(cut))]["row"])
         raise DataError(

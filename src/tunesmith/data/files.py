@@ -1,21 +1,23 @@
-"""Rows of one file, read line by line: csv, tsv, json lines, parquet, CoNLL."""
+"""Rows of one file: csv, tsv, json lines, parquet, CoNLL, plain text row by row, SQuAD at once."""
 
 import codecs
-import csv
 import json
+import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 
-from tunesmith.data import conll
+from tunesmith.data import conll, squad
+from tunesmith.data.delimited import csv_rows, given, header, records, separator
+from tunesmith.data.rows import LONGEST_ROW, Raw
 from tunesmith.errors import ConfigError, DataError
 
-LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a text
 SUFFIXES = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -27,39 +29,47 @@ SUFFIXES = {
     ".conll": "conll",
     ".bio": "conll",
     ".iob": "conll",
+    ".txt": "text",
 }
 
-Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
+HALF = re.compile(r"[\ud800-\udfff]")  # of a pair of surrogates; a whole one is one character
 
 
 def stream(
     path: str | Path,
     *,
     sep: str | None = None,
+    quoting: str = "csv",
     encoding: str = "utf-8",
     encoding_errors: str = "strict",
 ) -> Iterator[Raw]:
-    """Yield (line number, row with all columns) of a file; of parquet the row number, from 1.
+    """Yield (line number, row with all columns) of a file; where no line is a row, its number.
 
-    Cells of csv are always text. Raises DataError at the line that is broken.
+    Cells of csv are always text. `quoting` is one of `QUOTING`. Raises DataError at the line
+    that is broken.
     """
     path = readable(path)
     if kind_of(path) == "parquet":
         yield from parquet_rows(path)
+    elif kind_of(path) == "squad":
+        yield from squad.rows(path)
     elif kind_of(path) == "json":
         yield from json_rows(path, lines_of(path, encoding, encoding_errors))
     elif kind_of(path) == "conll":
         lines = lines_of(path, encoding, encoding_errors)
         yield from conll.sentences(path, lines, given(sep), LONGEST_ROW)
+    elif kind_of(path) == "text":
+        yield from documents(path, lines_of(path, encoding, encoding_errors))
     else:
         lines = lines_of(path, encoding, encoding_errors)
-        yield from csv_rows(path, lines, separator(path, sep))
+        yield from csv_rows(path, lines, separator(path, sep), quoting)
 
 
 def columns_of(
     path: str | Path,
     *,
     sep: str | None = None,
+    quoting: str = "csv",
     encoding: str = "utf-8",
     encoding_errors: str = "strict",
 ) -> list[str]:
@@ -67,12 +77,16 @@ def columns_of(
     path = readable(path)
     if kind_of(path) == "parquet":
         return list(parquet(path).schema_arrow.names)
+    if kind_of(path) == "squad":
+        return squad.columns(path)
+    if kind_of(path) == "text":
+        return ["text"]
     with closing(lines_of(path, encoding, encoding_errors)) as lines:
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))
         if kind_of(path) == "conll":
             return conll.columns(path, lines, given(sep))
-        return header(path, records(path, lines, separator(path, sep)))
+        return header(path, records(path, lines, separator(path, sep), quoting))
 
 
 def readable(path: str | Path) -> Path:
@@ -97,24 +111,12 @@ def missing(path: Path) -> DataError:
 
 
 def kind_of(path: Path) -> str:
-    """Tell the format by the extension: "csv", "json", "parquet" or "conll"."""
+    """Tell the format: "csv", "json" (lines), "parquet", "conll", "text", "squad" (one object)."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)
-    return SUFFIXES[path.suffix.lower()]
-
-
-def separator(path: Path, sep: str | None) -> str:
-    """Return the character between the cells: the one given, else told by the extension."""
-    return given(sep) or ("," if path.suffix.lower() == ".csv" else "\t")
-
-
-def given(sep: str | None) -> str | None:
-    """Return data.sep, checked."""
-    sep = "\t" if sep == r"\t" else sep  # as typed in a shell
-    if sep is not None and len(sep) != 1:
-        raise ConfigError("CONF-VALUE", "data.sep", f"{sep!r} is not one character")
-    return sep
+    kind = SUFFIXES[path.suffix.lower()]
+    return "squad" if kind == "json" and squad.is_one(path) else kind
 
 
 def lines_of(path: Path, encoding: str, errors: str) -> Generator[str, None, None]:
@@ -168,81 +170,6 @@ def undecodable(path: Path, name: str, codec: str) -> DataError:
     return DataError("DATA-ENC", name, "not UTF-8", "set data.encoding=latin-1")
 
 
-def csv_rows(path: Path, lines: Iterable[str], sep: str) -> Iterator[Raw]:
-    rows = records(path, lines, sep)
-    names = header(path, rows)
-    for number, cells in rows:
-        if len(cells) != len(names):
-            many = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
-            what = f"{many}, expected {len(names)}"
-            raise DataError("DATA-CSV", f"{path}:{number}", what)
-        yield number, dict(zip(names, cells, strict=True))
-
-
-def header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
-    """Take the first record; its names must differ."""
-    _, names = next(rows, (0, None))
-    if not names:
-        raise DataError("DATA-EMPTY", str(path), "file is empty")
-    for name in names:
-        if names.count(name) > 1:
-            many = "twice" if names.count(name) == 2 else f"{names.count(name)} times"
-            raise DataError("DATA-COL", str(path), f"column {name!r} occurs {many}")
-    return names
-
-
-class Feed:
-    """Lines for the csv parser, which may not pull more than one longest row for a record."""
-
-    def __init__(self, path: Path, lines: Iterable[str]) -> None:
-        self.path, self.lines = path, iter(lines)
-        self.first = self.number = 0  # lines, from 1
-        self.size = 0  # characters of this record
-
-    def begin(self) -> None:
-        self.first, self.size = self.number + 1, 0
-
-    def __iter__(self) -> "Feed":
-        return self
-
-    def __next__(self) -> str:
-        line = next(self.lines)
-        self.number += 1
-        self.size += len(line)
-        if self.size > LONGEST_ROW:
-            raise never_closed(self.path, self.first)
-        return line
-
-
-def records(path: Path, lines: Iterable[str], sep: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its first line, cells) of each record; blank lines are skipped."""
-    csv.field_size_limit(LONGEST_ROW + 1)
-    feed = Feed(path, lines)
-    reader = csv.reader(feed, delimiter=sep, strict=True)
-    while True:
-        feed.begin()
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise broken_record(path, feed, str(error)) from None
-        if cells is None:
-            return
-        if cells:
-            yield feed.first, cells
-
-
-def broken_record(path: Path, feed: Feed, error: str) -> DataError:
-    # A quote that stays open swallows lines until the next quote, which then stands wrong.
-    if feed.number > feed.first or "unexpected end" in error:
-        return never_closed(path, feed.first)
-    what = "text after a closing quote"
-    return DataError("DATA-CSV", f"{path}:{feed.first}", what, 'write a quote in a cell as ""')
-
-
-def never_closed(path: Path, number: int) -> DataError:
-    return DataError("DATA-CSV", f"{path}:{number}", "quote opened here never closes")
-
-
 def json_rows(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -260,7 +187,33 @@ def json_object(where: str, line: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         what = f"a JSON {'list' if isinstance(row, list) else 'value'}, not an object"
         raise DataError("DATA-JSON", where, what, "one object a line")
+    if "\\u" in line:
+        refuse_half_characters(where, row)
     return row
+
+
+def refuse_half_characters(where: str, row: dict[str, Any]) -> None:
+    r"""Raise DataError for a lone `\ud800`, which is no text and can be written nowhere."""
+    for name, cell in row.items():
+        if HALF.search(json.dumps([name, cell], ensure_ascii=False)):
+            what = f"{name} holds half a character (a lone surrogate)"
+            raise DataError("DATA-CELL", where, what, "write both halves, or neither")
+
+
+def documents(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
+    """Yield the documents of a plain text, which blank lines part; a line break inside is kept."""
+    first, document, size = 0, [""], 0
+    for number, line in enumerate(chain(lines, [""]), start=1):
+        if line.strip():
+            first = first or number
+            document.append(line)
+            size += len(line)
+        elif first:
+            yield first, {"text": "".join(document).rstrip()}
+            first, document, size = 0, [""], 0
+        if size > LONGEST_ROW:
+            what = f"one document of more than {LONGEST_ROW // 10**6} MB"
+            raise DataError("DATA-ROW", f"{path}:{first}", what, "part documents by blank lines")
 
 
 def parquet(path: Path) -> pyarrow.parquet.ParquetFile:

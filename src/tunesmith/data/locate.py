@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets import Features
 
 from tunesmith.data.cells import Source
-from tunesmith.data.files import Raw, columns_of, missing, parquet, readable, stream
+from tunesmith.data.files import Raw, columns_of, kind_of, missing, parquet, readable, stream
 from tunesmith.data.folders import package_folder, text_folders, text_source
 from tunesmith.data.hub import class_names, hub_splits, layout_files
 from tunesmith.data.made import PREFIX, made_splits
@@ -23,6 +23,7 @@ class Reading:
     """How files are read."""
 
     sep: str | None
+    quoting: str
     encoding: str
     encoding_errors: str
 
@@ -108,7 +109,7 @@ def file_source(
         identity=content_hash(path),
         columns=columns_of(path, **options),
         rows=partial(stream, path, **options),
-        in_lines=path.suffix.lower() not in (".parquet",),
+        in_lines=kind_of(path) in ("csv", "json"),
         classes={**parquet_classes(path), **(named or {})},
     )
 

@@ -18,6 +18,8 @@ from tunesmith.data.encoding import Encoded, encode, say_what_was_cut
 class Encoder(Protocol):
     """What the module needs of a task: from a row to features, from features to a batch."""
 
+    def limit(self) -> str: ...
+
     def encode(self, row: Mapping[str, Any]) -> list[Features]: ...
 
     def vary(
@@ -42,7 +44,6 @@ class DataModule(LightningDataModule):
         identity: Mapping[str, Any],
         cache: Path,
         seed: int,
-        max_length: int,
         on_long: str,
         batch_size: int,
         eval_batch_size: int,
@@ -64,7 +65,7 @@ class DataModule(LightningDataModule):
         self.encoded: dict[str, Encoded] = {}
         for split, dataset in self.rows.items():
             self.encoded[split] = encode(dataset, task.encode, f"{self.key[:40]}-{split}", cache)
-            say_what_was_cut(self.encoded[split], split, max_length, on_long)
+            say_what_was_cut(self.encoded[split], split, task.limit(), on_long)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,6 +20,9 @@ class Kind(StrEnum):
     TEXTS = "texts"  # several texts: the choices of a question
     SPANS = "spans"  # any number of stretches of another column: their texts and where they begin
 
+
+LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a text
+Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
 
 NAMED = (Kind.CLASS, Kind.CLASSES, Kind.TAGS)  # kinds whose labels have names to find out
 TEXTUAL = (Kind.TEXT, Kind.WORDS, Kind.TEXTS)  # kinds that rows are compared and split by
@@ -60,3 +63,4 @@ class Rows:
     fingerprint: str  # of the sources' content and every option that changes the rows
     notes: list[str] = field(default_factory=list)  # warnings, already logged
     hidden_labels: frozenset[str] = frozenset()  # splits whose labels are withheld
+    hashes: dict[str, str] = field(default_factory=dict)  # of each split's rows, texts and labels

@@ -129,9 +129,10 @@ def _check_complete(source: Source, model: PreTrainedModel, info: dict[str, Any]
         what = f"{name} is {tuple(found)} in the weights, {tuple(wanted)} by config.json"
         raise ModelError("MODEL-SHAPE", source.path, what)
     pooler = f"{model.base_model_prefix}.pooler."
-    fresh_pooler = {name for name in info["missing_keys"] if name.startswith(pooler)}
+    missing = _missing(model, info["missing_keys"])
+    fresh_pooler = {name for name in missing if name.startswith(pooler)}
     head = set() if source.own_head else head_names(model)
-    lacking = sorted(info["missing_keys"] - fresh_pooler - head)
+    lacking = sorted(missing - fresh_pooler - head)
     if lacking or (source.own_head and fresh_pooler):
         names = lacking or sorted(fresh_pooler)
         what = f"the weights lack {len(names)} of its parameters, such as {names[0]}"
@@ -139,3 +140,12 @@ def _check_complete(source: Source, model: PreTrainedModel, info: dict[str, Any]
     model.fresh_pooler = fresh_pooler  # type: ignore[assignment]
     if fresh_pooler:
         log.info("%s has no pooler: a random one is trained with the head", source.path)
+
+
+def _missing(model: PreTrainedModel, names: set[str]) -> set[str]:
+    """Leave out a tied parameter that came under its other name; name the rest as torch does."""
+    tied: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(parameter), []).append(name)
+    others = names - {name for group in tied.values() for name in group}
+    return others | {group[0] for group in tied.values() if names.issuperset(group)}

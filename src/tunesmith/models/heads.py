@@ -1,7 +1,8 @@
 """The head on the encoder: which one a task wants, whose it is, whether its labels fit the data."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
+    MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
     MODEL_FOR_PRETRAINING_MAPPING,
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -37,6 +39,8 @@ class Head:
     does: str  # ends the sentence "are not encoders that can ..."
     outputs: int | None = None  # of a head whose size no label decides; None: one a label
     typed: bool = False  # the config names the problem: one class of model serves several
+    among: Any = None  # {config class: ...}: of `models` only these do it
+    instead: str = ""  # what to do with any other model
 
 
 _CLASSIFY = (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, "classify")
@@ -48,7 +52,13 @@ HEADS = {  # by the `problem` of a task
     "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
     "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
     "masked_language_modelling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
-    "pretraining": Head(MODEL_FOR_PRETRAINING_MAPPING, "be pretrained", outputs=2),
+    "pretraining": Head(
+        MODEL_FOR_PRETRAINING_MAPPING,
+        "judge pairs of segments",
+        outputs=2,
+        among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
+        instead="task=mlm needs no pairs",
+    ),
     "encoding": Head(MODEL_MAPPING, "encode", outputs=2),
 }
 
@@ -56,9 +66,10 @@ HEADS = {  # by the `problem` of a task
 def class_of(config: PreTrainedConfig, name: str, problem: str) -> type[PreTrainedModel]:
     """Return the architecture's model with the head for a problem; ModelError if it has none."""
     head = HEADS[problem]
-    if type(config) not in head.models or config.is_encoder_decoder:
+    known = type(config) in head.models and (head.among is None or type(config) in head.among)
+    if not known or config.is_encoder_decoder:
         what = f"{config.model_type} models are not encoders that can {head.does}"
-        raise ModelError("MODEL-CONFIG", name, what)
+        raise ModelError("MODEL-CONFIG", name, what, head.instead)
     return head.models[type(config)]
 
 
@@ -66,6 +77,25 @@ def skeleton(config: PreTrainedConfig, name: str, problem: str) -> PreTrainedMod
     """Build the model without memory for its weights: shows what its parts are called."""
     with torch.device("meta"):
         return class_of(config, name, problem)(config)
+
+
+@contextmanager
+def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]:
+    """Let a head that takes each token by itself see only those of `chosen` (B, T).
+
+    Its logits are then (1, M, ...) for the M chosen ones, in the order of rows and places: a
+    vocabulary's logits for every token would be larger than the model.
+    """
+
+    def pick(module: Any, given: Any, output: Any) -> Any:
+        output["last_hidden_state"] = output.last_hidden_state[chosen].unsqueeze(0)  # (1, M, H)
+        return output
+
+    handle = model.base_model.register_forward_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def head_names(model: PreTrainedModel) -> set[str]:

@@ -72,6 +72,7 @@ def find(
     hidden_dropout: float | None = None,
     attention_dropout: float | None = None,
     classifier_dropout: float | None = None,
+    sizes: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     attention: str = "sdpa",
     labels: Sequence[str] | None,
@@ -79,11 +80,13 @@ def find(
 ) -> Source:
     """Find a model and check all that can be checked without opening its weights.
 
-    `problem` is a key of heads.HEADS; `labels` are in the order of their numbers.
+    `problem` is a key of heads.HEADS; `labels` are in the order of their numbers. `sizes` are of
+    a model from scratch: a checkpoint has its own. `config` changes it further.
     Raises ConfigError, ModelError, MachineError (a missing package) or SafetyError.
     """
     changes = dict(config or {})
     _check_arguments(changes, pretrained, attention)
+    changes = changes if pretrained else {**(sizes or {}), **changes}
     folder = places.folder_of(path, revision)
     safety.refuse_ways_out(folder)
     safety.refuse_own_python(folder, path)
@@ -127,6 +130,17 @@ def find(
 def tokenizer(source: Source) -> PreTrainedTokenizerBase:
     """Return the model's fast tokenizer, a copy of the caller's own."""
     return deepcopy(source.words)
+
+
+def fingerprint(source: Source) -> str:
+    """Return what tells base models apart: a hub model's commit, else its files' SHA-256."""
+    if source.folder.parent.name == "snapshots" and source.revision is not None:
+        return source.revision
+    digest = hashlib.sha256(source.tokenizer_fingerprint.encode())
+    for file in (source.folder / "config.json", *source.weights):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def max_tokens(source: Source) -> int:

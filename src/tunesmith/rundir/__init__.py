@@ -8,9 +8,9 @@ from tunesmith.rundir.locking import is_held, lock
 from tunesmith.rundir.log import quiet_libraries, setup_log
 from tunesmith.rundir.making import check_writable, create, shared_directory
 from tunesmith.rundir.status import read_status, write_status
-from tunesmith.rundir.studies import find_studies, inside, is_study, runs_of
+from tunesmith.rundir.studies import find_studies, home_of, inside, is_study, runs_of
 from tunesmith.rundir.tables import listing, show
-from tunesmith.rundir.uses import count_test_use
+from tunesmith.rundir.uses import count_test_use, is_test_set
 
 __all__ = [
     "Command",
@@ -19,10 +19,12 @@ __all__ = [
     "create",
     "find",
     "find_studies",
+    "home_of",
     "inside",
     "is_finished",
     "is_held",
     "is_study",
+    "is_test_set",
     "listing",
     "lock",
     "print_summary",

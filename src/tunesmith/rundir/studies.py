@@ -9,6 +9,7 @@ from tunesmith.rundir.files import read_json
 
 STORE, SUMMARY = "study.db", "summary.json"
 DEEPEST = 6  # folders below which studies are looked for
+KEPT = (".cache/rows", "test_uses.jsonl")  # in the folder of all runs
 LARGEST = 512 * 1024 * 1024  # bytes of a summary: 10,000 trials with their curves
 
 
@@ -31,6 +32,15 @@ def runs_of(run: Path) -> Path:
     """Return the folder of all runs that a run belongs to: `runs` of runs/<name>/<run>."""
     study = study_of(run)
     return study.parent if study is not None else run.parent.parent
+
+
+def home_of(run: Path) -> Path | None:
+    """Return the folder of all runs that a run lies in, known by what it keeps there.
+
+    None for a copy elsewhere, whose neighbours are not ours to write to.
+    """
+    runs = runs_of(run.absolute())
+    return runs if any((runs / name).exists() for name in KEPT) else None
 
 
 def winner_of(study: Path) -> Path:

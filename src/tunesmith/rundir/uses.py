@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunesmith.rundir.files import read_text
 from tunesmith.rundir.finding import DEEPEST, is_run
-from tunesmith.rundir.studies import runs_of
+from tunesmith.rundir.studies import home_of
 
 TEST_USES = "test_uses.jsonl"
 log = logging.getLogger(__name__)
@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 def count_test_use(runs_or_run: Path, fingerprint: str) -> int:
     """Note one more use of this test data, and return how often it has been used, this one in it.
 
-    The count belongs to the folder of all runs; from a run it is looked for upwards.
+    `fingerprint` is of the test rows alone. The count belongs to the folder of all runs; from a
+    run it is looked for upwards. A run that was copied out of them counts in its own directory.
     """
     path = _test_uses(Path(runs_or_run))
     use = {"data": fingerprint, "run": str(runs_or_run), "time": time.strftime("%Y-%m-%d %H:%M:%S")}
@@ -34,12 +35,18 @@ def count_test_use(runs_or_run: Path, fingerprint: str) -> int:
     return 1 + sum(_is_use(line, fingerprint) for line in old.splitlines())
 
 
+def is_test_set(run: Path, fingerprint: str) -> bool:
+    """Say whether rows have been counted as a test set where this run belongs."""
+    lines = read_text(_test_uses(run)).splitlines()
+    return any(_is_use(line, fingerprint) for line in lines)
+
+
 def _test_uses(folder: Path) -> Path:
     if not is_run(folder):
         return folder / TEST_USES
     above = list(folder.absolute().parents)[:DEEPEST]
     known = [path for path in above if (path / TEST_USES).is_file()]
-    return (known[0] if known else runs_of(folder.absolute())) / TEST_USES
+    return (known[0] if known else home_of(folder) or folder) / TEST_USES
 
 
 def _is_use(line: str, fingerprint: str) -> bool:

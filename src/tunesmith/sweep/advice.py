@@ -1,21 +1,20 @@
 """What to do next, in words, each advice with the evidence it rests on."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tunesmith.sweep import evidence, spelling
+from tunesmith.sweep import evidence, spelling, statistics
 from tunesmith.sweep.ranking import (
     Summary,
     Trial,
     finalists,
+    horizon,
     is_number,
     orientation,
     rung_name,
     scored,
 )
 
-CHANCE = 0.01  # a pattern that luck shows more often than this is not mentioned
 AGREES = 0.3  # Kendall's tau below which a lower rung says little
 SHARE = 0.1  # of trials that may fail before it is worth a word
 
@@ -38,7 +37,7 @@ def advise(summary: Summary) -> list[Advice]:
 REMEDIES = {
     "nan": "set trainer.precision=32, or lower optimizer.lr",
     "diverged": "lower optimizer.lr, or lengthen scheduler.warmup",
-    "collapse": "lower optimizer.lr, or lengthen scheduler.warmup",
+    "collapse": "lower optimizer.lr, train for more steps, or lengthen scheduler.warmup",
     "out of memory": "raise trainer.accumulate, which changes no result, or lower data.batch_size",
     "timeout": "give a trial more time, or shorten it",
     "crash": "look into train.log of the trials",
@@ -47,7 +46,7 @@ REMEDIES = {
 
 def _failures(summary: Summary) -> Iterator[Advice]:
     for kind, trials in evidence.failures(summary).items():
-        if len(trials) < max(2, SHARE * len(summary["trials"])):
+        if scored(summary) and len(trials) < max(2, SHARE * len(summary["trials"])):
             continue
         numbers = spelling.listed(trial["number"] for trial in trials)
         said = f"{len(trials)} of {len(summary['trials'])} trials failed ({kind}): {numbers}"
@@ -87,7 +86,7 @@ def _region(summary: Summary, failed: Sequence[Trial]) -> _Region | None:
         for region in _ends(dimension["key"], failed, others)
     ]
     best = min(regions, key=lambda region: region.chance, default=None)
-    return best if best and best.chance * max(len(regions), 1) < CHANCE else None
+    return best if best and best.chance * max(len(regions), 1) < evidence.CHANCE else None
 
 
 def _ends(key: str, failed: Sequence[Trial], others: Sequence[Trial]) -> Iterator[_Region]:
@@ -96,8 +95,7 @@ def _ends(key: str, failed: Sequence[Trial], others: Sequence[Trial]) -> Iterato
         return
     for sign, bound in ((">=", min(bad)), ("<=", max(bad))):
         inside = sum(value >= bound if sign == ">=" else value <= bound for value in good)
-        total = math.comb(len(bad) + len(good), len(bad))
-        chance = math.comb(len(bad) + inside, len(bad)) / total
+        chance = statistics.chance_inside(len(bad), len(bad) + inside, len(bad) + len(good))
         yield _Region(f"{key} {sign} {spelling.setting(bound)}", inside, len(good), chance)
 
 
@@ -111,13 +109,13 @@ def _values(key: str, trials: Sequence[Trial]) -> list[float]:
 def _edges(summary: Summary) -> Iterator[Advice]:
     for edge in evidence.edges(summary).values():
         way, end = ("above", "upper") if edge.side == "high" else ("below", "lower")
-        values = ", ".join(spelling.setting(value) for value in edge.values)
-        best = {2: "two", 3: "three"}[len(edge.values)]
+        best = {3: "three", 4: "four", 5: "five"}.get(len(edge.values), len(edge.values))
         yield Advice(
             f"Widen {edge.key} {way} {spelling.setting(edge.bound)}: "
             "the best values lie at the edge of what was searched.",
-            f"The {best} best trials have {edge.key} {values}; "
-            f"the {end} bound is {spelling.setting(edge.bound)}.",
+            f"The {best} best trials have {edge.key} {edge.spelled}; "
+            f"the {end} bound is {spelling.setting(edge.bound)}. Luck alone shows that in less "
+            f"than {evidence.CHANCE:.0%} of studies.",
         )
 
 
@@ -125,8 +123,11 @@ def _edges(summary: Summary) -> Iterator[Advice]:
 
 
 def _confirm(summary: Summary) -> Iterator[Advice]:
-    count = len(summary["trials"])
-    if summary["confirmation"] or summary["explicit_grid"] or len(scored(summary)) < 2:
+    count = len(scored(summary))
+    if summary["confirmation"] or summary["explicit_grid"] or count < 2:
+        return
+    # A search that came to its end was confirmed if that was asked for; one cut off may yet be.
+    if summary["stopped_by"] != "trials" and "search.confirm.top=0" not in summary["command"]:
         return
     yield Advice(
         "Confirm the best trials against the default over fresh seeds: "
@@ -142,11 +143,12 @@ def _more_seeds(summary: Summary) -> Iterator[Advice]:
     if noise is None or decided or len(best) < 3:
         return
     gap = abs(best[0]["score"] - best[-1]["score"])
-    if noise.sigma > gap:
+    if noise.of_a_score > gap:
+        mean = "" if noise.each == 1 else f" of a mean over {noise.each} seeds"
         yield Advice(
             "More seeds, not more trials: search.replicates or search.confirm.seeds.",
-            f"Seed noise (σ = {spelling.score(noise.sigma)}, from {noise.seeds} scores of the "
-            f"{noise.source}) is larger than the gap between the first {len(best)} trials "
+            f"Seed noise (σ = {spelling.score(noise.of_a_score)}{mean}, from {noise.seeds} scores "
+            f"of the {noise.source}) is larger than the gap between the first {len(best)} trials "
             f"({spelling.score(gap)}).",
         )
 
@@ -159,12 +161,12 @@ def _flat(summary: Summary) -> Iterator[Advice]:
         return
     half = len(curve) // 2
     gain = abs(curve[-1] - curve[half - 1])
-    if gain < noise.sigma / 4:
+    if gain < noise.of_a_score / 4:
         yield Advice(
             "More trials in this space will hardly help: change the space, or stop here.",
             f"Going from {half} to {len(curve)} trials raised the expected best score by "
             f"{spelling.score(gain)}, a fraction of the seed noise "
-            f"(σ = {spelling.score(noise.sigma)}).",
+            f"(σ = {spelling.score(noise.of_a_score)}).",
         )
 
 
@@ -191,7 +193,9 @@ def _overfits(summary: Summary) -> Iterator[Advice]:
         points = [p for p in trial["history"] if is_number(p["loss"])]
         low = min(points, key=lambda point: point["loss"], default=None)
         after = [point for point in points if low and point["step"] > low["step"]]
-        if low is None or len(after) < 2 or not _rises(low, after) or _still_gains(trial, low):
+        if low is None or len(after) < 2 or not _rises(low, after):
+            continue
+        if _still_gains(trial["best_step"], low["step"], after[-1]["step"]):
             continue
         losses = f"{low['loss']:.3f} at step {low['step']}, {after[-1]['loss']:.3f} at the end"
         yield Advice(
@@ -210,16 +214,18 @@ def _rises(low: Mapping[str, Any], after: Sequence[Mapping[str, Any]]) -> bool:
     return rises and last["train_loss"] < low["train_loss"]
 
 
-def _still_gains(trial: Trial, low: Mapping[str, Any]) -> bool:
+def _still_gains(best: int | None, low: int, end: int) -> bool:
     """Where the score rises on, the loss shows overconfidence, not a model that gets worse."""
-    best = trial["best_step"]
-    return best is not None and best - low["step"] > 0.5 * (trial["steps"] - low["step"])
+    return best is not None and best - low > 0.5 * (end - low)
 
 
 def _length(summary: Summary) -> Iterator[Advice]:
     last = len(summary["rungs"]) - 1
-    best = [t for t in scored(summary) if t["rung"] == last and t["total_steps"]][:5]
-    ends = [t["best_step"] / t["total_steps"] for t in best if t["best_step"] is not None]
+    trained = [t for t in scored(summary) if t["rung"] == last and horizon(t)]
+    if len({trial["score"] for trial in trained}) < 2:
+        return  # none is better than the rest: which came first is their number alone
+    best = trained[:5]
+    ends = [t["best_step"] / horizon(t) for t in best if t["best_step"] is not None]
     if len(ends) < 3:
         return
     shares = ", ".join(f"{end:.0%}" for end in ends)
@@ -237,7 +243,7 @@ def _length(summary: Summary) -> Iterator[Advice]:
 def _late_gain(trial: Trial, sign: int) -> float | None:
     """Return what share of the rise of the score came in the last quarter of the steps."""
     points = [(p["step"], sign * p["score"]) for p in trial["history"] if is_number(p["score"])]
-    early = [score for step, score in points if step <= 0.75 * trial["total_steps"]]
+    early = [score for step, score in points if step <= 0.75 * horizon(trial)]
     if len(points) < 4 or not early:
         return None
     rise = max(score for _, score in points) - points[0][1]

@@ -1,5 +1,6 @@
 """From overrides to a config, by the config files as they were when the study began."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from tunesmith import rundir
 from tunesmith.errors import raise_all
 
 CONF, CONFIG_DIR = "conf", "config_dir"  # folders of a study
@@ -18,7 +20,7 @@ def freeze(study: Path, conf: Path, config_dir: Path | None) -> None:
         if source is not None and not (study / name).exists():
             fresh = study / f".{name}.new"
             shutil.rmtree(fresh, ignore_errors=True)
-            shutil.copytree(source, fresh, ignore=_not_yaml)
+            _copy_yaml(source, fresh, (study, study.parent))
             fresh.rename(study / name)
 
 
@@ -84,11 +86,15 @@ class Composer:
 
     def choice(self, overrides: Sequence[str], group: str) -> str | None:
         """Return which option of a group these overrides choose, or leave."""
+        return self.choices(overrides).get(group)
+
+    def choices(self, overrides: Sequence[str]) -> dict[str, str | None]:
+        """Return which option of each group these overrides choose, or leave."""
         from hydra.types import RunMode
 
         cfg = self._loader.load_configuration(self.name, list(overrides), RunMode.RUN)
-        chosen = cfg.hydra.runtime.choices.get(group)
-        return None if chosen is None else str(chosen)
+        chosen = cfg.hydra.runtime.choices
+        return {str(g): None if name is None else str(name) for g, name in chosen.items()}
 
     def _compose(self, choices: Sequence[str]) -> DictConfig:
         from hydra.types import RunMode
@@ -101,6 +107,27 @@ class Composer:
         return cfg
 
 
-def _not_yaml(folder: str, names: list[str]) -> list[str]:
-    """Leave out what is no config; a folder of configs holds links to nowhere only by mistake."""
-    return [n for n in names if not (Path(folder, n).is_dir() or n.endswith((".yaml", ".yml")))]
+def _copy_yaml(source: Path, target: Path, without: Sequence[Path]) -> None:
+    """Copy the yaml files below a folder, but of no run, study or hidden folder.
+
+    The folder may be a project (--config-dir .) that the runs, and `target` itself, lie in; or a
+    study, whose best experiment is trained on.
+    """
+    left_out = {path.resolve() for path in (*without, source)}
+    if rundir.is_study(source):
+        left_out |= {(source / name).resolve() for name in (CONF, CONFIG_DIR)}
+    target.mkdir()
+    for place, folders, names in os.walk(source, followlinks=True):
+        folder = Path(place)
+        folders[:] = [name for name in folders if _holds_configs(folder / name, left_out)]
+        left_out |= {(folder / name).resolve() for name in folders}  # a link may lead back
+        for file in (folder / name for name in names if name.endswith((".yaml", ".yml"))):
+            if file.is_file():  # a folder of configs holds links to nowhere only by mistake
+                copy = target / file.relative_to(source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+
+
+def _holds_configs(folder: Path, left_out: set[Path]) -> bool:
+    is_run = (folder / "status.json").is_file() or rundir.is_study(folder)
+    return not (is_run or folder.name.startswith(".") or folder.resolve() in left_out)

@@ -19,7 +19,7 @@ class Disk:
     """Deletes the checkpoints of trials, those first that are least likely to be needed."""
 
     def __init__(self, folder: Path, limit: float | None, top: int, mode: str) -> None:
-        self.trials, self.limit = folder / "trials", limit
+        self.trials, self.confirm, self.limit = folder / "trials", folder / "confirm", limit
         self.top = max(top, LEAST_KEPT)
         self.sign = 1 if mode == "max" else -1
         self.whole: list[Record] = []  # complete trials whose checkpoints are still there
@@ -34,16 +34,20 @@ class Disk:
             for needless in self.whole[self.top :]:
                 self._delete(needless)
             self.whole = self.whole[: self.top]
-        if self.limit is not None:
-            self._shrink(records, last_rung, self.limit)
+        self.shrink(records, last_rung)
 
-    def _shrink(self, records: list[Record], last_rung: int, limit: float) -> None:
-        """Paused trials from the lowest rung and the worst score on; the best whole one stays."""
-        used = bytes_of(self.trials)
+    def shrink(self, records: list[Record], last_rung: int) -> None:
+        """Delete what is over the limit, the confirmation's runs counted.
+
+        Paused trials from the lowest rung and the worst score on; the best whole one stays.
+        """
+        if self.limit is None:
+            return
+        used = bytes_of(self.trials) + bytes_of(self.confirm)
         paused = [r for r in records if r.state(last_rung) == PAUSED]
         candidates = [*sorted(paused, key=self._worth), *reversed(self.whole[1:])]
         for record in candidates:
-            if used <= limit:
+            if used <= self.limit:
                 return
             used -= self._delete(record)
 
@@ -53,11 +57,16 @@ class Disk:
 
     def _delete(self, record: Record) -> int:
         """Delete a trial's checkpoints; return the bytes that this freed."""
-        freed = 0
-        for folder in checkpoints_of(self.trials / f"{record.number:04d}"):
-            freed += bytes_of(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-        return freed
+        return forget(self.trials / f"{record.number:04d}")
+
+
+def forget(trial: Path) -> int:
+    """Delete the checkpoints of a trial or run; return the bytes that this freed."""
+    freed = 0
+    for folder in checkpoints_of(trial):
+        freed += bytes_of(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    return freed
 
 
 def checkpoints_of(trial: Path) -> Iterator[Path]:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunesmith import config, rundir
+from tunesmith import config
 from tunesmith.errors import StudyError
-from tunesmith.sweep import composing, finale
+from tunesmith.sweep import best, composing, finale
+from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.study import Study
 
 
@@ -24,18 +25,15 @@ def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
 def write_best(study: Study, compose: composing.Composer, winner: int | None) -> None:
     """Write experiment/best.yaml: --config-dir STUDY experiment=best trains the winner again."""
     if winner is None:
+        (study.folder / best.FILE).unlink(missing_ok=True)  # an earlier winner's
         return
-    from tunesmith.sweep.best import best_yaml
-
     if winner == finale.DEFAULT:
         overrides = study.overrides_of(study.space.fixed, study.seeds[0])
     else:
         record = study.records[winner]
         overrides = study.overrides_of(record.overrides, record.seeds[0])
-    folder = study.folder / "experiment"
-    folder.mkdir(exist_ok=True)
-    text = best_yaml(overrides, study.folder, compose.is_choice)
-    rundir.write_text(folder / "best.yaml", text)
+    threads = study.config_of(overrides)["trainer"]["threads"]
+    best.write(study.folder, compose, overrides, threads)
 
 
 def say_the_end(made: Mapping[str, Any]) -> None:
@@ -48,8 +46,10 @@ def say_the_end(made: Mapping[str, Any]) -> None:
         Console(highlight=False).print(final(made))
 
 
-def raise_if_it_failed(study: Study) -> None:
-    """Leave with exit code 7 where more trials failed than may, or all."""
+def raise_if_it_failed(study: Study, ended: Mapping[str, Any]) -> None:
+    """Leave with exit code 7 where more trials failed than may, or all, or all of the end."""
+    if why := ended.get("unconfirmed"):
+        raise NoScoreError(study.folder, why)
     failed = [record for record in study.records if record.has_failed]
     limit = study.settings.max_failures
     if not failed or (len(failed) < len(study.records) and (limit is None or len(failed) <= limit)):

@@ -1,29 +1,51 @@
 """What a study's scores say: luck, noise, edges of the space, agreement of the rungs."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from tunesmith.sweep import statistics
-from tunesmith.sweep.ranking import Summary, Trial, finalists, is_number, scored
+from tunesmith.sweep import spelling, statistics
+from tunesmith.sweep.ranking import (
+    Summary,
+    Trial,
+    came_to_nothing,
+    horizon,
+    is_number,
+    scored,
+)
 
-NARROW, WIDE = 0.05, 0.15  # shares of a range that count as its edge, for many and for few trials
+CHANCE = 0.01  # a pattern that luck shows more often than this is not mentioned
+LEADERS = 3  # as many at an end are worth a word
+NEAR = 0.15  # share of a range that counts as its end
 
 
 class Noise(NamedTuple):
     """How far scores of one setting lie apart over seeds."""
 
-    sigma: float  # standard deviation, pooled over the settings
+    sigma: float  # standard deviation of one seed's score, pooled over the settings
     seeds: int  # scores it was estimated from
     source: str
+    each: int  # seeds that the score of a trial is the mean of
+
+    @property
+    def of_a_score(self) -> float:
+        """The standard deviation of what trials are ranked by."""
+        return self.sigma / math.sqrt(self.each)
 
 
 class Edge(NamedTuple):
-    """A dimension whose best values all lie at one end of its range."""
+    """One end of a dimension, and the best trials that lie there."""
 
     key: str
     side: Literal["low", "high"]
     values: tuple[Any, ...]  # of the best trials, the best first
     bound: Any
+    chance: float  # that luck alone puts so many there, of one end alone
+
+    @property
+    def spelled(self) -> str:
+        """Name the values once each, as they are typed."""
+        return spelling.listed(dict.fromkeys(map(spelling.setting, self.values)))
 
 
 class RungPair(NamedTuple):
@@ -61,16 +83,19 @@ def noise(summary: Summary) -> Noise | None:
         [r["score"] for r in trial["replicates"] if is_number(r["score"])]
         for trial in scored(summary)
     ]
-    return _pooled(confirmed, "confirmation") or _pooled(repeated, "replicates")
+    each = max(1, min(map(len, repeated), default=1))
+    return _pooled(confirmed, "confirmation", each) or _pooled(repeated, "replicates", each)
 
 
-def _pooled(groups: Sequence[Sequence[float]], source: str) -> Noise | None:
-    """Two scores alone tell no spread."""
+def _pooled(groups: Sequence[Sequence[float]], source: str, each: int) -> Noise | None:
+    """Two scores alone tell no spread; what is no more than rounding is none."""
     repeated = [group for group in groups if len(group) > 1]
     sigma = statistics.seed_noise(repeated)
     if sigma is None or sum(len(group) - 1 for group in repeated) < 2:
         return None
-    return Noise(sigma, sum(map(len, repeated)), source)
+    largest = max(abs(score) for group in repeated for score in group)
+    sigma = 0.0 if sigma <= statistics.NO_NOISE * largest else sigma
+    return Noise(sigma, sum(map(len, repeated)), source, each)
 
 
 def luck(count: int) -> float:
@@ -79,45 +104,60 @@ def luck(count: int) -> float:
 
 
 def edges(summary: Summary) -> dict[str, Edge]:
-    """Return the dimensions whose three best trials all lie at one end of the range."""
-    best = finalists(summary)
-    if len(best) < 5:
-        best = scored(summary)
-    found = (_edge(dimension, best) for dimension in summary["space"])
-    return {edge.key: edge for edge in found if edge is not None}
+    """Return the dimensions whose best trials lie at one end more often than luck puts them there.
+
+    Asked is how many trials at an end are better than all that are not there. Were the dimension
+    of no effect, any order of the trials would be as likely; the chance of so many is corrected
+    for the dimensions and ends that are asked.
+    """
+    trials = scored(summary)
+    asked = [edge for dimension in summary["space"] for edge in _ends(dimension, trials)]
+    return {edge.key: edge for edge in asked if edge.chance * len(asked) < CHANCE}
 
 
-def _edge(dimension: Mapping[str, Any], best: Sequence[Trial]) -> Edge | None:
-    values = [t["params"][dimension["key"]] for t in best if dimension["key"] in t["params"]]
+def _ends(dimension: Mapping[str, Any], trials: Sequence[Trial]) -> Iterator[Edge]:
+    """Yield both ends of a range, or of a list of numbers, with the best trials there."""
+    key = dimension["key"]
+    known = [trial for trial in trials if is_number(trial["params"].get(key))]
+    sides = _sides(dimension, [trial["params"][key] for trial in known])
+    for side, bound in _bounds(dimension):
+        first = _leaders(known, [is_there == side for is_there in sides])
+        enough = len(first) >= LEADERS
+        chance = statistics.chance_inside(len(first), sides.count(side), len(sides))
+        values = tuple(trial["params"][key] for trial in first)
+        yield Edge(key, side, values, bound, chance if enough else 1.0)
+
+
+def _leaders(trials: Sequence[Trial], inside: Sequence[bool]) -> list[Trial]:
+    """Return the trials inside that are better than all outside; an equal score is not better."""
+    count = next((n for n, is_inside in enumerate(inside) if not is_inside), len(inside))
+    if count == len(inside):
+        return list(trials)
+    best = (trials[count]["rung"], trials[count]["score"])
+    return [trial for trial in trials[:count] if (trial["rung"], trial["score"]) != best]
+
+
+def _bounds(dimension: Mapping[str, Any]) -> list[tuple[statistics.Edge, Any]]:
+    """Return the ends that a wider space could go beyond: not 0, nor the 1 of a share."""
     if dimension["kind"] == "categorical":
-        return _edge_of_choices(dimension, values)
-    values = [value for value in values if is_number(value)]
-    if len(values) < 6:
-        return None
-    low, high, best = dimension["low"], dimension["high"], values[:3]
-    share = min(WIDE, max(NARROW, 3 / len(values)))
-    side = statistics.boundary(best, low, high, dimension["log"], share)
-    is_natural = (side == "low" and low <= 0) or (side == "high" and high == 1)
-    if side is None or is_natural:
-        return None
-    return Edge(dimension["key"], side, tuple(best), high if side == "high" else low)
+        numbers = [c for c in dimension["choices"] or () if is_number(c)]
+        if len(numbers) < 3 or len(numbers) < len(dimension["choices"]):
+            return []
+        low, high, share = min(numbers), max(numbers), None
+    else:
+        low, high, share = dimension["low"], dimension["high"], 1
+    ends: list[tuple[statistics.Edge, Any]] = [("low", low)] if low > 0 else []
+    return [*ends, ("high", high)] if high != share else ends
 
 
-def _edge_of_choices(dimension: Mapping[str, Any], values: Sequence[Any]) -> Edge | None:
-    """An ordered list of three numbers or more has ends too."""
-    choices = dimension["choices"] or ()
-    numbers = [c for c in choices if is_number(c) and not isinstance(c, bool)]
-    if len(numbers) < 3 or len(numbers) < len(choices):
-        return None
-    first = values[0] if values else None
-    enough = min(3, list(values).count(first))
-    if enough < 2 or any(value != first for value in values[:enough]):
-        return None
-    if first == max(numbers):
-        return Edge(dimension["key"], "high", tuple(values[:enough]), first)
-    if first == min(numbers) > 0:
-        return Edge(dimension["key"], "low", tuple(values[:enough]), first)
-    return None
+def _sides(dimension: Mapping[str, Any], values: Sequence[float]) -> list[statistics.Edge | None]:
+    """Return at which end of its dimension each value lies, None for those in between."""
+    if dimension["kind"] != "categorical":
+        low, high, log = dimension["low"], dimension["high"], dimension["log"]
+        return [statistics.boundary([value], low, high, log, NEAR) for value in values]
+    numbers = [c for c in dimension["choices"] or () if is_number(c)]
+    low, high = min(numbers, default=None), max(numbers, default=None)
+    return ["high" if v == high else "low" if v == low else None for v in values]
 
 
 def rung_pairs(summary: Summary) -> list[RungPair]:
@@ -142,10 +182,10 @@ def budget_curve(summary: Summary) -> list[float]:
 
 
 def failures(summary: Summary) -> dict[str, list[Trial]]:
-    """Return the failed trials by kind, the most frequent kind first."""
+    """Return the trials that came to nothing by kind, the most frequent kind first."""
     kinds: dict[str, list[Trial]] = {}
     for trial in summary["trials"]:
-        if trial["state"] == "failed":
+        if came_to_nothing(trial):
             kinds.setdefault(str(trial["failure"] or "unknown"), []).append(trial)
     return dict(sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])))
 
@@ -154,7 +194,7 @@ def steps_of_best(summary: Summary) -> list[float]:
     """Return when the best validation of each fully trained trial came, as a share of its steps."""
     last = len(summary["rungs"]) - 1
     return [
-        trial["best_step"] / trial["total_steps"]
+        trial["best_step"] / horizon(trial)
         for trial in scored(summary)
-        if trial["rung"] == last and trial["best_step"] is not None and trial["total_steps"]
+        if trial["rung"] == last and trial["best_step"] is not None and horizon(trial)
     ]

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunesmith import rundir
+from tunesmith import config, rundir
 from tunesmith.seeds import derive
+from tunesmith.sweep import arms
+from tunesmith.sweep.arms import DEFAULT
 from tunesmith.sweep.confirmation import Confirmation, confirm
 from tunesmith.sweep.record import Record
 from tunesmith.sweep.study import Study
@@ -14,7 +16,6 @@ from tunesmith.sweep.trial import Result, Segment
 
 log = logging.getLogger(__name__)
 
-DEFAULT = -1  # number of the default config where it is no trial: in an explicit grid
 WINNER = "winner"  # folder of the winner's run where it is no trial of the search
 
 
@@ -31,21 +32,46 @@ def best_first(records: Sequence[Record], mode: str) -> list[Record]:
 
 
 def confirm_best(study: Study) -> Confirmation | None:
-    """Train the best and the default anew over fresh seeds, paired; say who wins, and why."""
+    """Train the best and the default anew over fresh seeds, paired; say who wins, and why.
+
+    Raises NoScoreError where none of them came to its end.
+    """
     top = study.settings.confirm_top
     finished = [r for r in ranked(study) if r.rungs[-1] == study.last_rung]
     if not top or not finished:
         return None
-    candidates = [record for record in finished if not record.is_default][:top]
     seeds = fresh_seeds(study.settings.seed, study.settings.confirm_seeds, study.seeds)
-    overrides = {record.number: record.overrides for record in candidates}
+    overrides = {record.number: record.overrides for record in candidates(study, finished, top)}
     default = 0 if study.default is not None else DEFAULT
     overrides[default] = default_overrides(study)
-    scores = _scores(study, overrides, seeds)
+    scores = arms.train(study, overrides, seeds)
     if scores is None:
         return None
     found = confirm(scores, default, seeds, mode="max" if study.mode == "max" else "min")
     study.store.set("confirmation", found.as_dict())
+    losers = [trial for trial in overrides if trial != found.winner]
+    arms.tidy(study, losers, seeds, winner=False)
+    return found
+
+
+def candidates(study: Study, finished: Sequence[Record], top: int) -> list[Record]:
+    """Return the first records that differ from each other and from the default config.
+
+    A copy would only take the place of another setting, and raise the bar for all of them.
+    """
+
+    def what_it_is(overrides: Sequence[str]) -> str:
+        return config.identity(study.config_of(study.overrides_of(overrides, seed=0)))
+
+    seen = {what_it_is(default_overrides(study))}
+    found: list[Record] = []
+    for record in finished:
+        if len(found) == top:
+            break
+        identity = what_it_is(record.overrides)
+        if not record.is_default and identity not in seen:
+            found.append(record)
+            seen.add(identity)
     return found
 
 
@@ -64,52 +90,6 @@ def fresh_seeds(seed: int, count: int, used: Sequence[int]) -> list[int]:
             found.append(new)
         number += 1
     return found
-
-
-def _scores(
-    study: Study, overrides: dict[int, list[str]], seeds: Sequence[int]
-) -> dict[int, list[float | None]] | None:
-    """Train each arm on each seed, or read what an earlier start has trained."""
-    wanted = [(trial, seed) for seed in seeds for trial in overrides]
-    missing = [pair for pair in wanted if _key(*pair) not in study.store.attributes]
-    segments = [_arm(study, trial, seed, overrides[trial]) for trial, seed in missing]
-    for pair, result in zip(missing, study.train(segments), strict=True):
-        if result.state == "interrupted":
-            log.warning("the budget ended before the confirmation did: nothing is confirmed")
-            return None
-        study.store.set(_key(*pair), result.plain())
-    known = study.store.attributes
-    return {t: [_score(known[_key(t, seed)]) for seed in seeds] for t in overrides}
-
-
-def _key(trial: int, seed: int) -> str:
-    return f"confirm {trial} {seed}"
-
-
-def _score(result: dict[str, Any]) -> float | None:
-    return result["score"] if result["state"] == "done" else None
-
-
-def _arm(study: Study, trial: int, seed: int, overrides: Sequence[str]) -> Segment:
-    name = "default" if trial == DEFAULT else f"{trial:04d}"
-    return _whole(study, trial, seed, overrides, study.folder / "confirm" / f"{name}-seed-{seed}")
-
-
-def _whole(study: Study, trial: int, seed: int, overrides: Sequence[str], folder: Path) -> Segment:
-    """Return a whole training that is no trial of the search: it has no row."""
-    typed = study.overrides_of(overrides, seed)
-    config = study.config_of(typed)
-    return Segment(
-        trial=trial,
-        seed=seed,
-        rung=study.last_rung,
-        until=1.0,
-        attempt=0,
-        directory=str(folder),
-        config=config,
-        overrides=typed,
-        hparams={},
-    )
 
 
 def winner_of(study: Study, confirmation: Confirmation | None) -> int | None:
@@ -153,9 +133,9 @@ def _runs_of(study: Study, winner: int) -> Iterator[Segment]:
     overrides = study.space.fixed if winner == DEFAULT else study.records[winner].overrides
     confirmed = study.store.attributes.get("confirmation") or {"seeds": []}
     for seed in confirmed["seeds"]:
-        yield _arm(study, winner, seed, overrides)
+        yield arms.arm(study, winner, seed, overrides)
     if winner == DEFAULT:
-        yield _whole(study, DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
+        yield arms.whole(study, DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
 
 
 def _has_weights(study: Study, segment: Segment) -> bool:

@@ -114,5 +114,4 @@ def _from_store(folder: Path) -> dict[str, Any] | None:
 
 
 def _seconds(records: list[Record]) -> float:
-    lasts = [r.last for record in records for r in record.replicates.values() if r.last]
-    return float(sum(last.seconds for last in lasts))
+    return float(sum(r.seconds for record in records for r in record.replicates.values()))

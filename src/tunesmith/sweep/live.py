@@ -203,7 +203,8 @@ def _work(work: Work) -> list[Any]:
     if work.trial is None:
         return [work.worker, spelling.INACTIVE, work.doing, "", ""]
     step = f"{work.step} of {work.until}"
-    return [work.worker, work.trial, work.doing, step, spelling.duration(work.seconds)]
+    trial = work.trial if work.trial >= 0 else "default"  # of a grid: no trial of its own
+    return [work.worker, trial, work.doing, step, spelling.duration(work.seconds)]
 
 
 def _text(value: Any) -> Text:

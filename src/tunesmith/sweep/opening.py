@@ -1,7 +1,7 @@
 """A study's store is opened: as the study it has always been, or not at all."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,58 @@ from tunesmith.sweep.trial import Result, Segment
 
 ConfigOf = Callable[[Sequence[str]], dict[str, Any]]
 MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
+READ = {  # what a worker reads before the search -> how it is said that it is another one
+    "rows": "the rows of train or validation have changed",
+    "model": "the files of the base model (model.path) have changed",
+}
 
 
 def opened(
-    folder: Path, space: Space, executor: Executor, config_of: ConfigOf
+    folder: Path, space: Space, settings: Settings, executor: Executor, config_of: ConfigOf
 ) -> tuple[Store, str, str]:
-    """Open the store; of a new study ask a worker first what decides, and whether all is there."""
-    if (folder / FILE).exists():
-        store = Store(folder, folder.name, "max", space.dimensions)
-        if "objective" in store.attributes:
-            return store, *store.attributes["objective"]
-        store.close()
-        (folder / FILE).unlink()  # killed before it was a study
+    """Open the store, once a worker has read rows and model: they must be those it began with.
+
+    Raises ConfigError for another study of this name, CheckError for what the worker refused.
+    """
+    now = identity_of(space, settings)
+    store = _existing(folder, space)
+    try:
+        if store is not None:
+            refuse_another(folder, store.attributes.get("identity"), now)
+        found = _checked(folder, space, executor, config_of)
+        now["inputs"] = dict(found.inputs)
+        if store is None:
+            store = Store(folder, folder.name, found.mode, space.dimensions)
+            store.set("objective", [found.metric, found.mode])
+        refuse_another(folder, store.attributes.get("identity"), now)
+        store.set("identity", now)
+    except BaseException:
+        if store is not None:
+            store.close()
+        raise
+    return store, *store.attributes["objective"]
+
+
+def _existing(folder: Path, space: Space) -> Store | None:
+    """Return the store of a study that goes on; one that was killed before it was one is none."""
+    if not (folder / FILE).exists():
+        return None
+    store = Store(folder, folder.name, "max", space.dimensions)
+    if "objective" in store.attributes:
+        return store
+    store.close()
+    (folder / FILE).unlink()
+    return None
+
+
+def _checked(folder: Path, space: Space, executor: Executor, config_of: ConfigOf) -> Result:
+    """Ask a worker what decides, and whether rows and model are there and which they are."""
     config = config_of(list(space.fixed))
     segment = Segment(-1, 0, 0, 1.0, 0, str(folder), config, list(space.fixed), None, kind="check")
     found = executor.submit(segment).result()
     if found.state != "done":
         raise CheckError(found)
-    store = Store(folder, folder.name, found.mode, space.dimensions)
-    store.set("objective", [found.metric, found.mode])
-    return store, found.metric, found.mode
+    return found
 
 
 class CheckError(TunesmithError):
@@ -50,26 +82,32 @@ class CheckError(TunesmithError):
         return self.said
 
 
-def keep_identity(store: Store, space: Space, settings: Settings, folder: Path) -> None:
-    """Write down what the study is, or refuse to go on with another one under its name.
+def identity_of(space: Space, settings: Settings) -> dict[str, Any]:
+    """Return what the study is, as far as the command line says it.
 
-    Raises ConfigError with the differences. What decides, and its direction, follow from what
-    is fixed and from the frozen config: the space has them.
+    What decides, and its direction, follow from what is fixed and from the frozen config: the
+    space has them.
     """
     fixed = {k: v for k, v in vars(settings).items() if k not in MAY_CHANGE and "confirm" not in k}
-    now: dict[str, Any] = {
-        "space": space.identity(),
-        "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()},
-    }
-    before = store.attributes.get("identity")
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()}
+    return {"space": space.identity(), "settings": plain}
+
+
+def refuse_another(folder: Path, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+    """Raise ConfigError with the differences where the study began as another one."""
     if before is None:
-        store.set("identity", now)
         return
     changes = differences(before["space"], now["space"])
     changes += [
         f"search.{key}: {before['settings'][key]} -> {value}"
         for key, value in now["settings"].items()
         if before["settings"].get(key) != value
+    ]
+    known = before.get("inputs", {})
+    changes += [
+        f"{READ[key]} since it began"
+        for key, value in now.get("inputs", {}).items()
+        if known.get(key, value) != value
     ]
     if changes:
         what = f"is another study: {'; '.join(changes[:4])}"

@@ -1,4 +1,4 @@
-"""The ranked trials of a study: highest rung first, then score, failed ones last."""
+"""The ranked trials of a study: highest rung first, then score; what came to nothing last."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,11 @@ class Ranked(NamedTuple):
 
 
 def ranked(summary: Summary) -> list[Ranked]:
-    """Return all trials in order: by highest rung, then score; unscored after them, failed last.
+    """Return all trials in order: by highest rung, then score; then those without a place.
 
-    A higher rung goes first because its score is of a longer training; none is ever left out.
+    These are the collapsed and diverged ones, which have a score that says nothing, the unscored,
+    and the failed. A higher rung goes first because its score is of a longer training; none is
+    ever left out.
     """
     sign = orientation(summary)
     trials = sorted(summary["trials"], key=lambda trial: _order(trial, sign))
@@ -29,15 +31,26 @@ def ranked(summary: Summary) -> list[Ranked]:
 
 
 def _order(trial: Trial, sign: int) -> tuple[int, int, float, int]:
-    if not has_score(trial):
-        return (3 if trial["state"] == "failed" else 2), 0, 0.0, trial["number"]
-    of_no_use = 1 if trial["failure"] else 0  # collapsed: it has a score, and is never the best
-    return of_no_use, -(trial["rung"] or 0), -sign * trial["score"], trial["number"]
+    if trial["state"] == "failed":
+        return 3, 0, 0.0, trial["number"]
+    if not is_number(trial["score"]):
+        return 2, 0, 0.0, trial["number"]
+    return (
+        int(came_to_nothing(trial)),
+        -(trial["rung"] or 0),
+        -sign * trial["score"],
+        trial["number"],
+    )
 
 
 def has_score(trial: Trial) -> bool:
-    """A failed trial has none that counts, whatever it reached before."""
-    return trial["state"] != "failed" and is_number(trial["score"])
+    """Tell whether a trial can be ranked: what came to nothing has no score that counts."""
+    return not came_to_nothing(trial) and is_number(trial["score"])
+
+
+def came_to_nothing(trial: Trial) -> bool:
+    """Tell whether a trial failed, or came to its end without having learnt anything."""
+    return trial["state"] == "failed" or trial["failure"] is not None
 
 
 def is_number(value: Any) -> bool:
@@ -60,9 +73,22 @@ def finalists(summary: Summary) -> list[Trial]:
     return [trial for trial in trials if trial["rung"] == trials[0]["rung"]] if trials else []
 
 
+def horizon(trial: Trial) -> int:
+    """Return the steps of one seed's full training, as `best_step` and `history` are of one.
+
+    A summary of an earlier version has no more than the sum over the seeds.
+    """
+    return trial.get("horizon") or trial["total_steps"] // max(len(trial["replicates"]), 1)
+
+
 def by_number(summary: Summary, number: int | None) -> Trial | None:
     """Return the trial of this number, None where there is none."""
     return next((trial for trial in summary["trials"] if trial["number"] == number), None)
+
+
+def named(summary: Summary, number: int) -> str:
+    """Return `trial 7`, or `the default` for the config that a grid started from, no trial."""
+    return "the default" if by_number(summary, number) is None else f"trial {number}"
 
 
 UNSEARCHED: Mapping[str, Any] = {"kind": "categorical", "choices": (), "log": False, "when": {}}

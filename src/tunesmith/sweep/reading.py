@@ -76,6 +76,11 @@ class _Reader:
 
     def _read_seeds(self, override: Any) -> None:
         """Take the seeds as replicates."""
+        replicates = OmegaConf.select(self.cfg, "search.replicates")
+        if replicates != 1:
+            where = f"search.replicates={replicates}"
+            what = f"and {override.input_line} both say over which seeds a trial is repeated"
+            raise ConfigError("CONF-SWEEP", where, what, "give one of them")
         dimension = command_line.dimension(override, self.options)
         if not dimension.is_listed:
             fix = "seed=1,2,3 or seed=range(1,4)"

@@ -18,6 +18,7 @@ class Replicate:
     seed: int
     scores: dict[int, float | None] = field(default_factory=dict)
     last: Result | None = None
+    seconds: float = 0.0  # of all its segments
 
 
 @dataclass
@@ -40,7 +41,8 @@ class Record:
         """Add a result; say False, and do nothing, for one of an attempt that was given up."""
         if self.pending.get(result.seed) != (result.rung, result.attempt):
             return False
-        replicate = self.replicates.setdefault(result.seed, Replicate(result.seed))
+        self.spend(result)
+        replicate = self.replicates[result.seed]
         del self.pending[result.seed]
         self.lost = 0
         if result.history or replicate.last is None:
@@ -50,6 +52,11 @@ class Record:
         if result.state == "done":
             replicate.scores[result.rung] = result.score
         return True
+
+    def spend(self, result: Result) -> None:
+        """Count the time of a segment, also of one that was cut off and goes on later."""
+        replicate = self.replicates.setdefault(result.seed, Replicate(result.seed))
+        replicate.seconds += result.seconds
 
     def score_at(self, rung: int) -> float | None:
         """Return the mean over the seeds of the best score at a rung; None until all have one."""
@@ -108,6 +115,7 @@ class Record:
                     "seed": r.seed,
                     "scores": {str(rung): score for rung, score in r.scores.items()},
                     "last": r.last.plain() if r.last is not None else None,
+                    "seconds": r.seconds,
                 }
                 for r in self.replicates.values()
             ],
@@ -119,17 +127,18 @@ class Record:
 
 def record_from(plain: Mapping[str, Any]) -> Record:
     """Read a record back."""
-    replicates = {
-        r["seed"]: Replicate(
-            r["seed"],
-            {int(rung): score for rung, score in r["scores"].items()},
-            Result(**r["last"]) if r["last"] is not None else None,
-        )
-        for r in plain["replicates"]
-    }
+    replicates = {r["seed"]: _replicate_from(r) for r in plain["replicates"]}
     pending = {int(seed): (rung, attempt) for seed, (rung, attempt) in plain["pending"].items()}
     simple = {k: v for k, v in plain.items() if k not in ("pending", "replicates")}
     return Record(**simple, pending=pending, replicates=replicates)
+
+
+def _replicate_from(plain: Mapping[str, Any]) -> Replicate:
+    """Read one seed back; an earlier version kept the seconds of its last segment only."""
+    scores = {int(rung): score for rung, score in plain["scores"].items()}
+    last = Result(**plain["last"]) if plain["last"] is not None else None
+    seconds = plain.get("seconds", last.seconds if last is not None else 0.0)
+    return Replicate(plain["seed"], scores, last, seconds)
 
 
 def steps_spent(records: Iterable[Record]) -> int:

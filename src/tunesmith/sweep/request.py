@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tunesmith import config
+from tunesmith import config, rundir
 from tunesmith.errors import ConfigError, TunesmithError, raise_all
 from tunesmith.sweep import composing
 from tunesmith.sweep.policies import make as make_policy
@@ -19,10 +19,29 @@ from tunesmith.sweep.space import Space
 
 
 def folder_of(cfg: DictConfig) -> Path:
-    """Return the study's directory, by its name or by a new one; raises ConfigError."""
+    """Return the study's directory: by its name or a new one, or hydra.sweep.dir where given.
+
+    Raises ConfigError for what is no name, and for a folder that holds runs of no study.
+    """
+    runs, asked = Path(cfg.paths.runs), Path(cfg.hydra.sweep.dir)
     name = cfg.study or f"study-{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.urandom(2).hex()}"
+    if asked != runs:
+        if cfg.study not in (None, asked.name):
+            what = f"the study's directory is hydra.sweep.dir={asked}"
+            raise ConfigError("CONF-NAME", f"study={cfg.study}", what, "give one of them")
+        runs, name = asked.parent, asked.name
     raise_all(error for error in [config.check_value("study", name)] if error is not None)
-    return Path(cfg.paths.runs) / name
+    _refuse_plain_runs(runs / name)
+    return runs / name
+
+
+def _refuse_plain_runs(folder: Path) -> None:
+    """Refuse the folder of ordinary runs: in a study `tunesmith runs` would not find them."""
+    if not rundir.is_study(folder):
+        runs = [run for run in rundir.find(folder) if (run / "status.json").is_file()]
+        if runs:
+            what = f"{folder} holds runs that are no trials, {runs[-1].name} for one"
+            raise ConfigError("CONF-NAME", f"study={folder.name}", what, "choose another name")
 
 
 def config_name_of(cfg: DictConfig) -> str:

@@ -12,6 +12,7 @@ from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, check_plan, prepare, step_at
 from tunesmith.errors import Interrupted
 from tunesmith.explain import explain
+from tunesmith.models.source import fingerprint
 from tunesmith.run import (
     Place,
     Trained,
@@ -87,14 +88,15 @@ def _train(cfg: DictConfig, machine: Machine, parts: Parts, segment: Segment) ->
     with rundir.lock(directory), rundir.setup_log(directory):
         begun = (directory / "config.yaml").exists()
         checkpoint = storage.newest_intact(directory / "checkpoints", log.warning)
-        place = Place(directory, begun, checkpoint, segment.hparams, f"trial {segment.trial}")
+        place = Place(directory, begun, checkpoint, segment.hparams, segment.name)
         write_down(cfg, list(segment.overrides), machine, parts, place)
         try:
             with ranks(cfg, segment.overrides, machine, place):
                 training = assemble(cfg, machine, parts, place)
                 _fit(training, place, training.checkpoints.stop_at_step)
             if training.checkpoints.finished:
-                write_metrics(directory, training.module, training.checkpoints)
+                hashes = parts.rows.hashes
+                write_metrics(directory, training.module, training.checkpoints, rows=hashes)
         except BaseException as error:
             record_end(directory, error)
             raise
@@ -114,7 +116,7 @@ def _fit(training: Training, place: Place, end: int | None) -> None:
 
 
 def _checked(segment: Segment, warm: Warm) -> Result:
-    """Read the rows and the model of the study's own config, and say what will decide."""
+    """Read the rows and the model of the study's own config; say what they are, what decides."""
     cfg = OmegaConf.create(dict(segment.config))
     machine = choose_machine(cfg)
     with settled(machine, cfg.trainer.deterministic):
@@ -122,7 +124,8 @@ def _checked(segment: Segment, warm: Warm) -> Result:
         check_plan(cfg, parts, machine)
     metric, mode = config.monitor_of(cfg, targets.resolve(cfg.task._target_, trust=cfg.trust))
     rows = {name: len(rows) for name, rows in parts.rows.splits.items()}
-    return result_of(segment, "done", metric=metric, mode=mode, rows=rows)
+    inputs = {"rows": parts.rows.fingerprint, "model": fingerprint(parts.source)}
+    return result_of(segment, "done", metric=metric, mode=mode, rows=rows, inputs=inputs)
 
 
 def _saved(segment: Segment, warm: Warm) -> Result:

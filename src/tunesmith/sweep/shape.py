@@ -9,6 +9,7 @@ from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING
 MAYBE_TEXT, NUMBER, MAYBE_NUMBER = (str, type(None)), (int, float), (int, float, type(None))
 MAYBE_INT, MAYBE_OBJECT = (int, type(None)), (dict, type(None))
 STATES = (COMPLETE, PAUSED, FAILED, RUNNING)
+NEWER = ("horizon", "versions")  # what a summary of an earlier version has not
 STUDY: Mapping[str, Any] = {
     "study": str,
     "directory": str,
@@ -38,6 +39,7 @@ STUDY: Mapping[str, Any] = {
             "replicates": [{"seed": int, "score": MAYBE_NUMBER, "best_step": MAYBE_INT}],
             "steps": int,
             "total_steps": int,
+            "horizon": int,
             "seconds": NUMBER,
             "best_step": MAYBE_INT,
             "history": [{"step": int, "score": MAYBE_NUMBER}],
@@ -56,6 +58,7 @@ STUDY: Mapping[str, Any] = {
     "seconds": NUMBER,
     "steps": int,
     "full_steps": int,
+    "versions": dict,
 }
 CONFIRMATION: Mapping[str, Any] = {
     "seeds": [int],
@@ -80,10 +83,11 @@ def _wrong(value: Any, shape: Any, where: str) -> str:
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
             return f"{where or 'all of it'} is no object"
-        missing = [key for key in shape if key not in value]
+        missing = [key for key in shape if key not in value and key not in NEWER]
         if missing:
             return f"{where}.{missing[0]} is missing".lstrip(".")
-        parts = (_wrong(value[k], s, f"{where}.{k}".lstrip(".")) for k, s in shape.items())
+        known = [(key, inner) for key, inner in shape.items() if key in value]
+        parts = (_wrong(value[k], s, f"{where}.{k}".lstrip(".")) for k, s in known)
         return next(filter(None, parts), "")
     if isinstance(shape, list):
         if not isinstance(value, list):

@@ -11,9 +11,7 @@ from rich.text import Text
 
 from tunesmith import rundir
 from tunesmith.errors import TunesmithError, printable
-from tunesmith.rundir.studies import LARGEST, SUMMARY
 from tunesmith.sweep import kept, ranking, spelling
-from tunesmith.sweep.shape import check_summary
 
 COLUMNS = ("study", "metric", "trials", "best", "winner", "ended")
 ENDS = {
@@ -41,7 +39,7 @@ def listing(folder: Path) -> RenderableType:
 def _row(study: Path) -> tuple[str, ...]:
     """A study that cannot be read has a row too: it says why."""
     try:
-        summary = _summary(study)
+        summary = kept.summary_of(study)
     except TunesmithError as error:
         return "", "", "", "", f"unreadable: {error.what}"
     best = ranking.by_number(summary, summary["best"])
@@ -50,28 +48,19 @@ def _row(study: Path) -> tuple[str, ...]:
     return summary["metric"], trials, shown, winner_name(summary), _end(study, summary)
 
 
-def _summary(study: Path) -> Mapping[str, Any]:
-    """Return what a study wrote at its end; of one under way or killed, what its store has."""
-    written = rundir.read_json(rundir.inside(study, SUMMARY), LARGEST)
-    if not written or rundir.is_held(study):
-        return kept.summary_of(study)
-    check_summary(written, str(study))
-    return written
-
-
 def winner_name(summary: Mapping[str, Any]) -> str:
     """Return `trial 7`, `the default`, or - where nothing has won."""
     winner = summary["winner"]
     if winner is None:
         return "-"
     trial = ranking.by_number(summary, winner)
-    return "the default" if trial is None or trial["is_default"] else f"trial {winner}"
+    return "the default" if trial and trial["is_default"] else ranking.named(summary, winner)
 
 
 def _end(study: Path, summary: Mapping[str, Any]) -> str:
     if rundir.is_held(study):
         return "running"
-    return ENDS.get(summary["stopped_by"] or "trials", str(summary["stopped_by"]))
+    return ENDS.get(summary["stopped_by"], str(summary["stopped_by"]))
 
 
 def _cell(value: str) -> Text:

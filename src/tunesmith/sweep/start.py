@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from tunesmith import rundir, targets
 from tunesmith.errors import Interrupted
 from tunesmith.sweep import composing, finale, summary
+from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.ending import raise_if_it_failed, say_the_end, winner_facts, write_best
 from tunesmith.sweep.executors.base import Executor
-from tunesmith.sweep.opening import ConfigOf, keep_identity, opened, spec_of
+from tunesmith.sweep.opening import ConfigOf, opened, spec_of
 from tunesmith.sweep.request import checked, config_name_of, folder_of, policy_of, sources_of
 from tunesmith.sweep.samplers import sampler as make_sampler
 from tunesmith.sweep.settings import Settings
@@ -57,9 +58,8 @@ def _run(
     with _executor(cfg) as executor:
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
-        store, metric, mode = opened(folder, space, executor, config_of)
+        store, metric, mode = opened(folder, space, settings, executor, config_of)
         try:
-            keep_identity(store, space, settings, folder)
             spec = spec_of(folder, settings, space, metric, mode)
             store.set("spec", spec)
             store.set("ended", None)
@@ -84,7 +84,7 @@ def _run(
             summary.write(made, folder)
             write_best(study, compose, ended["winner"])
             say_the_end(made)
-            raise_if_it_failed(study)
+            raise_if_it_failed(study, ended)
         finally:
             store.close()
     return made
@@ -97,7 +97,11 @@ def _executor(cfg: DictConfig) -> Executor:
 
 
 def _search_and_confirm(study: Study, began: float, tests: bool) -> dict[str, Any]:
-    """Search within its share of the budget, confirm within the rest."""
+    """Search within its share of the budget, confirm within the rest.
+
+    What an earlier start confirmed is of its trials: it stands again if this one confirms them.
+    """
+    study.store.set("confirmation", None)
     budget, confirms = study.settings.budget, study.settings.confirm_top > 0
     if budget is not None:
         study.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.85)
@@ -109,7 +113,10 @@ def _search_and_confirm(study: Study, began: float, tests: bool) -> dict[str, An
     study.ended_by = None
     if budget is not None:
         study.deadline = began + 0.85 * budget
-    confirmation = finale.confirm_best(study)
+    try:
+        confirmation = finale.confirm_best(study)
+    except NoScoreError as error:
+        return ended | {"unconfirmed": error.why}
     winner = finale.winner_of(study, confirmation)
     if winner is None:
         return ended

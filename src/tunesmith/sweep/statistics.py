@@ -90,6 +90,14 @@ def boundary(
     return "high" if min(places) >= 1 - margin else None
 
 
+def chance_inside(first: int, inside: int, total: int) -> float:
+    """Return the chance that the first of `total` things in random order all are of the `inside`.
+
+    The hypergeometric one: C(inside, first) / C(total, first).
+    """
+    return math.comb(inside, first) / math.comb(total, first)
+
+
 def accuracy_error(accuracy: float, rows: int) -> float:
     """Return the standard error of an accuracy, a fraction, measured on so many rows.
 

@@ -110,10 +110,14 @@ class Study:
         self._issue(self.records[best.number], max(best.scores) + 1)
         return True
 
-    def train(self, segments: Sequence[Segment]) -> list[Result]:
+    def train(
+        self,
+        segments: Sequence[Segment],
+        take: Callable[[Segment, Result], None] | None = None,
+    ) -> list[Result]:
         """Run segments that are no trials (confirmation, the winner's model), all of them.
 
-        One that the budget cuts off comes back interrupted.
+        One that the budget cuts off comes back interrupted; `take` is told of each as it ends.
         """
         results: dict[int, Result] = {}
         tries = [0] * len(segments)
@@ -129,6 +133,8 @@ class Study:
                     places[self._submit(segment)] = place
                 else:
                     results[place] = result
+                    if take is not None:
+                        take(segment, result)
             self._look_at_the_clock()
         if self.interrupted:
             raise Interrupted
@@ -233,21 +239,23 @@ class Study:
     def segment(self, record: Record, seed: int, rung: int, attempt: int) -> Segment:
         """Return a segment of a trial, with the config it runs."""
         config = self.config_of(self.overrides_of(record.overrides, seed))
-        folder = self.folder / "trials" / f"{record.number:04d}"
-        if len(record.seeds) > 1:
-            folder /= f"seed-{seed}"
         return Segment(
             trial=record.number,
             seed=seed,
             rung=rung,
             until=self.policy.rungs[rung],
             attempt=attempt,
-            directory=str(folder),
+            directory=str(self.directory(record, seed)),
             config=config,
             overrides=self.overrides_of(record.overrides, seed),
             hparams=dict(record.params),
             devices=devices_of(config),
         )
+
+    def directory(self, record: Record, seed: int) -> Path:
+        """Return the run directory of a trial's seed."""
+        folder = self.folder / "trials" / f"{record.number:04d}"
+        return folder / f"seed-{seed}" if len(record.seeds) > 1 else folder
 
     def overrides_of(self, overrides: Sequence[str], seed: int) -> list[str]:
         """Return what makes a trial of these overrides, as one would type it."""
@@ -274,6 +282,8 @@ class Study:
         if result.state == "interrupted":
             result = self._lost(record, segment, result)
             if result.state == "interrupted":
+                record.spend(result)
+                self.store.save(record)
                 return
         if record.take(result):
             self.store.save(record, self.last_rung)

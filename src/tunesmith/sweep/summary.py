@@ -11,6 +11,8 @@ from tunesmith.sweep.record import Record, steps_spent
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
 
+VERSIONS = ("tunesmith", "torch", "lightning", "transformers", "optuna")
+
 
 def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
     """Return the summary of a study under way; see `made_of`."""
@@ -36,6 +38,7 @@ def made_of(
     lasts = [r.last for record in records for r in record.replicates.values() if r.last]
     return {
         **spec,
+        "space": [_shown(dimension) for dimension in spec["space"]],
         "directory": str(folder),
         "trials": [_trial(record, last_rung, has_ended) for record in records],
         "best": best[0].number if best else None,
@@ -45,8 +48,27 @@ def made_of(
         "rows": dict(lasts[0].rows) if lasts else {},
         "steps": steps_spent(records),
         "full_steps": max((last.total_steps for last in lasts), default=0),
+        "versions": _versions(folder, records),
         **ended,
     }
+
+
+def _shown(dimension: Mapping[str, Any]) -> dict[str, Any]:
+    choices = config.masked_value(dimension["key"], dimension["choices"])
+    return {**dimension, "choices": choices}
+
+
+def _versions(folder: Path, records: Sequence[Record]) -> dict[str, str]:
+    """Return what the first trial ran on that has written it down."""
+    runs = [
+        f"trials/{record.number:04d}{seed}"
+        for record in records
+        for seed in ("", *(f"/seed-{seed}" for seed in record.seeds[:1]))
+    ]
+    known = (rundir.read_json(rundir.inside(folder, f"{run}/environment.json")) for run in runs)
+    found = (environment.get("packages") for environment in known)
+    packages: dict[str, Any] = next((p for p in found if isinstance(p, dict)), {})
+    return {name: str(packages[name]) for name in VERSIONS if name in packages}
 
 
 def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
@@ -59,7 +81,7 @@ def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
         "state": _state(record, last_rung, has_ended),
         "failure": record.failure,
         "error": record.error,
-        "params": dict(record.params),
+        "params": {k: config.masked_value(k, value) for k, value in record.params.items()},
         "overrides": [config.masked_override(text) for text in record.overrides],
         "is_default": record.is_default,
         "bracket": record.bracket,
@@ -71,7 +93,8 @@ def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
         ],
         "steps": sum(last.step for last in lasts),
         "total_steps": sum(last.total_steps for last in lasts),
-        "seconds": sum(last.seconds for last in lasts),
+        "horizon": max((last.total_steps for last in lasts), default=0),
+        "seconds": sum(replicate.seconds for replicate in replicates),
         "best_step": first.best_step if first else None,
         "history": [dict(entry) for entry in first.history] if first else [],
         "threads": first.threads if first else 0,

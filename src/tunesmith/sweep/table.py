@@ -22,8 +22,10 @@ def final(summary: Summary) -> RenderableType:
     parts += [_line(words) for words in verdict.lines(summary)]
     parts += [_failures(summary)] if evidence.failures(summary) else []
     parts += [_line(f"advice: {a.text} ({a.evidence})") for a in advice.advise(summary)]
-    parts += [_line(f"study directory: {summary['directory']}"), _line("next:")]
-    return Group(*parts, *(Command(command.words) for command in commands.next_ones(summary)))
+    parts.append(_line(f"study directory: {summary['directory']}"))
+    following = commands.next_ones(summary)
+    parts += [_line("next:")] if following else []
+    return Group(*parts, *(Command(command.words) for command in following))
 
 
 def ranked_table(summary: Summary, most: int = MOST) -> RenderableType:

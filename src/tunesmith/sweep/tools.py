@@ -56,12 +56,11 @@ def _best(options: argparse.Namespace) -> None:
     from tunesmith.sweep import commands, kept
 
     summary = kept.summary_of(options.study)
-    overrides = summary.get("winner_overrides")
-    if not isinstance(overrides, list):
+    words = commands.of_the_winner(summary)
+    if not words:
         fix = f"tunesmith report {options.study}"
         raise ModelError("STUDY", str(options.study), "has no winner", fix)
     if not options.yaml:
-        words = commands.quoted(["python", "train.py", *map(str, overrides)])
         print(" ".join(words))
         return
     text = read_text(rundir.inside(Path(options.study), "experiment/best.yaml"))

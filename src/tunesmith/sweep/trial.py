@@ -35,6 +35,11 @@ class Segment:
     def key(self) -> tuple[int, int, int]:
         return self.trial, self.seed, self.rung
 
+    @property
+    def name(self) -> str:
+        """Name what is trained; the default of a grid is no trial, and has no number."""
+        return f"trial {self.trial}" if self.trial >= 0 else "the default"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -66,6 +71,7 @@ class Result:
     memory: int = 0  # bytes: the worker's largest so far
     metric: str = ""  # of a check: what decides, and whether more or less of it is better
     mode: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)  # of a check: fingerprints
     exit_code: int = 0  # of what failed, were it a run of its own
 
     def plain(self) -> dict[str, Any]:

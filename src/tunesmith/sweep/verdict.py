@@ -7,13 +7,16 @@ from tunesmith.sweep import evidence, spelling
 from tunesmith.sweep.ranking import (
     Summary,
     by_number,
+    came_to_nothing,
     counted,
     has_score,
     is_number,
+    named,
     rung_name,
     scored,
     split_words,
 )
+from tunesmith.sweep.trial import COLLAPSE, DIVERGED
 
 Arm = Mapping[str, Any]
 
@@ -29,10 +32,12 @@ class Verdict(NamedTuple):
 
 
 STOPS = {
+    None: "Under way: more may be found.",
     "budget": "Stopped by its budget of time.",
     "failures": "Stopped: too many trials failed.",
     "signal": "Interrupted; the same command goes on.",
 }
+UNFINISHED = (None, "signal")
 
 
 def lines(summary: Summary) -> list[str]:
@@ -40,22 +45,48 @@ def lines(summary: Summary) -> list[str]:
     said = verdict(summary)
     found = [best_line(summary), f"{said.title}: {said.reason}" if said.reason else said.title]
     found += [luck(summary), *map(arm_line, arms(summary)), test_line(summary)]
-    found.append(STOPS.get(summary["stopped_by"] or "", ""))
+    found.append(stop(summary))
     return [line for line in found if line]
+
+
+def stop(summary: Summary) -> str:
+    """Return why it ended; nothing where it came to its end."""
+    return STOPS.get(summary["stopped_by"], "") if summary["trials"] else ""
 
 
 def verdict(summary: Summary) -> Verdict:
     """Return the winner, "the default stays", or why there is neither."""
     confirmation = summary["confirmation"]
     if not scored(summary):
-        return Verdict("No trial has a score", counted(summary))
+        return _without_scores(summary)
+    if summary["stopped_by"] in UNFINISHED:
+        best = scored(summary)[0]["number"]
+        why = "the study is unfinished, and names no winner before its end"
+        return Verdict(f"Trial {best} is the best so far", why)
     if confirmation is None:
         return _unconfirmed(summary)
     reason = str(confirmation["reason"] or "")
     winner = by_number(summary, confirmation["winner"])
     if confirmation["clearly_better"] and winner is not None and not winner["is_default"]:
         return Verdict(f"Trial {winner['number']} wins", reason)
+    if winner is not None and not winner["is_default"]:
+        return Verdict(f"Trial {winner['number']} is used", reason)
     return Verdict("The default stays", "; ".join(filter(None, (reason, _closest(summary)))))
+
+
+LEARNT_NOTHING = {COLLAPSE: "collapsed", DIVERGED: "diverged"}
+
+
+def _without_scores(summary: Summary) -> Verdict:
+    kinds, trials = set(evidence.failures(summary)), summary["trials"]
+    if not kinds & set(LEARNT_NOTHING):
+        return Verdict("No trial has a score", counted(summary))
+    if kinds <= set(LEARNT_NOTHING) and all(map(came_to_nothing, trials)):
+        words = " or ".join(LEARNT_NOTHING[kind] for kind in sorted(kinds))
+        why = "each gave every row the same answer, so none is the best; the advice says more"
+        return Verdict(f"Every trial {words}", why)
+    found = ", ".join(f"{len(t)} {kind}" for kind, t in evidence.failures(summary).items())
+    return Verdict("No trial has learnt anything", found)
 
 
 def _closest(summary: Summary) -> str:
@@ -68,6 +99,8 @@ def _unconfirmed(summary: Summary) -> Verdict:
     name = f"Trial {scored(summary)[0]['number']} is the best seen"
     if summary["explicit_grid"]:
         return Verdict(name, "a grid runs what was listed; nothing was confirmed over fresh seeds")
+    if why := summary.get("unconfirmed"):
+        return Verdict(name, f"not called a winner: {why}")
     return Verdict(name, "not confirmed over fresh seeds, so not called a winner")
 
 
@@ -93,9 +126,11 @@ def luck(summary: Summary) -> str:
     start = f"the best of {count} equal trials looks {times:.2f} σ too good by luck alone"
     if noise is None:
         return f"{start}; σ is unknown, no setting ran over several seeds"
-    amount = spelling.score(times * noise.sigma)
-    sigma = spelling.score(noise.sigma)
-    return f"{start}: about {amount} here (σ = {sigma} over seeds, from the {noise.source})"
+    if not noise.sigma:
+        return f"{start}; over seeds these scores show no noise (from the {noise.source})"
+    amount, sigma = (spelling.score(x) for x in (times * noise.of_a_score, noise.of_a_score))
+    over = "over seeds" if noise.each == 1 else f"of a mean over {noise.each} seeds"
+    return f"{start}: about {amount} here (σ = {sigma} {over}, from the {noise.source})"
 
 
 def arms(summary: Summary) -> list[Arm]:
@@ -129,4 +164,4 @@ def test_line(summary: Summary) -> str:
         return ""
     scores = ", ".join(f"{name} {spelling.score(value)}" for name, value in test["scores"].items())
     uses = spelling.count(test["uses"], "time")
-    return f"{scores}, trial {test['trial']} (test set used {uses})"
+    return f"{scores}, {named(summary, test['trial'])} (test set used {uses})"

@@ -31,6 +31,7 @@ class Output(NamedTuple):
     loss: Tensor  # ()
     logits: Tensor
     weight: Tensor  # ()
+    pair_logits: Tensor | None = None  # (B, 2), of a task that judges pairs beside its tokens
 
 
 class Example(NamedTuple):
@@ -93,6 +94,13 @@ class Task(nn.Module, ABC):
     def forward(self, batch: Batch) -> Output:
         """Compute the loss and the logits behind it; needs `labels` in the batch."""
 
+    def calibrate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> None:
+        """Tune, on the validation split, what turns predictions into answers: a threshold.
+
+        Called at each validation of a training, before `gather`, and never with other rows. What
+        it sets is a buffer: a checkpoint keeps it beside the weights that it was tuned for.
+        """
+
     @abstractmethod
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         """Turn the predictions of a split into one answer a row.
@@ -123,6 +131,10 @@ class Task(nn.Module, ABC):
 
     def fit_to(self, rows: Any) -> None:
         """Learn what must come from the train split (statistics, weights), before training."""
+
+    def limit(self) -> str:
+        """Say what `encode` cuts, and at how many tokens; continues "5% of ..."."""
+        return f"texts cut at {self.max_length} tokens"
 
     def encode(self, row: Row) -> list[Features]:
         """Turn one raw row into features: what the model reads and, where known, `labels`.

@@ -253,11 +253,7 @@ class Module(L.LightningModule):
             pieces = list({piece[0][0]: piece for piece in reversed(pieces)}.values())  # each once
         pieces.sort(key=lambda piece: piece[0][0])
         by_feature = sorted(
-            (
-                pair
-                for features, predictions, *_ in pieces
-                for pair in zip(features, predictions, strict=True)
-            ),
+            (pair for features, given, *_ in pieces for pair in zip(features, given, strict=True)),
             key=lambda pair: pair[0],
         )
         row_of = self.trainer.datamodule.encoded[split].features.with_format(None)  # type: ignore[attr-defined]
@@ -266,7 +262,10 @@ class Module(L.LightningModule):
         for row, (_, prediction) in zip(row_ids, by_feature, strict=True):
             by_row.setdefault(row, []).append(prediction)
         self.answered_rows = self.rows[split].select(list(by_row)).to_list()
-        self.answers = self.task.gather(list(by_row.values()), self.answered_rows)
+        predictions = list(by_row.values())
+        if split == "validation" and self.trainer.state.fn == "fit":  # later, it is as it was saved
+            self.task.calibrate(predictions, self.answered_rows)
+        self.answers = self.task.gather(predictions, self.answered_rows)
         scores = self.task.score(self.answers, self.answered_rows)
         weight = math.fsum(piece[3] for piece in pieces)
         scores["loss"] = math.fsum(piece[2] * piece[3] for piece in pieces) / max(weight, 1e-12)

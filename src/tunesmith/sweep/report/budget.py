@@ -8,6 +8,7 @@ from tunesmith.sweep.ranking import (
     Trial,
     at_rung,
     by_number,
+    came_to_nothing,
     has_score,
     orientation,
     scored,
@@ -22,7 +23,7 @@ MOST_NAMED = 150  # points that tell their names; with more the page would grow 
 def best_so_far(summary: Summary) -> Section:
     """Return the trials in their order, and the best of those trained furthest."""
     if not scored(summary):
-        return Section("Best so far", nothing("No trial has a score yet."))
+        return Section("Best so far", nothing("No trial has a score that counts yet."))
     trials = sorted(summary["trials"], key=lambda trial: trial["number"])
     hours = _costs(trials)
     unit, size = _unit(hours[-1])
@@ -70,7 +71,7 @@ def _progress(
     best = None
     for trial, position in zip(trials, positions, strict=True):
         if not has_score(trial):
-            if trial["state"] == "failed":
+            if came_to_nothing(trial):
                 groups["failed"].append((plot.across(x.place(position)), rail))
             continue
         point = _point(plot, position, trial, sign)
@@ -130,7 +131,7 @@ def _name_points(
             at = at_rung(summary, trial["rung"])
             name = f"trial {trial['number']}: {spelling.score(trial['score'])}{at}"
             plot.named(_point(plot, position, trial, orientation(summary)), name)
-        elif trial["state"] == "failed":
+        elif came_to_nothing(trial):
             place = plot.across(plot.x.place(position)), rail
             plot.named(place, f"trial {trial['number']}: failed, {trial['failure']}")
 

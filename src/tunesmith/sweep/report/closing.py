@@ -12,7 +12,9 @@ def how_to_go_on(summary: Summary) -> Section:
     """Return the commands worth typing next."""
     found = commands.next_ones(summary)
     if not found:
-        return Section("How to go on", nothing("Nothing to go on from: no trial has a score."))
+        return Section(
+            "How to go on", nothing("Nothing to go on from: no trial has a score that counts.")
+        )
     lines = [[element("p", f"To {c.purpose}:"), element("pre", c.line)] for c in found]
     return Section("How to go on", joined(lines))
 

@@ -7,6 +7,8 @@ from tunesmith.sweep import evidence, spelling
 from tunesmith.sweep.ranking import (
     Summary,
     Trial,
+    came_to_nothing,
+    horizon,
     is_number,
     orientation,
     ranked,
@@ -54,16 +56,16 @@ def _points(trial: Trial) -> list[tuple[int, float]]:
 
 
 def _plot(summary: Summary, trials: Sequence[Trial], shown: Sequence[Trial]) -> Plot:
-    horizon = max(max(t["total_steps"], t["history"][-1]["step"]) for t in trials)
+    end = max(max(horizon(t), t["history"][-1]["step"]) for t in trials)
     every = [score for trial in shown for _, score in _points(trial)]
     y = scales.of_scores(every, orientation(summary))
-    plot = Plot(scales.Whole(0, max(horizon, 1)), y, "optimizer steps", summary["metric"], 280)
-    _rungs(plot, summary, horizon)
+    plot = Plot(scales.Whole(0, max(end, 1)), y, "optimizer steps", summary["metric"], 280)
+    _rungs(plot, summary, end)
     best = scored(summary)[0] if scored(summary) else None
     last = max((t["rung"] or 0 for t in trials), default=0)
     for trial in reversed(shown):
         points = [plot.point(step, score) for step, score in _points(trial)]
-        is_full = trial["rung"] == last and trial["state"] != "failed"
+        is_full = trial["rung"] == last and not came_to_nothing(trial)
         kind = "curve first" if trial is best else "curve full" if is_full else "curve"
         if len(points) == 1:
             plot.dots(points, "top" if trial is best else "full" if is_full else "pale")
@@ -73,13 +75,13 @@ def _plot(summary: Summary, trials: Sequence[Trial], shown: Sequence[Trial]) -> 
     return plot
 
 
-def _rungs(plot: Plot, summary: Summary, horizon: int) -> None:
+def _rungs(plot: Plot, summary: Summary, end: int) -> None:
     """Mark the rungs where all trials have one horizon; else one line could not be right."""
-    if len({t["total_steps"] for t in summary["trials"] if t["total_steps"]}) != 1:
+    if len({horizon(t) for t in summary["trials"] if horizon(t)}) != 1:
         return
     free = 0.0
     for index, fraction in enumerate(summary["rungs"]):
-        x = plot.across(plot.x.place(fraction * horizon))
+        x = plot.across(plot.x.place(fraction * end))
         plot.line([(x, TOP), (x, plot.height - BOTTOM)], "rung")
         if x > free:
             at_end = x > 380

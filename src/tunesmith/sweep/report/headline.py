@@ -11,6 +11,7 @@ from tunesmith.sweep.ranking import (
     counted,
     dimensions,
     is_number,
+    named,
     rung_name,
     scored,
     split_words,
@@ -21,7 +22,7 @@ from tunesmith.sweep.report.markup import Markup, Section, element, joined, noth
 def headline(summary: Summary) -> Markup:
     """Return the verdict, the best score with its label, and the test score if there is one."""
     said = verdict.verdict(summary)
-    stop = verdict.STOPS.get(summary["stopped_by"] or "")
+    stop = verdict.stop(summary)
     return element(
         "section",
         element("h2", said.title),
@@ -74,7 +75,7 @@ def _tested(summary: Summary) -> list[Markup]:
     return [
         _number(
             spelling.score(value),
-            joined(element("b", name), element("br"), f"trial {test['trial']}; {uses}"),
+            joined(element("b", name), element("br"), f"{named(summary, test['trial'])}; {uses}"),
         )
         for name, value in test["scores"].items()
     ]
@@ -84,8 +85,8 @@ def _cost(summary: Summary) -> Markup:
     spent = spelling.duration(summary["seconds"])
     total, _, states = counted(summary).partition(": ")
     share = ""
-    if summary["full_steps"] and summary["trials"] and len(summary["rungs"]) > 1:
-        whole = summary["full_steps"] * len(summary["trials"])
+    whole = sum(trial["total_steps"] for trial in summary["trials"])  # over all seeds
+    if whole and len(summary["rungs"]) > 1:
         share = f"; {summary['steps'] / whole:.0%} of the steps of as many full trainings"
     words = joined(element("b", total), element("br"), f"{states}{share}")
     return _number(spent, words)
@@ -110,7 +111,8 @@ def _settings(summary: Summary) -> Markup | None:
     number = summary["winner"] if summary["winner"] is not None else summary["best"]
     trial = by_number(summary, number)
     if trial is None:
-        return None
+        words = commands.of_the_winner(summary)
+        return element("pre", " ".join(words)) if words else None
     pairs = [
         element("div", element("dt", key), element("dd", spelling.setting(trial["params"][key])))
         for key in dimensions(summary)
@@ -147,7 +149,7 @@ def _how(summary: Summary) -> str:
 
 def _why_unconfirmed(summary: Summary) -> str:
     if not scored(summary):
-        return "Nothing to confirm: no trial has a score."
+        return "Nothing to confirm: no trial has a score that counts."
     if summary["explicit_grid"]:
         return (
             "Not asked for: a grid runs what was listed. search.confirm.top=3 "

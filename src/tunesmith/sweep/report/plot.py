@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tunesmith.sweep import spelling
-from tunesmith.sweep.ranking import Summary, finalists, scored
+from tunesmith.sweep.ranking import Summary, came_to_nothing, finalists, scored
 from tunesmith.sweep.report.markup import Markup, element, shape
 from tunesmith.sweep.report.scales import Scale
 
@@ -145,6 +145,6 @@ def marks_of(summary: Summary, full: str, low: str, *first: tuple[str, str]) -> 
     entries = [*first, ("m-full", full)]
     if len(finalists(summary)) < len(scored(summary)):
         entries.append(("m-low", low))
-    if any(trial["state"] == "failed" for trial in summary["trials"]):
+    if any(map(came_to_nothing, summary["trials"])):
         entries.append(("m-cross", "failed"))
     return key(*entries)

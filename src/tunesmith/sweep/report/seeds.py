@@ -30,7 +30,7 @@ def seeds(summary: Summary) -> Section:
     noise = evidence.noise(summary)
     source = "confirmation" if summary["confirmation"] else "replicates"
     words = f"A dot is one seed, the stroke their mean, from the {source}"
-    words += f"; σ = {spelling.score(noise.sigma)}." if noise else "."
+    words += f"; σ = {spelling.score(noise.sigma)}." if noise and noise.sigma else "."
     if any(spread.low is not None for spread in found):
         words += " The bar is the interval of the mean."
     return Section(title, figure(summary["metric"], words, _picture(summary, found, words)))

@@ -8,6 +8,7 @@ from tunesmith.sweep.ranking import (
     Summary,
     Trial,
     at_rung,
+    came_to_nothing,
     dimension,
     dimensions,
     is_set,
@@ -28,7 +29,11 @@ def slices(summary: Summary) -> Section:
     """Return score against setting for every dimension."""
     keys = dimensions(summary)
     if not scored(summary) or not keys:
-        why = "No trial has a score." if keys else "Nothing was searched: there is no dimension."
+        why = (
+            "No trial has a score that counts."
+            if keys
+            else "Nothing was searched: there is no dimension."
+        )
         return Section("Slices", nothing(why))
     edges = evidence.edges(summary)
     figures = [_slice(summary, key_, edges.get(key_), n) for n, key_ in enumerate(keys)]
@@ -73,7 +78,7 @@ def _points(plot: Plot, summary: Summary, trials: Sequence[Trial], key_: str) ->
 
 
 def _kind(trial: Trial, score: float | None, is_best: bool) -> str:
-    if trial["state"] == "failed":
+    if came_to_nothing(trial):
         return "cross"
     if score is None:
         return "pale"
@@ -119,10 +124,9 @@ def _words(
 ) -> str:
     parts = []
     if edge is not None:
-        values = spelling.listed(spelling.setting(value) for value in edge.values)
         bound = spelling.setting(edge.bound)
         end = "upper" if edge.side == "high" else "lower"
-        parts.append(f"The best lie at the {end} edge ({values}; bound {bound}): widen it.")
+        parts.append(f"The best lie at the {end} edge ({edge.spelled}; bound {bound}): widen it.")
     inactive = len(summary["trials"]) - len(trials)
     if inactive:
         parts.append(f"Not set in {spelling.count(inactive, 'trial')}{_when(this)}.")

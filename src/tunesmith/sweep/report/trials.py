@@ -11,14 +11,15 @@ LONGEST_ERROR = 300
 
 
 def failures(summary: Summary) -> Section:
-    """Return the failed trials by kind, each with the first error that was seen."""
+    """Return the trials that came to nothing by kind, each with the first error that was seen."""
     kinds = evidence.failures(summary)
     total = len(summary["trials"])
     if not kinds:
         return Section("Failures", nothing(f"None of {spelling.count(total, 'trial')} failed."))
     failed = sum(map(len, kinds.values()))
-    words = f"{failed} of {spelling.count(total, 'trial')} failed. They are counted among the "
-    words += "trials, shown in every picture as a cross, ranked last, and never the best."
+    words = f"{failed} of {spelling.count(total, 'trial')} failed or learnt nothing. They are "
+    words += "counted among the trials, shown in every picture as a cross, ranked last, and never "
+    words += "the best."
     rows = [_kind(kind, trials) for kind, trials in kinds.items()]
     header = ["kind", "trials", "which", "first error"]
     body = table(header, rows, frozenset({1}), "Failures by kind")

@@ -1,0 +1,24 @@
+"""What the rows of a split are, as a hash: whether a score is one of the same rows."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tunesmith.data.cells import digest
+
+
+def hash_of_rows(texts: np.ndarray, labels: Iterable[Any] = ()) -> str:
+    """Return the SHA-256 of rows, whatever their order, whoever reads them, from whichever file.
+
+    `texts` (N,) are hashes of what is read, `labels` (N) what is to be predicted; none where
+    labels are withheld.
+    """
+    wanted = np.zeros(len(texts), dtype="<u8")
+    for i, label in enumerate(labels):
+        wanted[i] = digest(json.dumps(label, sort_keys=True))
+    order = np.lexsort((wanted, texts))
+    pairs = np.stack([texts.astype("<u8"), wanted], axis=1)[order]  # (N, 2)
+    return hashlib.sha256(pairs.tobytes()).hexdigest()

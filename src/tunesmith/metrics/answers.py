@@ -1,0 +1,63 @@
+"""How near an answer is to those that count as right: exact match and F1 as SQuAD defines them."""
+
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def words_of(text: str) -> list[str]:
+    """Return what is compared of a text: its words in lower case, no punctuation, no articles.
+
+    As in the evaluation of SQuAD (Rajpurkar et al., 2016).
+    """
+    return ARTICLES.sub(" ", text.lower().translate(NO_PUNCTUATION)).split()
+
+
+def exact_match(given: str, right: Sequence[str]) -> float:
+    """Return 1 where the answer has the words of a right one; "" is right where none is."""
+    return float(words_of(given) in _right_words(right))
+
+
+def f1(given: str, right: Sequence[str]) -> float:
+    """Return the overlap in words with the nearest right answer; "" is right where none is."""
+    words = words_of(given)
+    return max(_overlap(words, wanted) for wanted in _right_words(right))
+
+
+def best_threshold(margins: Sequence[float], gains: Sequence[float]) -> float:
+    """Return the t for which the sum of `gains` over all rows with margin <= t is largest.
+
+    It stands midway between two margins, at infinity where every row is in the best sum, at
+    minus infinity where none is.
+    """
+    if not margins:
+        return math.inf
+    order = np.argsort(margins, kind="stable")
+    sorted_margins = np.asarray(margins, dtype=np.float64)[order]
+    sums = np.concatenate([[0.0], np.cumsum(np.asarray(gains, dtype=np.float64)[order])])
+    edges = np.concatenate([[-np.inf], sorted_margins, [np.inf]])
+    allowed = edges[:-1] < edges[1:]  # rows of one margin cannot be parted
+    best = int(np.argmax(np.where(allowed, sums, -np.inf)[::-1]))  # a tie: rather more answers
+    return float((edges[:-1] / 2 + edges[1:] / 2)[::-1][best])
+
+
+def _right_words(right: Sequence[str]) -> list[list[str]]:
+    """Return the words of the right answers that have any, else of no answer."""
+    return [words for words in map(words_of, right) if words] or [[]]
+
+
+def _overlap(given: Sequence[str], wanted: Sequence[str]) -> float:
+    if not given or not wanted:
+        return float(given == wanted)
+    common = (Counter(given) & Counter(wanted)).total()
+    if not common:
+        return 0.0
+    precision, recall = common / len(given), common / len(wanted)
+    return 2 * precision * recall / (precision + recall)
