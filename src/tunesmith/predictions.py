@@ -2,15 +2,14 @@
 
 import csv
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.cells import converter, words_or_text
+from tunesmith.data.cells import reader
 from tunesmith.data.files import columns_of, kind_of, readable, stream
-from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError, DataError, MachineError
 from tunesmith.stored import CHUNK, Stored
 from tunesmith.tasks.base import Answer
@@ -86,11 +85,6 @@ def _need(have: Collection[str], needed: Iterable[str], where: str) -> None:
         raise DataError("DATA-COL", where, what)
 
 
-def _reader(column: Column, separator: str | None) -> Callable[[Any], Any]:
-    # A text stays whole: what is found in it is told by its characters too.
-    return words_or_text if column.kind is Kind.WORDS else converter(column, None, separator)
-
-
 def _paired(
     stored: Stored, source: Path, columns: Collection[str], options: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, Any], Answer]]:
@@ -98,7 +92,7 @@ def _paired(
     raw = stream(source, **options)
     kinds, separator = stored.task.columns, stored.cfg.data.label_separator
     read = {
-        ours: (theirs, _reader(kinds[ours], separator)) for ours, theirs in stored.columns.items()
+        ours: (theirs, reader(kinds[ours], separator)) for ours, theirs in stored.columns.items()
     }
     known = set(columns)
     while chunk := list(islice(raw, CHUNK)):

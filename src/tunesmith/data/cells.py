@@ -212,6 +212,11 @@ def words_or_text(cell: Any) -> str | list[str]:
     return cell if isinstance(cell, str) else words_of(cell)
 
 
+def reader(column: Column, separator: str | None) -> Callable[[Any], Any]:
+    """Return how a cell is read for a prediction: as a converter does, but a text stays whole."""
+    return words_or_text if column.kind is Kind.WORDS else converter(column, None, separator)
+
+
 def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:
     """Make one label a word of a cell; None where it holds none. Raises ValueError."""
     if cell is None or cell == "":
