@@ -199,6 +199,7 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
             "max_length": parts.max_length,
             "truncation": cfg.data.truncation,
         },
+        train_rows=parts.rows.hashes.get("train", ""),
         cache=Path(cfg.paths.cache),
         seed=derive(cfg.seed, "order"),
         accumulate=cfg.trainer.accumulate,

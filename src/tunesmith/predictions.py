@@ -8,7 +8,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.cells import asked
+from tunesmith.data.cells import reader
 from tunesmith.data.files import columns_of, kind_of, readable, stream
 from tunesmith.errors import ConfigError, DataError, MachineError
 from tunesmith.stored import CHUNK, Stored
@@ -92,7 +92,7 @@ def _paired(
     raw = stream(source, **options)
     kinds, separator = stored.task.columns, stored.cfg.data.label_separator
     read = {
-        ours: (theirs, asked(kinds[ours], separator)) for ours, theirs in stored.columns.items()
+        ours: (theirs, reader(kinds[ours], separator)) for ours, theirs in stored.columns.items()
     }
     known = set(columns)
     while chunk := list(islice(raw, CHUNK)):

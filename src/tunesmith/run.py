@@ -161,7 +161,7 @@ def assemble(cfg: DictConfig, machine: Machine, parts: Parts, place: Place) -> T
     )
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
     if state is not None:
-        _take_over(checkpoints, state, place, module, data.key)
+        _take_over(checkpoints, state, place, module, data.train_rows)
     return Training(trainer, module, data, checkpoints, adaptation.fixed)
 
 
@@ -192,7 +192,7 @@ def _take_over(
 ) -> None:
     """Read what the checkpoint says of the run; a new run starts its own record of the best.
 
-    `rows` names the encoded rows that this run trains on: a checkpoint of others is refused.
+    `rows` names the rows that this run trains on: a checkpoint of others is refused.
     """
     where = str(place.checkpoint)
     known = next((v for k, v in state["callbacks"].items() if k.startswith("Checkpoints")), None)

@@ -40,7 +40,7 @@ SWEEPS = [
         Dimension("adapt", "categorical", choices=("frozen", "full"), is_group=True),
     ),
     (
-        "model=glob([bert*,mini*],exclude=*_base*)",
+        "model=glob([bert*,mini*],exclude=[*_base*,bert_[mst]*])",
         Dimension("model", "categorical", choices=("bert_large", "minilm"), is_group=True),
     ),
     (

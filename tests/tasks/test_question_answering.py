@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from torch import nn
 
 from folders import KINDS, TOKENIZERS, sentences, tiny_model
@@ -251,6 +252,22 @@ def test_scores_of_what_there_is_none_of_are_no_numbers():
     task = made_task()
     scores = task.score(task.gather(WINDOWS[:1], ROWS[:1]), ROWS[:1])
     assert (scores["f1"], math.isnan(scores["no_answer_accuracy"])) == (1.0, True)
+
+
+def test_what_there_is_none_of_is_said_to_be_undefined():
+    task = made_task()
+    assert task.undefined(Dataset.from_list(ROWS)) == {}
+    every = task.undefined(Dataset.from_list(ROWS[:1]))
+    assert every == {"no_answer_accuracy": "every question has an answer"}
+    none = task.undefined(Dataset.from_list([{"answers": []}] * 2))
+    assert none == {"has_answer_f1": "no question has an answer"}
+
+
+def test_the_answer_that_reads_nothing_is_the_commonest():
+    task = made_task()
+    twice = [*ROWS[:1], *ROWS[:1], ROWS[1]]
+    assert [a["answer"] for a in task.trivial(Dataset.from_list(twice), ROWS)] == ["ab"] * 3
+    assert [a["answer"] for a in task.trivial(Dataset.from_list(ROWS), ROWS[:1])] == [""]
 
 
 def test_examples_tell_right_from_wrong_by_the_metric():

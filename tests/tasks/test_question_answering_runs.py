@@ -146,9 +146,7 @@ def test_a_row_without_its_context_is_refused(finished, tmp_path):
     directory, _ = finished
     with pytest.raises(DataError) as caught:
         load(directory).predict(["Who?"])
-    assert str(caught.value) == (
-        "error[DATA-COL] row: a row without 'context'; the task reads question, context"
-    )
+    assert str(caught.value) == ("error[DATA-COL] row 1: 1 value; the run reads question, context")
     [answer] = load(directory).predict([("Who?", sentences(1)[0])])
     assert answer["answer"] in sentences(1)[0]
     (tmp_path / "in.jsonl").write_text('{"question": "Who?"}\n')

@@ -159,16 +159,6 @@ def converter(
     }[kind]
 
 
-def asked(column: Column, separator: str | None) -> Callable[[Any], Any]:
-    """Return what makes a cell that is to be answered of a source's cell.
-
-    As `converter`, but a text of words stays whole: what is found in it has characters too.
-    """
-    if column.kind is Kind.WORDS:
-        return lambda cell: text_of(cell) if isinstance(cell, str) else words_of(cell)
-    return converter(column, None, separator)
-
-
 def text_of(cell: Any) -> str:
     """Make a text of a cell; none at all is an empty one. Raises ValueError."""
     if isinstance(cell, str):
@@ -215,6 +205,16 @@ def words_of(cell: Any) -> list[str]:
     if isinstance(cell, list | tuple):
         return [text_of(word) for word in cell]
     return text_of(cell).split()
+
+
+def words_or_text(cell: Any) -> str | list[str]:
+    """Leave a text whole, so that an answer can say where a word stands. Raises ValueError."""
+    return text_of(cell) if isinstance(cell, str) else words_of(cell)
+
+
+def reader(column: Column, separator: str | None) -> Callable[[Any], Any]:
+    """Return how a cell is read for a prediction: as a converter does, but a text stays whole."""
+    return words_or_text if column.kind is Kind.WORDS else converter(column, None, separator)
 
 
 def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tunesmith.data.cells import asked
+from tunesmith.data.cells import reader
 from tunesmith.data.rows import Column
 from tunesmith.errors import DataError
 
@@ -40,7 +40,7 @@ def given_row(
     made = {}
     for name, column in columns.items():
         try:
-            made[name] = asked(column, separator)(cells[name])
+            made[name] = reader(column, separator)(cells[name])
         except ValueError as error:
             raise DataError("DATA-CELL", where, f"{name} {error}") from None
     return made

@@ -109,7 +109,7 @@ def file_source(
         identity=content_hash(path),
         columns=columns_of(path, **options),
         rows=partial(stream, path, **options),
-        in_lines=kind_of(path) in ("csv", "json"),
+        in_lines=kind_of(path) in ("csv", "json", "conll", "text"),
         classes={**parquet_classes(path), **(named or {})},
     )
 

@@ -33,7 +33,7 @@ class DataModule(LightningDataModule):
     """The encoded splits of a run and their loaders.
 
     `identity` names all that encoding depends on (rows, tokenizer, task, lengths): it keys
-    the cache and is checked when a checkpoint is loaded.
+    the cache and is checked when a checkpoint is loaded. `train_rows` names the train split alone.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class DataModule(LightningDataModule):
         task: Encoder,
         *,
         identity: Mapping[str, Any],
+        train_rows: str,
         cache: Path,
         seed: int,
         on_long: str,
@@ -54,7 +55,7 @@ class DataModule(LightningDataModule):
         limit_val_batches: int | None = None,
     ) -> None:
         super().__init__()
-        self.rows = dict(rows)
+        self.rows, self.train_rows = dict(rows), train_rows
         self.task = task
         self.seed, self.workers = seed, workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size

@@ -1,6 +1,7 @@
 """Extractive question answering: the stretch of a context that answers a question, or none."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.loss import SpanCrossEntropy
 from tunesmith.metrics.answers import best_threshold, exact_match, f1
 from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task
-from tunesmith.tasks.spans import Span, Window, merged, offsets_of, place_of, windows_of
+from tunesmith.tasks.spans import Window, answer, merged, offsets_of, place_of, windows_of
 
 
 class QuestionAnswering(Task):
@@ -154,7 +155,8 @@ class QuestionAnswering(Task):
             if spans:
                 right = right_answers(row)
                 margins.append(null - spans[0].score)
-                gains.append(f1(text_of(spans[0], row), right) - f1("", right))
+                text = row["context"][spans[0].start : spans[0].end]
+                gains.append(f1(text, right) - f1("", right))
         self.null_threshold.fill_(best_threshold(margins, gains))
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
@@ -162,7 +164,7 @@ class QuestionAnswering(Task):
         answers = []
         for windows, row in zip(predictions, rows, strict=True):
             null, spans = merged(windows, row["context"])
-            answers.append(answer(row, null, spans[: self.n_best], threshold))
+            answers.append(answer(row["context"], null, spans[: self.n_best], threshold))
         return answers
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
@@ -175,6 +177,24 @@ class QuestionAnswering(Task):
             "no_answer_accuracy": mean([o for o, has_answer in overlaps if not has_answer]),
         }
 
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        """Give the commonest first answer of the train split, or none where none is commoner."""
+        given = Counter(answers[0]["text"] if answers else "" for answers in train["answers"])
+        text, count = given.most_common(1)[0]
+        same = {"answer": text, "start": None, "end": None, "probability": count / len(train)}
+        return [same] * len(rows)
+
+    def undefined(self, rows: Any) -> dict[str, str]:
+        with_answer = sum(bool(answers) for answers in rows["answers"])
+        return {
+            name: f"{what} question has an answer"
+            for name, what, count in (
+                ("has_answer_f1", "no", 0),
+                ("no_answer_accuracy", "every", len(rows)),
+            )
+            if with_answer == count
+        }
+
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]
 
@@ -185,42 +205,6 @@ def lengths(stride: int | None, question: int | None, max_length: int) -> tuple[
         max_length // 3 if stride is None else stride,
         max_length // 4 if question is None else question,
     )
-
-
-def answer(row: Row, null: float, spans: Sequence[Span], threshold: float) -> Answer:
-    """Return the best span, or none, with all candidates and the probability of each.
-
-    `no_answer_score` is by how much no answer scores more than the best span: None without any.
-    """
-    margin = null - spans[0].score if spans else math.inf
-    candidates: list[Span | None] = list(spans)
-    scores = [span.score for span in spans]
-    if not spans or threshold < math.inf:
-        candidates, scores = [*candidates, None], [*scores, null]
-    listed = [
-        named(span, row) | {"probability": p}
-        for span, p in zip(candidates, softmax(scores), strict=True)
-    ]
-    return {
-        **listed[0 if spans and margin <= threshold else -1],
-        "no_answer_score": margin if spans else None,
-        "n_best": sorted(listed, key=lambda candidate: -candidate["probability"]),
-    }
-
-
-def softmax(scores: Sequence[float]) -> list[float]:
-    powers = np.exp(np.asarray(scores) - max(scores))
-    return (powers / powers.sum()).tolist()
-
-
-def named(span: Span | None, row: Row) -> Answer:
-    if span is None:
-        return {"answer": "", "start": None, "end": None}
-    return {"answer": text_of(span, row), "start": span.start, "end": span.end}
-
-
-def text_of(span: Span, row: Row) -> str:
-    return row["context"][span.start : span.end]
 
 
 def right_answers(row: Row) -> list[str]:

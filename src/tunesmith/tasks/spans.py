@@ -1,4 +1,4 @@
-"""Stretches of a context: where a window's tokens stand in it, the best of all its windows."""
+"""Stretches of a context: where tokens stand in it, the best ones, and the answer they make."""
 
 import math
 from collections.abc import Sequence
@@ -79,3 +79,35 @@ def merged(windows: Sequence[Window], context: str) -> tuple[float, list[Span]]:
     spans = [Span(*place, score) for place, score in best.items()]
     spans.sort(key=lambda span: (-span.score, span.start, span.end))
     return min(window.null for window in windows), spans
+
+
+def answer(context: str, null: float, spans: Sequence[Span], threshold: float) -> dict[str, Any]:
+    """Return the best span, or none, with all candidates and the probability of each.
+
+    `no_answer_score` is by how much no answer scores more than the best span: None without any.
+    """
+    margin = null - spans[0].score if spans else math.inf
+    candidates: list[Span | None] = list(spans)
+    scores = [span.score for span in spans]
+    if not spans or threshold < math.inf:
+        candidates, scores = [*candidates, None], [*scores, null]
+    listed = [
+        named(span, context) | {"probability": p}
+        for span, p in zip(candidates, softmax(scores), strict=True)
+    ]
+    return {
+        **listed[0 if spans and margin <= threshold else -1],
+        "no_answer_score": margin if spans else None,
+        "n_best": sorted(listed, key=lambda candidate: -candidate["probability"]),
+    }
+
+
+def softmax(scores: Sequence[float]) -> list[float]:
+    powers = np.exp(np.asarray(scores) - max(scores))
+    return (powers / powers.sum()).tolist()
+
+
+def named(span: Span | None, context: str) -> dict[str, Any]:
+    if span is None:
+        return {"answer": "", "start": None, "end": None}
+    return {"answer": context[span.start : span.end], "start": span.start, "end": span.end}

@@ -203,7 +203,7 @@ class Module(L.LightningModule):
         self.trainer.strategy.lr_scheduler_configs[0].scheduler = made
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["rows"] = self.trainer.datamodule.key  # type: ignore[attr-defined]
+        checkpoint["rows"] = self.trainer.datamodule.train_rows  # type: ignore[attr-defined]
         checkpoint["optimizer"] = type(self.trainer.optimizers[0]).__name__
         if self.plateau is not None:
             checkpoint["plateau"] = self.plateau.state_dict()
