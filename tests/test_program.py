@@ -49,8 +49,8 @@ except SystemExit as stop:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stderr.splitlines() == [
-        "error[CONF-GROUP] data=bbc_newz: no such choice; there are bbc_news, conll2003, files, squad, squad_v2, sst2, "
-        "wikiann, wikitext2; "
+        "error[CONF-GROUP] data=bbc_newz: no such choice; there are bbc_news, conll2003, files, "
+        "squad, squad_v2, sst2, wikiann, wikitext2; "
         "did you mean 'bbc_news'?",
         "error[CONF-KEY] optimzer.lr: no such key; did you mean 'optimizer.lr'?",
         "error[CONF-RANGE] trainer.max_epochs=-1: must be an integer >= 1",
@@ -186,8 +186,8 @@ REFUSED = [
     ),
     (
         "data=bbc_newz",
-        "error[CONF-GROUP] data=bbc_newz: no such choice; there are bbc_news, conll2003, files, squad, squad_v2, sst2, "
-        "wikiann, wikitext2; "
+        "error[CONF-GROUP] data=bbc_newz: no such choice; there are bbc_news, conll2003, files, "
+        "squad, squad_v2, sst2, wikiann, wikitext2; "
         "did you mean 'bbc_news'?",
     ),
     (
