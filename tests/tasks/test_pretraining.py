@@ -386,10 +386,10 @@ def test_a_run_goes_on_with_its_own_head(finished):
     assert torch.equal(both.state_dict()[transform], trained.state_dict()[transform])
 
 
-def test_bbc_news_is_split_as_for_classification():
+def test_bbc_news_is_split_as_for_classification(tmp_path):
     def texts(task):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", [f"task={task}", "paths.cache=cache"])
+            cfg = compose("train", [f"task={task}", f"paths.cache={tmp_path}"])
         from tunesmith.build import read_rows
 
         splits = read_rows(cfg).splits
