@@ -40,8 +40,8 @@ SWEEPS = [
         Dimension("adapt", "categorical", choices=("frozen", "full"), is_group=True),
     ),
     (
-        "model=glob([bert_base_*,mini*],exclude=*_chinese)",
-        Dimension("model", "categorical", choices=("bert_base_multilingual", "minilm"), is_group=True),
+        "model=glob([distil*,bert_b*,mini*],exclude=*_base*)",
+        Dimension("model", "categorical", choices=("distilbert", "minilm"), is_group=True),
     ),
     (
         "experiment=null,bbc_news_frozen",
