@@ -43,7 +43,7 @@ def identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **task: Any) -> di
             "seed": 0,
         }
     )
-    rows = SimpleNamespace(splits={}, fingerprint="f", labels=["a"])
+    rows = SimpleNamespace(splits={}, fingerprint="f", hashes={}, labels=["a"])
     source = SimpleNamespace(tokenizer_fingerprint="t")
     parts = SimpleNamespace(rows=rows, source=source, max_length=8)
     monkeypatch.setattr(build, "DataModule", lambda *_, identity, **__: identity)
