@@ -41,11 +41,16 @@ def test_it_learns(name: str, tmp_path: Path) -> None:
     gains = []
     for seed in SEEDS:
         done = train(
-            [f"experiment={name}", f"seed={seed}", f"name={seed}", f"paths.runs={tmp_path}/runs"],
+            [
+                f"experiment={name}",
+                f"seed={seed}",
+                f"name=seed-{seed}",
+                f"paths.runs={tmp_path}/runs",
+            ],
             timeout=1200,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        metrics = json.loads((only_run(tmp_path, str(seed)) / "metrics.json").read_text())
+        metrics = json.loads((only_run(tmp_path, f"seed-{seed}") / "metrics.json").read_text())
         reached, baseline = compared(metrics)
         gains.append(reached - baseline if metrics["mode"] == "max" else baseline - reached)
         print(f"experiment={name} seed={seed}: {reached:.4f}, reading nothing {baseline:.4f}")
