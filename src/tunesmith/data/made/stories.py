@@ -40,7 +40,7 @@ SUBJECTS: list[dict[str, list[str]]] = [
     },
     {
         "who": ["singer", "composer", "drummer", "pianist"],
-        "did": ["played", "recorded", "sang", "composed"],
+        "did": ["played", "recorded", "rehearsed", "composed"],
         "what": ["song", "piano", "album", "guitar", "symphony"],
         "where": ["on the stage", "in the studio", "at the concert"],
     },
