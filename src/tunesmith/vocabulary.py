@@ -23,8 +23,8 @@ def make(sources: Sequence[str], output: Path, size: int, lowercase: bool) -> in
         what = "is there already: runs may rely on it"
         raise ConfigError("CLI", f"--output {output}", what, "name a new folder")
     overrides = [word for word in sources if "=" in word]
-    files: list[str | None] = [word for word in sources if "=" not in word]
-    cfgs = [_composed(overrides, file) for file in files or [None]]
+    files = [word for word in sources if "=" not in word]
+    cfgs = [_composed(overrides, file) for file in files] or [_composed(overrides)]
     from tunesmith.models import wordpiece
 
     tokenizer = wordpiece.train(_texts(cfgs), size, lowercase)
@@ -32,7 +32,7 @@ def make(sources: Sequence[str], output: Path, size: int, lowercase: bool) -> in
     return len(tokenizer)
 
 
-def _composed(overrides: Sequence[str], file: str | None) -> DictConfig:
+def _composed(overrides: Sequence[str], file: str | None = None) -> DictConfig:
     data = ["data=files"] if file is not None else []
     words = ["task=mlm", *data, *overrides]
     try:

@@ -154,9 +154,10 @@ def test_another_document_is_drawn_evenly():
     assert all(abs(times[n] - expected) < 4 * math.sqrt(expected) for n in (0, 1, 7, 8, 9))
 
 
-def test_every_token_of_a_document_is_in_one_block(folder):
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_every_token_of_a_document_is_in_one_block(folder, side):
     for task_name in ("mlm", "pretraining"):
-        task, data, parts = built(folder, task=task_name)
+        task, data, parts = built(folder, f"data.truncation={side}", task=task_name)
         blocks = list(data.encoded["train"].features)
         for i, row in enumerate(parts.rows.splits["train"]):
             whole = task.tokenizer(row["text"], add_special_tokens=False)["input_ids"]

@@ -16,7 +16,9 @@ class MaskedLanguageModelling(MaskedText):
         encoded = self.tokenizer(
             row["text"], truncation=True, max_length=self.max_length, return_overflowing_tokens=True
         )
-        return [self.block(encoding) for encoding in encoded.encodings]
+        # Cut from the left, they come last first.
+        blocks = sorted(encoded.encodings, key=lambda block: max(end for _, end in block.offsets))
+        return [self.block(encoding) for encoding in blocks]
 
     def block(self, encoding: Any) -> Features:
         """Make the features of a block; nothing of a document is cut off."""

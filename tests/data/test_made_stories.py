@@ -1,0 +1,30 @@
+"""The made documents: always the same, each about one subject, none in two splits."""
+
+import re
+
+from tunesmith.data.made import stories
+
+
+def texts(split):
+    return [row["text"] for row in stories.rows()[split]]
+
+
+def test_they_are_always_the_same():
+    assert stories.rows() == stories.rows()
+    assert {name: len(rows) for name, rows in stories.rows().items()} == stories.SPLITS
+
+
+def test_no_document_occurs_twice():
+    whole = [text for split in stories.SPLITS for text in texts(split)]
+    assert len(set(whole)) == len(whole)
+
+
+def test_a_document_has_the_words_of_one_subject():
+    own = [{w for words in s.values() for w in words} for s in stories.SUBJECTS]
+    seen = set()
+    for text in texts("validation"):
+        told = [sum(len(re.findall(rf"\b{w}\b", text)) for w in words) for words in own]
+        assert sum(count > 0 for count in told) == 1
+        assert "{" not in text
+        seen.add(max(range(len(told)), key=told.__getitem__))
+    assert len(seen) == len(own)
