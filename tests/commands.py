@@ -1,5 +1,6 @@
 """Running the program as a user does, on small made files and a tiny BERT."""
 
+import json
 import os
 import subprocess
 import sys
@@ -71,6 +72,20 @@ def command(arguments: list[str], env=None, **options) -> subprocess.CompletedPr
         env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
         **{"timeout": 240, "stdin": subprocess.DEVNULL, **options},
     )
+
+
+def searched(folder: Path, arguments: list[str]) -> tuple[subprocess.CompletedProcess[str], dict]:
+    """Search learning rates over three trials of a run; return what it printed and its summary."""
+    search = ["search=asha", "search.trials=3", "search.rungs=[1/2,1]", "study=rates"]
+    search += ["search.confirm.top=0", "executor.workers=1", "search.sampler=random"]
+    words = [word for word in arguments if not word.startswith("optimizer.lr")]
+    rates = "optimizer.lr=1e-3,5e-3,1e-2"
+    done = train(["-m", *words, *search, rates, f"paths.runs={folder}/runs"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = json.loads((folder / "runs/rates/summary.json").read_text())
+    assert len(summary["trials"]) == 3
+    assert all(0 <= trial["score"] <= 1 for trial in summary["trials"])
+    return done, summary
 
 
 def only_run(folder: Path, name: str = "default") -> Path:

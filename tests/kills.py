@@ -60,7 +60,7 @@ PLACES = {  # what is about to be called where a run is to be disturbed outside 
     "encoding": "tunesmith.build.DataModule",
     "optimizer": "tunesmith.training.module.Module.configure_optimizers",
     "loader": "tunesmith.data.module.DataModule.train_dataloader",
-    "saving": "tunesmith.run.save_model",
+    "saving": "tunesmith.finish.save_model",
     "testing": "tunesmith.training.module.Module.on_test_epoch_start",
 }
 

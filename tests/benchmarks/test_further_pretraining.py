@@ -45,3 +45,4 @@ def test_further_pretraining_against_fine_tuning_alone(tmp_path: Path) -> None:
         standard_error=round(statistics.stdev(gains) / len(gains) ** 0.5, 4),
         mlm_and_unigram_loss=mlm,
     )
+    assert all(read < unigram for read, unigram in mlm)  # it did read; what that gives is reported

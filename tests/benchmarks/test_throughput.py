@@ -25,6 +25,7 @@ from commands import small
 from tunesmith import build
 from tunesmith.config import CONF
 from tunesmith.run import choose_machine
+from tunesmith.trainer import build_trainer
 from tunesmith.training.checkpoints import Stopped
 from tunesmith.training.machine import Machine, settled
 
@@ -69,7 +70,7 @@ def ours(cfg: DictConfig, parts: build.Parts, machine: Machine, folder: Path) ->
     task, adaptation = build.build_task(cfg, parts)
     data = build.build_data(cfg, parts, task, machine)
     module = build.build_module(cfg, parts, task, adaptation, data.steps_per_epoch, machine)
-    trainer = build.build_trainer(cfg, machine, folder, module, data, resumed_step=None)
+    trainer = build_trainer(cfg, machine, folder, module, data, resumed_step=None)
     clock = Clock()
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     task.train()

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
 from catalogue import row
-from commands import only_run, train, tunesmith
+from commands import only_run, searched, tunesmith
 from folders import sentences, tiny_bert
 from tunesmith import load
 from tunesmith.config import CONF
@@ -198,15 +198,7 @@ def test_a_misplaced_answer_ends_the_command_with_3(inputs, tmp_path, capsys):
 
 def test_it_is_searched_like_any_other(inputs, tmp_path):
     _, arguments = inputs
-    search = ["search=asha", "search.trials=3", "search.rungs=[1/2,1]", "study=spans"]
-    search += ["search.confirm.top=0", "executor.workers=1", "trainer.max_epochs=1"]
-    varied = ["optimizer.lr=1e-3,5e-3,1e-2", "search.sampler=random"]
-    words = [word for word in arguments if not word.startswith("optimizer.lr")]
-    done = train(["-m", *words, *search, *varied, f"paths.runs={tmp_path}/runs"])
-    assert done.returncode == 0, done.stderr[-3000:]
-    summary = json.loads((tmp_path / "runs/spans/summary.json").read_text())
-    assert len(summary["trials"]) == 3
-    assert all(0 <= trial["score"] <= 1 for trial in summary["trials"])
+    _, summary = searched(tmp_path, [*arguments, "trainer.max_epochs=1"])
     ends = {trial["rung"]: trial["steps"] for trial in summary["trials"]}
     [steps] = {trial["total_steps"] for trial in summary["trials"]}
     assert steps > 40 / 8  # windows, not rows, make steps

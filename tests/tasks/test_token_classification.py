@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from hydra import compose, initialize_config_dir
 from seqeval import metrics as reference
 
-from commands import only_run, train, tunesmith
+from commands import only_run, searched, train, tunesmith
 from folders import TOKENIZERS, WORDS, tiny_bert
 from tunesmith import load
 from tunesmith.build import prepare
@@ -400,15 +400,7 @@ def test_another_stride_is_another_encoding(inputs):
 
 def test_it_is_searched_like_any_other(inputs, tmp_path):
     _, arguments = inputs
-    search = ["search=asha", "search.trials=3", "search.rungs=[1/2,1]", "study=tags"]
-    search += ["search.confirm.top=0", "executor.workers=1", "trainer.max_epochs=2"]
-    varied = ["optimizer.lr=1e-3,5e-3,1e-2", "search.sampler=random"]
-    words = [word for word in arguments if not word.startswith("optimizer.lr")]
-    done = train(["-m", *words, *search, *varied, f"paths.runs={tmp_path}/runs"])
-    assert done.returncode == 0, done.stderr[-3000:]
-    summary = json.loads((tmp_path / "runs/tags/summary.json").read_text())
-    assert len(summary["trials"]) == 3
-    assert all(0 <= trial["score"] <= 1 for trial in summary["trials"])
+    done, _ = searched(tmp_path, [*arguments, "trainer.max_epochs=2"])
     assert "val/f1" in done.stdout
 
 

@@ -12,20 +12,10 @@ from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, check_plan, prepare, step_at
 from tunesmith.errors import Interrupted
 from tunesmith.explain import explain
+from tunesmith.finish import Trained, finish, write_metrics
 from tunesmith.models.source import fingerprint
-from tunesmith.run import (
-    Place,
-    Trained,
-    Training,
-    assemble,
-    choose_machine,
-    finish,
-    fit,
-    ranks,
-    record_end,
-    write_down,
-    write_metrics,
-)
+from tunesmith.place import Place, record_end, write_down
+from tunesmith.run import Training, assemble, choose_machine, fit, ranks
 from tunesmith.sweep.trial import (
     COLLAPSE,
     DIVERGED,

@@ -34,6 +34,15 @@ class Output(NamedTuple):
     pair_logits: Tensor | None = None  # (B, 2), of a task that judges pairs beside its tokens
 
 
+class Plan(NamedTuple):
+    """What a task is to be made of, all but the model."""
+
+    options: Mapping[str, Any]  # the keys of the task's yaml
+    labels: Sequence[str] | None
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+
+
 class Example(NamedTuple):
     """A row as TensorBoard shows it, with what was wanted and what was given."""
 
@@ -113,17 +122,8 @@ class Task(nn.Module, ABC):
         """Compare answers with what the rows say; the keys are those of `metrics`."""
 
     @classmethod
-    def check(
-        cls,
-        options: Mapping[str, Any],
-        labels: Sequence[str] | None,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-    ) -> None:
-        """Raise what makes the task impossible, before a weight is read.
-
-        `options` are the keys of the task's yaml; the others as for a task.
-        """
+    def check(cls, plan: Plan) -> None:
+        """Raise what makes the task impossible, before a weight is read."""
 
     def label_of(self, row: Row) -> Any:
         """Return the encoded label of a row: an int, a float, or a list of them."""

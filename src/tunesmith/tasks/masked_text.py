@@ -10,14 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedTokenizerBase
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.loss import CrossEntropy
 from tunesmith.models.heads import head_only_at
 from tunesmith.models.quiet import quiet
-from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Row, Task
+from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Task
 from tunesmith.tasks.masking import NO_WORD, Masks
 
 MOST_COUNTED = 10_000  # documents, evenly spread, in which tokens are counted
@@ -65,14 +64,8 @@ class MaskedText(Task, ABC):
         self.register_buffer("unigram", torch.full((size,), math.log(size)))
 
     @classmethod
-    def check(
-        cls,
-        options: Mapping[str, Any],
-        labels: Sequence[str] | None,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-    ) -> None:
-        if tokenizer.mask_token_id is None:
+    def check(cls, plan: Plan) -> None:
+        if plan.tokenizer.mask_token_id is None:
             raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
 
     def fit_to(self, rows: Any) -> None:

@@ -1,18 +1,17 @@
 """Pretraining as BERT's: hidden tokens, and whether two segments belong together."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models.heads import head_only_at
-from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Row
+from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row
 from tunesmith.tasks.masked_text import MaskedText, Tally, mean_over
 from tunesmith.tasks.masking import NO_WORD
 from tunesmith.tasks.segments import (
@@ -43,17 +42,11 @@ class Pretraining(MaskedText):
         self.objective = objective
 
     @classmethod
-    def check(
-        cls,
-        options: Mapping[str, Any],
-        labels: Sequence[str] | None,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-    ) -> None:
-        super().check(options, labels, tokenizer, max_length)
-        if max_length < SPECIAL + 2:
+    def check(cls, plan: Plan) -> None:
+        super().check(plan)
+        if plan.max_length < SPECIAL + 2:
             what = "two segments and three special tokens need more room"
-            where = f"data.max_length={max_length}"
+            where = f"data.max_length={plan.max_length}"
             raise ConfigError("CONF-LENGTH", where, what, f"at least {SPECIAL + 2}")
 
     def encode(self, row: Row) -> list[Features]:

@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError
 from tunesmith.loss import SpanCrossEntropy
 from tunesmith.metrics.answers import best_threshold, exact_match, f1
-from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task
+from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Plan, Row, Task
 from tunesmith.tasks.spans import Window, answer, merged, offsets_of, place_of, windows_of
 
 
@@ -55,18 +54,14 @@ class QuestionAnswering(Task):
         self.register_buffer("null_threshold", torch.tensor(math.inf))
 
     @classmethod
-    def check(
-        cls,
-        options: Mapping[str, Any],
-        labels: Sequence[str] | None,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-    ) -> None:
+    def check(cls, plan: Plan) -> None:
         """Raise ConfigError where a window would not go on from the one before."""
-        stride, question = lengths(options["stride"], options["max_question_length"], max_length)
-        room = max_length - question - tokenizer.num_special_tokens_to_add(pair=True)
+        given = plan.options
+        stride, question = lengths(given["stride"], given["max_question_length"], plan.max_length)
+        room = plan.max_length - question - plan.tokenizer.num_special_tokens_to_add(pair=True)
         if room <= stride:
-            what = f"{question} of {max_length} tokens for a question leave {max(room, 0)} for text"
+            what = f"{question} of {plan.max_length} tokens for a question leave {max(room, 0)}"
+            what += " for text"
             fix = "lower it or task.max_question_length, or raise data.max_length"
             raise ConfigError("CONF-LENGTH", f"task.stride={stride}", what, fix)
 

@@ -1,13 +1,12 @@
 """Token classification: one tag per word; named entities, or any other tags."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedTokenizerBase
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError, DataError
@@ -20,6 +19,7 @@ from tunesmith.tasks.base import (
     Example,
     Features,
     Output,
+    Plan,
     Row,
     Task,
     no_tokens,
@@ -50,20 +50,14 @@ class TokenClassification(Task):
         self.tokenizer.truncation_side = "right"  # windows run from left to right
 
     @classmethod
-    def check(
-        cls,
-        options: Mapping[str, Any],
-        labels: Sequence[str] | None,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-    ) -> None:
-        room = max_length - tokenizer.num_special_tokens_to_add()
-        if options["stride"] >= room:
-            what = f"windows of {room} tokens (data.max_length={max_length}) must go on"
+    def check(cls, plan: Plan) -> None:
+        room = plan.max_length - plan.tokenizer.num_special_tokens_to_add()
+        if plan.options["stride"] >= room:
+            what = f"windows of {room} tokens (data.max_length={plan.max_length}) must go on"
             fix = f"set it below {room}"
-            raise ConfigError("CONF-RANGE", f"task.stride={options['stride']}", what, fix)
-        strange = [label for label in labels or () if not SCHEME.fullmatch(label)]
-        if options["entities"] and strange:
+            raise ConfigError("CONF-RANGE", f"task.stride={plan.options['stride']}", what, fix)
+        strange = [label for label in plan.labels or () if not SCHEME.fullmatch(label)]
+        if plan.options["entities"] and strange:
             many = f"tag {strange[0]!r} is" if len(strange) == 1 else f"{len(strange)} tags are"
             first = "" if len(strange) == 1 else f" (first {strange[0]!r})"
             what = f"{many} neither O nor B-, I-, E- or S- and a type{first}"
