@@ -230,3 +230,11 @@ def test_errors_are_cut_to_a_line_and_show_no_control_characters():
     assert len(str(error)) <= 200
     assert str(error).endswith("mend it")
     assert str(error).isprintable()
+
+
+def test_of_a_long_path_the_end_is_told_and_the_reason_whole():
+    path = f"/{'deep/' * 40}study"
+    said = str(TunesmithError("STUDY", path, "has no winner: nothing has a score", "run it again"))
+    assert len(said) <= 200
+    assert said.endswith("deep/study: has no winner: nothing has a score; run it again")
+    assert str(TunesmithError("X", "short/study", "is", "so")) == "error[X] short/study: is; so"

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from tunesmith.addresses import masked
 
 LONGEST = 200  # characters of one message
+SHORTEST = 60  # of a place: what is wrong there matters more than all of its path
 
 INTERRUPTED = 75  # exit code of a run that was asked to stop and can be resumed
 
@@ -24,12 +25,18 @@ class TunesmithError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        where = f" {_shown(self.where)}:" if self.where else ""
-        fix = f"; {_shown(self.fix)}" if self.fix else ""
-        start, what = f"error[{self.code}]{where} ", _shown(self.what)
+        what, fix = _shown(self.what), f"; {_shown(self.fix)}" if self.fix else ""
+        where = f" {self._place(len(what) + len(fix))}:" if self.where else ""
+        start = f"error[{self.code}]{where} "
         room = LONGEST - len(start) - len(fix)
         shown = what if len(what) <= room else what[: max(room - 1, 0)] + "…"
         return f"{start}{shown}{fix}"[:LONGEST]
+
+    def _place(self, others: int) -> str:
+        """Return where it is; of a long path the end, where the rest needs the room."""
+        where = _shown(self.where)
+        room = max(LONGEST - len(f"error[{self.code}] : ") - others, SHORTEST)
+        return where if len(where) <= room else f"…{where[1 - room :]}"
 
     @property
     def lines(self) -> list[str]:

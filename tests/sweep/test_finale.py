@@ -92,11 +92,10 @@ def test_a_confirmed_default_that_was_paused_is_trained_to_its_end(
 
 @pytest.mark.parametrize("failure", ["error:ENV-DISK", "crash", "timeout"])
 def test_a_confirmation_that_failed_of_a_passing_fault_names_no_winner_and_is_tried_again(
-    tmp_path, monkeypatch, failure
+    tmp_path, failure
 ):
-    monkeypatch.chdir(tmp_path)  # a long path would leave the line no room for the reason
     executor = Confirming(failure)
-    made = searched(Path("study"), executor)
+    made = searched(tmp_path / "study", executor)
     with pytest.raises(NoScoreError, match=r"STUDY-CONFIRM.*no room.*study=study") as caught:
         finale.confirm_best(made)
     assert caught.value.exit_code == 7
