@@ -42,7 +42,6 @@ class CrossEntropy(ClassWeighted):
     takes = (
         "single_label_classification",
         "token_classification",
-        "multiple_choice",
         "masked_language_modelling",
         "pretraining",
     )

@@ -175,7 +175,6 @@ RULES: dict[str, Rule] = {
     "data.question": optional(TEXT),
     "data.context": TEXT,
     "data.answers": TEXT,
-    "data.choices": TEXT,
     "data.id": optional(TEXT),
     "data.labels": optional(LABELS),
     "data.label_separator": optional(TEXT),

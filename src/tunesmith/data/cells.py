@@ -147,8 +147,6 @@ def converter(
         return lambda cell: classes_of(cell, names, separator)
     if kind is Kind.TAGS:
         return lambda cell: tags_of(cell, names)
-    if kind is Kind.TEXTS:
-        return lambda cell: texts_of(cell, separator)
     if kind is Kind.TEXT and column is not None and column.target:
         return lambda cell: None if cell is None else text_of(cell)
     return {
@@ -225,15 +223,6 @@ def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:
     if None in tags:
         raise ValueError(f"has no tag at word {tags.index(None) + 1}")
     return tags  # type: ignore[return-value]
-
-
-def texts_of(cell: Any, separator: str | None) -> list[str]:
-    """Make several texts of a cell. Raises ValueError."""
-    if isinstance(cell, str) and separator:
-        return cell.split(separator)
-    if not isinstance(cell, list | tuple):
-        raise ValueError("is not a list of texts, and data.label_separator cuts none")
-    return [text_of(text) for text in cell]
 
 
 def spans_of(cell: Any) -> list[dict[str, Any]] | None:

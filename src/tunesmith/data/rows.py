@@ -17,7 +17,6 @@ class Kind(StrEnum):
     NUMBER = "number"
     WORDS = "words"  # one text, cut into words
     TAGS = "tags"  # one label for each of the words
-    TEXTS = "texts"  # several texts: the choices of a question
     SPANS = "spans"  # any number of stretches of another column: their texts and where they begin
 
 
@@ -25,7 +24,7 @@ LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a 
 Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
 
 NAMED = (Kind.CLASS, Kind.CLASSES, Kind.TAGS)  # kinds whose labels have names to find out
-TEXTUAL = (Kind.TEXT, Kind.WORDS, Kind.TEXTS)  # kinds that rows are compared and split by
+TEXTUAL = (Kind.TEXT, Kind.WORDS)  # kinds that rows are compared and split by
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,6 @@ COLUMNS = (  # every column that some task reads; `data` has a key for each: its
     "question",
     "context",
     "answers",
-    "choices",
 )
 
 

@@ -24,7 +24,6 @@ TYPES = {
     Kind.NUMBER: pyarrow.float64(),
     Kind.WORDS: pyarrow.list_(pyarrow.string()),
     Kind.TAGS: pyarrow.list_(pyarrow.string()),
-    Kind.TEXTS: pyarrow.list_(pyarrow.string()),
     Kind.SPANS: pyarrow.list_(
         pyarrow.struct([("text", pyarrow.string()), ("start", pyarrow.int64())])
     ),

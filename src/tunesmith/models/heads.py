@@ -10,13 +10,11 @@ from typing import Any
 import torch
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
-    MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
     MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
     MODEL_FOR_PRETRAINING_MAPPING,
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
-    MODEL_MAPPING,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -50,7 +48,6 @@ HEADS = {  # by the `problem` of a task
     "regression": Head(*_CLASSIFY, outputs=1, typed=True),
     "token_classification": Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words"),
     "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
-    "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
     "masked_language_modelling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
     "pretraining": Head(
         MODEL_FOR_PRETRAINING_MAPPING,
@@ -59,7 +56,6 @@ HEADS = {  # by the `problem` of a task
         among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
         instead="task=mlm needs no pairs",
     ),
-    "encoding": Head(MODEL_MAPPING, "encode", outputs=2),
 }
 
 
