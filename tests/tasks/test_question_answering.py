@@ -15,7 +15,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.loss import SpanCrossEntropy
 from tunesmith.models.encoder import load_model
 from tunesmith.models.source import find, tokenizer
-from tunesmith.tasks.base import Output
+from tunesmith.tasks.base import Output, Plan
 from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.spans import Window, merged, windows_of
 
@@ -134,15 +134,12 @@ def test_a_long_question_is_cut_and_said():
     ],
 )
 def test_windows_that_would_not_go_on_are_refused(options, message):
+    plan = Plan(options, None, TOKENIZERS["bert"](), LENGTH)
     with pytest.raises(ConfigError) as caught:
-        QuestionAnswering.check(options, None, TOKENIZERS["bert"](), LENGTH)
+        QuestionAnswering.check(plan)
     assert message in str(caught.value)
-    assert (
-        QuestionAnswering.check(
-            {"stride": None, "max_question_length": None}, None, TOKENIZERS["bert"](), LENGTH
-        )
-        is None
-    )
+    automatic = {"stride": None, "max_question_length": None}
+    assert QuestionAnswering.check(plan._replace(options=automatic)) is None
 
 
 def test_the_best_spans_of_a_window_are_found():
