@@ -31,6 +31,8 @@ class Warm:
 
 
 def _decides_parts(cfg: DictConfig) -> dict[str, Any]:
-    data = {k: v for k, v in plain(cfg.data).items() if k not in ("batch_size", "bucket_window")}
-    task = cfg.task._target_
-    return {"data": data, "model": plain(cfg.model), "task": task, "test": cfg.test}
+    data = plain(cfg.data)
+    draws = data["shots"] is not None or data["validation_shots"] is not None
+    idle = ("batch_size", "bucket_window") if draws else ("batch_size", "bucket_window", "draw")
+    data = {k: v for k, v in data.items() if k not in idle}
+    return {"data": data, "model": plain(cfg.model), "task": plain(cfg.task), "test": cfg.test}
