@@ -212,6 +212,8 @@ RULES: dict[str, Rule] = {
     "task.mask_rate": number("> 0 and < 1", lambda x: 0 < x < 1),
     "task.whole_word": FLAG,
     "task.top_k": integer(1),
+    "task.pairs": integer(1),
+    "task.penalty": POSITIVE,
     "task.objective": one_of("nsp", "sop"),
     "loss.label_smoothing": FRACTION,
     "loss.class_weights": WEIGHTS,

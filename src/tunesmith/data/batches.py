@@ -18,6 +18,11 @@ Collate = Callable[[list[Features]], Batch]
 Vary = Callable[[Features, np.random.Generator, Sequence[Features]], Features]
 
 
+def unvaried(features: Features, rng: np.random.Generator, others: Sequence[Features]) -> Features:
+    """Draw nothing."""
+    return features
+
+
 class Epoch(Dataset):
     """The features of a split as one epoch sees them: what varies is drawn by their index."""
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from tunesmith.data.batches import Batch, Features, TrainLoader, evaluation_loader
+from tunesmith.data.batches import Batch, Features, TrainLoader, evaluation_loader, unvaried
 from tunesmith.data.encoding import Encoded, encode, say_what_was_cut
 
 
@@ -96,6 +96,18 @@ class DataModule(LightningDataModule):
             ranks=ranks,
             rank=rank,
             limit=limit,
+        )
+
+    def whole(self, split: str) -> DataLoader:
+        """Return every row of a split once, as it was encoded, on every rank alike."""
+        features, lengths, _ = self.encoded[split]
+        return evaluation_loader(
+            features,
+            lengths,
+            unvaried,
+            self.task.collate,
+            batch_size=self.eval_batch_size,
+            workers=self.workers,
         )
 
     def _train_loader(self, ranks: int, rank: int) -> TrainLoader:
