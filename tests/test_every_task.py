@@ -24,7 +24,7 @@ def made_row(columns, names, i):
     words = first.split()
     cells = {
         "text": first,
-        "class": ["no", "yes"][i % 2],
+        "class": ["a", "b"][i % 2],
         "classes": ["a", "b"][: 1 + i % 2],
         "number": 0.5 * (i % 5),
         "words": words,

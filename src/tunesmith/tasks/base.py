@@ -41,6 +41,7 @@ class Plan(NamedTuple):
     labels: Sequence[str] | None
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    columns: frozenset[str] = frozenset()  # those that the rows have, of the task's
 
 
 class Example(NamedTuple):
