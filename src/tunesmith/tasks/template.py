@@ -150,5 +150,7 @@ def pieces_of(
     filled = template.filled(values)
     encoding = tokenizer(filled.text, verbose=False).encodings[0]
     start, end = filled.spans[MASK]
+    blank = start - filled.text[:start].endswith(" ")  # a token of its own in some vocabularies
     rows = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
-    return [(token, name) for token, name, (a, b) in rows if a < b and a < end and b > start]
+    words = [row for row, rest in zip(rows, encoding.special_tokens_mask, strict=True) if not rest]
+    return [(i, name) for i, name, (a, b) in words if (a < end and b > blank) or a == b == start]
