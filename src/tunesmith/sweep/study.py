@@ -313,9 +313,10 @@ class Study:
         result = future.result()
         began = self._started.pop(future)
         limit = self.settings.timeout
-        if limit is not None and result.failure == CRASH and time.monotonic() - began >= limit:
+        took = time.monotonic() - began
+        if limit is not None and result.failure == CRASH and took >= limit:
             what = f"took longer than search.timeout ({limit:g} s)"
-            return result_of(segment, "failed", failure=TIMEOUT, error=what)
+            return result_of(segment, "failed", failure=TIMEOUT, error=what, seconds=took)
         return result
 
     def _look_at_the_clock(self) -> None:
