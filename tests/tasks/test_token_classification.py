@@ -307,7 +307,8 @@ BAD = {
 
 def test_windows_share_a_third_where_nothing_is_said():
     assert task_of(stride=None, max_length=30).stride == 10
-    TokenClassification.check(Plan({"stride": None, "entities": True}, BIO, TOKENIZERS["bert"](), 30))
+    options = {"stride": None, "entities": True}
+    TokenClassification.check(Plan(options, BIO, TOKENIZERS["bert"](), 30))
 
 
 @pytest.mark.parametrize("case", BAD)
