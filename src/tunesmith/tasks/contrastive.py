@@ -12,6 +12,7 @@ from tunesmith.loss import PairCosine
 from tunesmith.tasks.base import IGNORE, Batch, Features, Output
 from tunesmith.tasks.logistic import LogisticHead
 from tunesmith.tasks.one_label import OneLabel
+from tunesmith.tasks.windows import AT_AN_END
 
 PARTNER = "partner_"  # begins the name of what the model reads of the second text of a pair
 
@@ -25,6 +26,7 @@ class Contrastive(OneLabel):
     """
 
     problem = "embedding"
+    cuts = (*AT_AN_END, "middle")  # a pair has whole rows
 
     loss: PairCosine
 

@@ -17,6 +17,7 @@ from torchmetrics.functional.classification import (
 
 from tunesmith.data.rows import Kind
 from tunesmith.tasks.base import Answer, Batch, Example, Output, Row, Task, texts_with
+from tunesmith.tasks.windows import pooled
 
 
 class OneLabel(Task, ABC):
@@ -43,7 +44,7 @@ class OneLabel(Task, ABC):
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         if not len(predictions):
             return []
-        logits = torch.from_numpy(np.stack([windows[0] for windows in predictions]))  # (N, C)
+        logits = torch.from_numpy(pooled(predictions))  # (N, C)
         probabilities = logits.softmax(-1).tolist()
         return [answer(self.index, row) for row in probabilities]
 
