@@ -120,13 +120,23 @@ def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]
 
 
 def head_names(model: PreTrainedModel) -> set[str]:
-    """Return the names of the parameters that no encoder has; of a pair also cross-attention."""
-    names = {name for name, _ in model.named_parameters()}
-    if not is_pair(model.config):
-        encoder = f"{model.base_model_prefix}."
-        return {name for name in names if not name.startswith(encoder)}
-    encoders = ("encoder.", f"decoder.{model.decoder.base_model_prefix}.")
-    return {name for name in names if not name.startswith(encoders) or CROSS in name}
+    """Return the names of the parameters that no encoder has; of a pair also cross-attention.
+
+    An output layer that is tied to the embeddings is the encoder's.
+    """
+    theirs = {
+        id(parameter)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if name.startswith(_encoders(model)) and CROSS not in name
+    }
+    return {name for name, parameter in model.named_parameters() if id(parameter) not in theirs}
+
+
+def _encoders(model: PreTrainedModel) -> tuple[str, ...]:
+    """Return how the names begin of what an encoder has; a pair has it twice."""
+    if is_pair(model.config):
+        return "encoder.", f"decoder.{model.decoder.base_model_prefix}."
+    return (f"{model.base_model_prefix}.",)
 
 
 def has_own_head(
