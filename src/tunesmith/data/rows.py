@@ -46,6 +46,7 @@ COLUMNS = (  # every column that some task reads; `data` has a key for each: its
     "question",
     "context",
     "answers",
+    "target",
 )
 
 
