@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+SIGNS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and Chinese characters
+WORD = re.compile(rf"[{SIGNS}]|[^\W_{SIGNS}]+")
 
 
 class AnyWords:

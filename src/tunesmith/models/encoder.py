@@ -1,4 +1,4 @@
-"""The model that learns: an encoder, or a decoder, with a task's head, its parts, its saved form."""
+"""The model that learns: an encoder or a decoder with a head, its parts, its saved form."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ def load_model(source: Source) -> PreTrainedModel:
     with quiet():
         model = _pretrained(source) if source.pretrained else _from_scratch(source)
     if is_pair(model.config):  # a summary is written from the tokens: the pooler lies idle
-        rest(getattr(model.encoder, "pooler", None))
+        rest(getattr(reader_of(model), "pooler", None))
         model.fresh_pooler = set()  # type: ignore[assignment]
     return model.float().train()
 

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from tunesmith.errors import ConfigError, ModelError
-from tunesmith.models.roles import CROSS, Role, configs_of, is_pair
+from tunesmith.models.roles import CROSS, Role, configs_of, is_pair, writer_of
 from tunesmith.models.safety import read_json
 
 # Checkpoints of pretraining: their heads are meant to be replaced.
@@ -135,7 +135,7 @@ def head_names(model: PreTrainedModel) -> set[str]:
 def _encoders(model: PreTrainedModel) -> tuple[str, ...]:
     """Return how the names begin of what an encoder has; a pair has it twice."""
     if is_pair(model.config):
-        return "encoder.", f"decoder.{model.decoder.base_model_prefix}."
+        return "encoder.", f"decoder.{writer_of(model).base_model_prefix}."
     return (f"{model.base_model_prefix}.",)
 
 

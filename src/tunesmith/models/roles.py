@@ -28,9 +28,14 @@ def configs_of(config: PreTrainedConfig) -> list[Any]:
     return [config.encoder, config.decoder] if is_pair(config) else [config]
 
 
-def reader_of(model: PreTrainedModel) -> PreTrainedModel:
+def reader_of(model: Any) -> PreTrainedModel:
     """Return the encoder of a pair, else the model without its head."""
-    return model.encoder if is_pair(model.config) else model.base_model  # type: ignore[return-value]
+    return model.encoder if is_pair(model.config) else model.base_model
+
+
+def writer_of(pair: Any) -> PreTrainedModel:
+    """Return the decoder of a pair, with its head."""
+    return pair.decoder
 
 
 def config_as(role: Role, config: PreTrainedConfig) -> PreTrainedConfig:
@@ -72,10 +77,10 @@ def share(model: PreTrainedModel) -> None:
 
     As "BERTShare" (Rothe et al., 2020): cross-attention and the head are the decoder's own.
     """
-    theirs = dict(model.encoder.named_parameters())
-    own = dict(model.decoder.base_model.named_parameters())
+    theirs = dict(reader_of(model).named_parameters())
+    own = dict(writer_of(model).base_model.named_parameters())
     new = {id(own[name]): theirs[name] for name in own.keys() & theirs.keys()}
-    for module in model.decoder.modules():
+    for module in writer_of(model).modules():
         for name, parameter in module._parameters.items():
             if id(parameter) in new:  # also where the head is tied to it
                 module._parameters[name] = new[id(parameter)]
@@ -114,7 +119,7 @@ def _set(config: PreTrainedConfig, decodes: bool, crosses: bool) -> PreTrainedCo
 
 def _twice(tensors: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
     """Name an encoder's tensors for both parts of a pair, those of its head for the decoder's."""
-    base = f"{model.decoder.base_model_prefix}."
+    base = f"{writer_of(model).base_model_prefix}."
     is_bare = not any(name.startswith(base) for name in tensors)
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

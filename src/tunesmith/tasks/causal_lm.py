@@ -1,4 +1,4 @@
-"""Causal language modelling: each token is told from those before it, and a text is gone on with."""
+"""Causal language modelling: each token is told from those before it, so texts can go on."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -178,7 +178,8 @@ class CausalLanguageModelling(PlainText):
         ids = aligned(prompts, self.tokenizer.pad_token_id, left=True)
         places = (mask.cumsum(1) - 1 + first_position(self.model.config)) * mask
         given = {"input_ids": ids, "attention_mask": mask, "position_ids": places}
-        found = self.model.generate(
+        model: Any = self.model
+        found = model.generate(
             **{name: tensor.to(device) for name, tensor in given.items()},
             generation_config=self.search,
             logits_processor=self.chance(prompts),

@@ -55,7 +55,7 @@ class PlainText(Task, ABC):
         self.unigram.copy_(torch.from_numpy(-np.log(shares)))
 
     def counted(self, logits: Tensor, ids: Tensor, chosen: Tensor) -> list[Counted]:
-        """Compare logits (M, V) with the `ids` (B, T) that were `chosen` (B, T); sums for each row."""
+        """Compare logits (M, V) with the `ids` (B, T) that were `chosen` (B, T), row by row."""
         wanted = ids[chosen]  # (M,)
         nats = F.cross_entropy(logits.float(), wanted, reduction="none")
         right = logits.argmax(-1) == wanted

@@ -1,4 +1,4 @@
-"""Summarisation, and whatever else turns one text into another: an encoder reads, a decoder writes."""
+"""Summarisation: an encoder reads a text, and a decoder writes another."""
 
 import math
 from collections import Counter
@@ -15,7 +15,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.loss import CrossEntropy
 from tunesmith.metrics.rouge import KINDS, rouge
 from tunesmith.models.heads import head_only_at
-from tunesmith.models.roles import share
+from tunesmith.models.roles import share, writer_of
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Sample, Task
 from tunesmith.tasks.plain_text import refuse_class_weights
 from tunesmith.tasks.segments import sentence_starts
@@ -107,7 +107,7 @@ class Summarisation(Task):
         return f"texts cut at {self.max_length} tokens, targets at {self.longest_target}"
 
     def encode(self, row: Row) -> list[Features]:
-        """Encode a text, and the target without its start: `labels`, of which the end is cut off."""
+        """Encode a text, and what is to be written: `labels`; of a long target the end is cut."""
         [features] = super().encode(row)
         if row.get("target") is None:
             return [features]
@@ -133,7 +133,7 @@ class Summarisation(Task):
 
     def logits_at(self, batch: Batch, chosen: Tensor) -> Tensor:
         """Return the logits (M, V) of the chosen places (B, U) of the target alone."""
-        with head_only_at(self.model.decoder, chosen):
+        with head_only_at(writer_of(self.model), chosen):
             return self.logits(batch)[0]
 
     def logits(self, batch: Batch) -> Tensor:
@@ -151,7 +151,8 @@ class Summarisation(Task):
     @torch.no_grad()
     def predict(self, batch: Batch) -> list[Written]:
         """Write for each text, and tell how likely the model finds what it wrote."""
-        found = self.model.generate(**self.inputs(batch), generation_config=self.search)
+        model: Any = self.model
+        found = model.generate(**self.inputs(batch), generation_config=self.search)
         labels = labels_of(found[:, 1:], self.end)
         chosen = labels != IGNORE
         logits = self.logits_at({**batch, "labels": labels}, chosen)  # (M, V)

@@ -21,8 +21,9 @@ MARKUP = frozenset("\\`*_[]{}<>|&~$\"'#!")  # what markdown or HTML would read a
 class Figures(Callback):
     """Shows the best validation so far to every logger that takes figures and texts.
 
-    Of each validation it shows what was written for the same few texts. `checkpoints` knows the `best_step`; the module holds `answers` and `answered_rows` of the
-    last validation, and its task `counts` them.
+    Of each validation it shows what was written for the same few texts. `checkpoints` knows the
+    `best_step`; the module holds `answers` and `answered_rows` of the last validation, and its
+    task `counts` them.
     """
 
     def __init__(self, checkpoints: Any) -> None:
