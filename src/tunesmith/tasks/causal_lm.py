@@ -88,7 +88,7 @@ class CausalLanguageModelling(PlainText):
         return [
             {
                 "input_ids": [self.start, *block],
-                "before": ids[: -len(block)][-self.room :] if block is blocks[-1] else [],
+                "before": ids[: number * width][-self.room :] if block is blocks[-1] else [],
                 "block": number,
                 "blocks": len(blocks),
                 "length": len(block) + 1,
@@ -190,7 +190,7 @@ class CausalLanguageModelling(PlainText):
         """Return what makes draws of choices, where asked for."""
         if not self.draws:
             return LogitsProcessorList()
-        warpers = [TemperatureLogitsWarper(self.temperature), TopPLogitsWarper(self.top_p)]
+        warpers = [TemperatureLogitsWarper(float(self.temperature)), TopPLogitsWarper(float(self.top_p))]
         return LogitsProcessorList([*warpers, Draws(prompts)])
 
     def text(self, ids: Sequence[int]) -> str:
