@@ -38,7 +38,8 @@ def rouge(
 
 def _scorer(words: str, kinds: Sequence[str]) -> Any:
     from rouge_score.rouge_scorer import RougeScorer  # two seconds, and only these tasks need it
+    from rouge_score.tokenizers import DefaultTokenizer
 
+    tokenizer = DefaultTokenizer(use_stemmer=True) if words == "english" else AnyWords()
     # split_summaries would ask for sentences that only a download can tell.
-    how = {"use_stemmer": True} if words == "english" else {"tokenizer": AnyWords()}
-    return RougeScorer(list(kinds), split_summaries=False, **how)
+    return RougeScorer(list(kinds), split_summaries=False, tokenizer=tokenizer)
