@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith import config, targets
 from tunesmith.adapt import Adaptation
 from tunesmith.data.module import DataModule
-from tunesmith.data.rows import COLUMNS, Rows
+from tunesmith.data.rows import COLUMNS, LANGUAGE, Column, Kind, Rows
 from tunesmith.data.source import read
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models.encoder import load_model
@@ -23,6 +23,7 @@ from tunesmith.models.source import Source, find, max_tokens, tokenizer
 from tunesmith.optim.schedulers import held
 from tunesmith.seeds import derive
 from tunesmith.tasks.base import Plan, Task
+from tunesmith.tasks.windows import check_cut, side_of
 from tunesmith.training.machine import Machine
 from tunesmith.training.module import Module
 from tunesmith.training.randomness import set_seed
@@ -35,6 +36,7 @@ NOT_READING = (  # keys of `data` that say how rows are encoded and batched, not
     "batch_size",
     "eval_batch_size",
     "bucket_window",
+    "language_temperature",
     "workers",
 )
 
@@ -61,6 +63,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     if only is None and not cfg.test:
         only = ("train", "validation")
     task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+    check_cut(task, cfg.data.truncation, "text_pair" in task.columns and bool(cfg.data.text_pair))
     rows = read_rows(cfg, only)
     source = find(**plain(cfg.model), labels=rows.labels, problem=task.problem)
     longest = max_tokens(source)
@@ -73,16 +76,20 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
             f"set data.max_length={longest} or null",
         )
     words = tokenizer(source)
-    words.truncation_side = cfg.data.truncation
+    words.truncation_side = side_of(cfg.data.truncation)
     task.check(Plan(plain(cfg.task), rows.labels, words, wanted, longest))
     return Parts(rows, source, words, wanted)
 
 
 def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
     """Read the columns that the task wants, of the splits that `only` names."""
-    columns = targets.resolve(cfg.task._target_, trust=cfg.trust).columns
+    columns = dict(targets.resolve(cfg.task._target_, trust=cfg.trust).columns)
     data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
     names = {column: data.pop(column) for column in COLUMNS}
+    if data["languages"] is not None:
+        names[LANGUAGE] = LANGUAGE
+    if names[LANGUAGE] is not None:
+        columns[LANGUAGE] = Column(Kind.GROUP)
     return read(columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
 
 
@@ -197,6 +204,7 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
         accumulate=cfg.trainer.accumulate,
         limit_train_batches=cfg.trainer.limit_train_batches,
         limit_val_batches=cfg.trainer.limit_val_batches,
+        language_temperature=cfg.data.language_temperature,
         **{name: cfg.data[name] for name in names},
     )
 
@@ -234,6 +242,7 @@ def build_module(
         lr=cfg.optimizer.lr,
         factors=adaptation.factors,
         rows=parts.rows.splits,
+        learnt_languages=cfg.data.train_languages or (),
         total_steps=total_steps(cfg, per_epoch),
         scheduler_every=every,
         scheduler_monitor=monitor,

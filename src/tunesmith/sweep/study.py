@@ -86,6 +86,7 @@ class Study:
     def search(self) -> None:
         """Train until no policy wants more, or something ends the search."""
         self.store.reopen(self.last_rung)
+        self.disk.reopen(self.records, self.last_rung)
         self._go_on_with(record for record in self.records if record.pending)
         while True:
             while self.ended_by is None and self._has_room():
