@@ -77,7 +77,8 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         )
     words = tokenizer(source)
     words.truncation_side = side_of(cfg.data.truncation)
-    task.check(Plan(plain(cfg.task), rows.labels, words, wanted, longest))
+    has = frozenset(name for name in task.columns if cfg.data[name] is not None)
+    task.check(Plan(plain(cfg.task), rows.labels, words, wanted, longest, has))
     return Parts(rows, source, words, wanted)
 
 

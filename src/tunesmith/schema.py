@@ -119,6 +119,11 @@ UNIT = number(">= 0 and <= 1", lambda x: 0 <= x <= 1)
 BETAS = list_of(FRACTION, "a list of two numbers >= 0 and < 1", length=2)
 WORD = Rule("text or an integer", lambda x: _is_text(x) or _is_integer(x))
 LABELS = list_of(WORD, "a list of texts or integers", length=None)
+WORDS = Rule(
+    "a mapping of labels to words",
+    lambda x: isinstance(x, Mapping),
+    lambda x: all(_is_text(word) and TEXT.holds(word) for word in x.values()),
+)
 MAPPING = Rule("a mapping", lambda x: isinstance(x, Mapping))
 INTERVAL = Rule(
     "a number > 0 and <= 1 (of an epoch), or an integer >= 1 (steps)",
@@ -188,6 +193,9 @@ RULES: dict[str, Rule] = {
     "data.quoting": one_of("csv", "none"),
     "data.encoding": TEXT,
     "data.encoding_errors": one_of("strict", "replace"),
+    "data.shots": optional(integer(1)),
+    "data.validation_shots": optional(integer(1)),
+    "data.draw": integer(0, 2**32 - 1),
     "data.limit": optional(integer(1)),
     "data.on_missing_label": one_of("error", "drop"),
     "data.on_empty_text": one_of("keep", "drop", "error"),
@@ -215,6 +223,10 @@ RULES: dict[str, Rule] = {
     "task.mask_rate": number("> 0 and < 1", lambda x: 0 < x < 1),
     "task.whole_word": FLAG,
     "task.top_k": integer(1),
+    "task.pairs": integer(1),
+    "task.penalty": POSITIVE,
+    "task.template": TEXT,
+    "task.words": optional(WORDS),
     "task.objective": one_of("nsp", "sop"),
     "task.tie": FLAG,
     "task.max_target_length": optional(integer(2)),

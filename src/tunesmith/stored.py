@@ -89,7 +89,8 @@ class Stored:
         split, cfg = split or "test", self.cfg.copy()
         if data is not None:
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
-            cfg.data = OmegaConf.merge(cfg.data, files, {"limit": None})
+            whole = {"limit": None, "shots": None, "validation_shots": None}
+            cfg.data = OmegaConf.merge(cfg.data, files, whole)
         with settled(self.machine, cfg.trainer.deterministic), _cache_of(self.directory) as cache:
             cfg = _with_model(cfg, self.directory, cache)
             parts = prepare(cfg, only=[split])

@@ -31,7 +31,8 @@ class Warm:
 
 
 def _decides_parts(cfg: DictConfig) -> dict[str, Any]:
-    skipped = ("batch_size", "bucket_window", "language_temperature")
-    data = {k: v for k, v in plain(cfg.data).items() if k not in skipped}
-    task = cfg.task._target_
-    return {"data": data, "model": plain(cfg.model), "task": task, "test": cfg.test}
+    data = plain(cfg.data)
+    draws = data["shots"] is not None or data["validation_shots"] is not None
+    idle = {"batch_size", "bucket_window", "language_temperature"} | (set() if draws else {"draw"})
+    data = {k: v for k, v in data.items() if k not in idle}
+    return {"data": data, "model": plain(cfg.model), "task": plain(cfg.task), "test": cfg.test}

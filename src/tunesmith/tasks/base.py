@@ -1,7 +1,7 @@
 """What a task must say for itself. Everything else is shared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -43,6 +43,7 @@ class Plan(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     longest: int  # tokens that the model takes
+    columns: frozenset[str] = frozenset()  # those that the rows have, of the task's
 
 
 class Example(NamedTuple):
@@ -119,6 +120,13 @@ class Task(nn.Module, ABC):
 
         Called at each validation of a training, before `gather`, and never with other rows. What
         it sets is a buffer: a checkpoint keeps it beside the weights that it was tuned for.
+        """
+
+    def refit(self, batches: Iterable[Batch]) -> None:
+        """Fit, on the train split, what no gradient teaches: a head on embeddings.
+
+        Called before each validation of a training, in evaluation mode, with every train row
+        once, unvaried, in an order of their own that never changes. What it sets is a buffer.
         """
 
     @abstractmethod

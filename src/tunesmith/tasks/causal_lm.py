@@ -190,7 +190,10 @@ class CausalLanguageModelling(PlainText):
         """Return what makes draws of choices, where asked for."""
         if not self.draws:
             return LogitsProcessorList()
-        warpers = [TemperatureLogitsWarper(float(self.temperature)), TopPLogitsWarper(float(self.top_p))]
+        warpers = [
+            TemperatureLogitsWarper(float(self.temperature)),
+            TopPLogitsWarper(float(self.top_p)),
+        ]
         return LogitsProcessorList([*warpers, Draws(prompts)])
 
     def text(self, ids: Sequence[int]) -> str:
