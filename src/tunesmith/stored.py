@@ -12,14 +12,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
-from tunesmith.build import Parts, build_data, make_task, prepare
+from tunesmith.build import Parts, build_data, make_task, plain, prepare
+from tunesmith.config import anew
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
 from tunesmith.data.rows import Column, Rows
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
 from tunesmith.models.weights import check_weights, read_weights
-from tunesmith.tasks.base import Answer, Task
+from tunesmith.tasks.base import Answer, Plan, Task
 from tunesmith.tasks.windows import side_of
 from tunesmith.training.machine import Machine, choose, settled
 from tunesmith.training.module import Module
@@ -127,23 +128,30 @@ class Stored:
     def _parts(self) -> Parts:
         """Return what a task is built from, without its data."""
         cfg = self.cfg
-        problem = targets.resolve(cfg.task._target_, trust=cfg.trust).problem
+        task = targets.resolve(cfg.task._target_, trust=cfg.trust)
         labels = list(cfg.data.labels) if cfg.data.labels is not None else None
         source = find(
             str(self.directory / "model"),
             attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
-            problem=problem,
+            problem=task.problem,
         )
         words = tokenizer(source)
         words.truncation_side = side_of(cfg.data.truncation)
-        return Parts(Rows({}, labels, ""), source, words, cfg.data.max_length or max_tokens(source))
+        longest = max_tokens(source)
+        length = cfg.data.max_length or longest
+        task.check(Plan(plain(cfg.task), labels, words, length, longest))
+        return Parts(Rows({}, labels, ""), source, words, length)
 
 
-def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
+def load(
+    run: str | Path, trust: Sequence[str] = (), options: Mapping[str, Any] | None = None
+) -> Stored:
     """Open a finished run, or the winner of a study. Nothing in its directory is executed.
 
-    Raises ModelError where it is no run or not finished, SafetyError where it asks for code.
+    `options` are set anew, such as {"task.num_beams": 4}: those that change its answers alone.
+    Raises ModelError where it is no run or not finished, SafetyError where it asks for code,
+    ConfigError for an option.
     """
     directory = rundir.resolve(Path(run))
     cfg = OmegaConf.create(config.read_stored(directory / "config.yaml", trust=trust))
@@ -155,7 +163,7 @@ def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
         )
     if not (directory / "model").is_dir():
         raise ModelError("RUN", str(run), "has no model/")
-    return Stored(directory, cfg)
+    return Stored(directory, anew.changed(cfg, options or {}))
 
 
 # Inside

@@ -15,7 +15,7 @@ from commands import only_run, searched, train
 from folders import WORDS, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.build import build_data, build_task, prepare
-from tunesmith.config import CONF, check
+from tunesmith.config import CONF, anew, check
 from tunesmith.errors import TunesmithError
 from tunesmith.models.encoder import load_model
 from tunesmith.models.source import find
@@ -103,6 +103,13 @@ def test_targets_are_cut_at_their_end_and_end_with_an_end(folder, side):
     assert task.limit() == "texts cut at 20 tokens, targets at 4"
 
 
+def test_the_middle_of_a_long_text_can_be_left_out(folder):
+    task, _, _ = built(folder, "data.truncation=middle")
+    whole = task.tokenizer(" ".join(WORDS[20:60]))["input_ids"]
+    [features] = task.encode({"text": " ".join(WORDS[20:60]), "target": "a"})
+    assert features["input_ids"] == whole[:5] + whole[-15:]
+
+
 def test_plain_transformers_loads_the_run_and_writes_the_same(finished, folder, capfd):
     model = EncoderDecoderModel.from_pretrained(finished / "model").eval()
     assert "MISSING" not in capfd.readouterr().err
@@ -136,6 +143,50 @@ def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     recorded = json.loads((finished / "metrics.json").read_text())["scores"]
     again = load(finished).evaluate("validation") | load(finished).evaluate("test")
     assert again == recorded
+
+
+def test_what_it_writes_by_is_set_anew(finished):
+    usual, other = load(finished), load(finished, options={"task.min_target_length": 7})
+    text = rows_of(1, seed=7)[0]["story"]
+    assert usual.predict([text])[0]["tokens"] < 7 <= other.predict([text])[0]["tokens"]
+    scores = [stored.evaluate("validation") for stored in (usual, other)]
+    assert scores[0]["val/loss"] == scores[1]["val/loss"]  # the same model
+    assert scores[0]["val/rouge1"] > scores[1]["val/rouge1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["task.tie=false"],
+            "error[CONF-KEY] task.tie: cannot be set anew once a run is trained; only "
+            "task.min_target_length, task.num_beams, task.length_penalty, "
+            "task.no_repeat_ngram_size, task.rouge_words",
+        ),
+        (
+            ["task.num_beam=2"],
+            "error[CONF-KEY] task.num_beam: cannot be set anew once a run is trained; "
+            "did you mean 'task.num_beams'?",
+        ),
+        (
+            ["task.num_beams=0"],
+            "error[CONF-RANGE] task.num_beams=0: must be an integer >= 1",
+        ),
+        (
+            ["task.num_beams"],
+            "error[CLI] --set task.num_beams: is not of the form task.OPTION=VALUE",
+        ),
+        (
+            ["task.min_target_length=8"],
+            "error[CONF-LENGTH] task.min_target_length=8: "
+            "must be less than task.max_target_length, 8",
+        ),
+    ],
+)
+def test_what_cannot_be_set_anew_is_said(words, says, finished):
+    with pytest.raises(TunesmithError) as caught:
+        load(finished, options=anew.read(words)).predict(["a"])
+    assert str(caught.value) == says
 
 
 def test_the_probability_is_that_of_the_tokens(finished):

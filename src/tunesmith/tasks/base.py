@@ -87,6 +87,7 @@ class Task(nn.Module, ABC):
     minimised: ClassVar[tuple[str, ...]] = ()  # those of them that are better when lower
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
     cuts: ClassVar[tuple[str, ...]] = AT_AN_END  # how it can cut a long text: data.truncation
+    tuned: ClassVar[tuple[str, ...]] = ()  # keys of its yaml that a finished run may get anew
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase

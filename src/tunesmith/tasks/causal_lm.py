@@ -40,6 +40,7 @@ class CausalLanguageModelling(PlainText):
     metrics = ("lm_loss", "perplexity", "lm_accuracy", "unigram_loss")
     minimised = ("lm_loss", "perplexity", "unigram_loss")
     monitor = "lm_loss"
+    tuned = ("max_new_tokens", "num_beams", "sample", "temperature", "top_p")
 
     def __init__(
         self,
