@@ -87,11 +87,17 @@ def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
     columns = dict(targets.resolve(cfg.task._target_, trust=cfg.trust).columns)
     data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
     names = {column: data.pop(column) for column in COLUMNS}
+    data["draw"] = draw_of(cfg)
     if data["languages"] is not None:
         names[LANGUAGE] = LANGUAGE
     if names[LANGUAGE] is not None:
         columns[LANGUAGE] = Column(Kind.GROUP)
     return read(columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
+
+
+def draw_of(cfg: DictConfig) -> int:
+    """Return the seed by which few rows of a class are drawn: the run's own unless it is given."""
+    return int(cfg.seed if cfg.data.draw is None else cfg.data.draw)
 
 
 def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:

@@ -195,7 +195,7 @@ RULES: dict[str, Rule] = {
     "data.encoding_errors": one_of("strict", "replace"),
     "data.shots": optional(integer(1)),
     "data.validation_shots": optional(integer(1)),
-    "data.draw": integer(0, 2**32 - 1),
+    "data.draw": optional(integer(0, 2**32 - 1)),
     "data.limit": optional(integer(1)),
     "data.on_missing_label": one_of("error", "drop"),
     "data.on_empty_text": one_of("keep", "drop", "error"),
