@@ -1,6 +1,7 @@
 """The `tunesmith` command: train, tools on a run, tools on a study."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     scores = load(options.run, trust=options.trust).evaluate(options.split, options.data)
     if options.json:
-        print(json.dumps(scores, sort_keys=True))
+        numbers = {name: v if math.isfinite(v) else None for name, v in scores.items()}
+        print(json.dumps(numbers, sort_keys=True))
         return
     for name, value in sorted(scores.items()):
-        print(f"{name:<20} {value:.6g}")
+        if math.isfinite(value):
+            print(f"{name:<20} {value:.6g}")
 
 
 def _predict(options: argparse.Namespace) -> None:
