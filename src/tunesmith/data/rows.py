@@ -17,6 +17,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     WORDS = "words"  # one text, cut into words
     TAGS = "tags"  # one label for each of the words
+    GROUP = "group"  # which part of the rows it belongs to; no model reads it
     SPANS = "spans"  # any number of stretches of another column: their texts and where they begin
 
 
@@ -36,11 +37,13 @@ class Column:
     target: bool = False  # what is to be predicted: a test split may withhold it
 
 
+LANGUAGE = "language"  # the column of any task's rows that says theirs
 COLUMNS = (  # every column that some task reads; `data` has a key for each: its name in the source
     "id",
     "text",
     "text_pair",
     "label",
+    LANGUAGE,
     "words",
     "tags",
     "question",
