@@ -215,3 +215,9 @@ def test_a_file_states_its_command_and_a_published_score_with_its_source(name):
     assert config.check(composed(*words)) == []
     published = " ".join(said).partition("Published")[2]
     assert re.search(r"\((.* \d{4}|transformers|same paper)", published)
+
+
+def test_the_readme_lists_the_sets_that_have_a_name():
+    section = (CONF.parent / "README.md").read_text().partition("### Data by name")[2]
+    rows = re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], re.MULTILINE)
+    assert rows == sorted([*on_the_hub(), "bbc_news"])
