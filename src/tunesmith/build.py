@@ -77,7 +77,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         )
     words = tokenizer(source)
     words.truncation_side = side_of(cfg.data.truncation)
-    task.check(Plan(plain(cfg.task), rows.labels, words, wanted))
+    task.check(Plan(plain(cfg.task), rows.labels, words, wanted, longest))
     return Parts(rows, source, words, wanted)
 
 

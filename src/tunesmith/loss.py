@@ -44,6 +44,8 @@ class CrossEntropy(ClassWeighted):
         "token_classification",
         "masked_language_modelling",
         "pretraining",
+        "causal_language_modelling",
+        "summarisation",
     )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:

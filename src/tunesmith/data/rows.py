@@ -49,6 +49,7 @@ COLUMNS = (  # every column that some task reads; `data` has a key for each: its
     "question",
     "context",
     "answers",
+    "target",
 )
 
 

@@ -42,6 +42,7 @@ class Plan(NamedTuple):
     labels: Sequence[str] | None
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    longest: int  # tokens that the model takes
 
 
 class Example(NamedTuple):
@@ -51,6 +52,14 @@ class Example(NamedTuple):
     wanted: str
     given: str
     certainty: float  # 0 to 1
+
+
+class Sample(NamedTuple):
+    """A text as TensorBoard shows it: what was wanted, and what was written of it this time."""
+
+    text: str
+    wanted: str
+    given: str
 
 
 def texts_with(label: Kind) -> dict[str, Column]:
@@ -200,6 +209,10 @@ class Task(nn.Module, ABC):
 
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         """Return what TensorBoard may show of a validation; by default nothing."""
+        return []
+
+    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Sample]:
+        """Return texts, the same ones each time, that TensorBoard shows at every validation."""
         return []
 
     def logits(self, batch: Batch) -> Tensor:
