@@ -214,7 +214,7 @@ def test_a_file_states_its_command_and_a_published_score_with_its_source(name):
     assert f"data={name}" in words
     assert config.check(composed(*words)) == []
     published = " ".join(said).partition("Published")[2]
-    assert re.search(r"\((.* \d{4}|transformers|same paper)", published)
+    assert re.search(r"\((.* \d{4}|transformers|same paper|model card)", published)
 
 
 def test_the_readme_lists_the_sets_that_have_a_name():
