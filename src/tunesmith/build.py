@@ -62,7 +62,8 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         only = ("train", "validation")
     task = targets.resolve(cfg.task._target_, trust=cfg.trust)
     rows = read_rows(cfg, only)
-    source = find(**plain(cfg.model), labels=rows.labels, problem=task.problem)
+    problem = task.problem_of(plain(cfg.task))
+    source = find(**plain(cfg.model), labels=rows.labels, problem=problem)
     longest = max_tokens(source)
     wanted = cfg.data.max_length or longest
     if wanted > longest:
@@ -106,6 +107,8 @@ def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
             f"data.batch_size={cfg.data.batch_size}",
             f"cannot be cut into {machine.processes} devices x {cfg.trainer.accumulate} parts",
         )
+    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+    task.check_pieces(plain(cfg.task), machine.processes * cfg.trainer.accumulate)
 
 
 def steps_per_epoch(cfg: DictConfig, rows: int) -> int:
@@ -159,7 +162,7 @@ def _check_monitor(cfg: DictConfig, task: Task, rows: Rows) -> None:
 
 def make_task(cfg: DictConfig, parts: Parts) -> Task:
     loss = targets.build(cfg.loss, trust=cfg.trust)
-    problem = targets.resolve(cfg.task._target_, trust=cfg.trust).problem
+    problem = parts.source.problem
     if problem not in getattr(loss, "takes", (problem,)):
         what = f"{type(loss).__name__} is for {', '.join(loss.takes)}, the task is {problem}"
         raise ConfigError("CONF-LOSS", "loss", what)

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
     MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
     MODEL_FOR_PRETRAINING_MAPPING,
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -48,6 +50,7 @@ HEADS = {  # by the `problem` of a task
     "regression": Head(*_CLASSIFY, outputs=1, typed=True),
     "token_classification": Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words"),
     "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
+    "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
     "masked_language_modelling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
     "pretraining": Head(
         MODEL_FOR_PRETRAINING_MAPPING,
@@ -56,6 +59,8 @@ HEADS = {  # by the `problem` of a task
         among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
         instead="task=mlm needs no pairs",
     ),
+    "similarity": Head(MODEL_MAPPING, "encode", outputs=2),  # no head: the encoder alone
+    "retrieval": Head(MODEL_MAPPING, "encode", outputs=2),
 }
 
 
@@ -95,9 +100,16 @@ def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]
 
 
 def head_names(model: PreTrainedModel) -> set[str]:
-    """Return the names of the parameters outside the encoder."""
+    """Return the names of the parameters outside the encoder; none where it stands alone."""
+    if is_bare(model):
+        return set()
     encoder = f"{model.base_model_prefix}."
     return {name for name, _ in model.named_parameters() if not name.startswith(encoder)}
+
+
+def is_bare(model: PreTrainedModel) -> bool:
+    """Tell whether a model is an encoder without a head."""
+    return model.base_model is model
 
 
 def has_own_head(
@@ -110,6 +122,8 @@ def has_own_head(
     made_as = [a for a in raw.get("architectures") or [] if isinstance(a, str)]
     if type(model).__name__ in made_as:
         return True
+    if is_bare(model):
+        return False  # the encoder of any checkpoint will do
     if "qa_outputs.weight" in tensors or not all(PRETRAINING.search(a) for a in made_as):
         what = f"its head is for another task ({', '.join(made_as) or 'question answering'})"
         raise ModelError("MODEL-HEAD", name, what, NEW_HEAD)

@@ -75,6 +75,7 @@ class Task(nn.Module, ABC):
     metrics: ClassVar[tuple[str, ...]]  # what `score` returns; "loss" comes with every task
     minimised: ClassVar[tuple[str, ...]] = ()  # those of them that are better when lower
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
+    answers_alone: ClassVar[bool] = True  # False: a row's answer depends on the other rows
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -122,6 +123,15 @@ class Task(nn.Module, ABC):
         """Compare answers with what the rows say; the keys are those of `metrics`."""
 
     @classmethod
+    def problem_of(cls, options: Mapping[str, Any]) -> str:
+        """Return the head that the task wants with these options, the keys of its yaml."""
+        return cls.problem
+
+    @classmethod
+    def check_pieces(cls, options: Mapping[str, Any], pieces: int) -> None:
+        """Raise ConfigError where a batch cannot be cut: its loss is no mean over its rows."""
+
+    @classmethod
     def check(cls, plan: Plan) -> None:
         """Raise what makes the task impossible, before a weight is read."""
 
@@ -149,7 +159,7 @@ class Task(nn.Module, ABC):
         if not features["input_ids"]:
             raise no_tokens(row, row["text"])
         features["length"] = len(features["input_ids"])
-        features["full_length"] = _length_before_truncation(encoded.encodings[0])
+        features["full_length"] = length_before_truncation(encoded.encodings[0])
         if row.get("label") is not None:
             features["labels"] = self.label_of(row)
         return [features]
@@ -220,6 +230,7 @@ def no_tokens(row: Row, text: str) -> TunesmithError:
     return TunesmithError("INTERNAL", where, what, "data.on_empty_text=drop leaves it out")
 
 
-def _length_before_truncation(encoding: Any) -> int:
+def length_before_truncation(encoding: Any) -> int:
+    """Return how many tokens an encoding would have if nothing had been cut."""
     special = sum(encoding.special_tokens_mask)
     return len(encoding) + sum(len(part) - special for part in encoding.overflowing)
