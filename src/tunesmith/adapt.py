@@ -29,7 +29,7 @@ def frozen(task: Task, layers: int | str = "all", head_lr_multiplier: float = 1.
             parameter.requires_grad_(names[id(parameter)] in head)
     factors = _factors(task, head_lr_multiplier)
     if not factors:
-        what = "nothing would learn: the task has no head"
+        what = "the task has no head, so nothing is left to learn"
         raise ConfigError("CONF-RANGE", f"adapt.layers={layers}", what, "fix fewer layers")
     return Adaptation(factors, fixed)
 

@@ -23,6 +23,7 @@ from tunesmith.models.source import Source, find, max_tokens, tokenizer
 from tunesmith.optim.schedulers import held
 from tunesmith.seeds import derive
 from tunesmith.tasks.base import Plan, Task
+from tunesmith.tasks.windows import check_cut, side_of
 from tunesmith.training.machine import Machine
 from tunesmith.training.module import Module
 from tunesmith.training.randomness import set_seed
@@ -61,6 +62,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     if only is None and not cfg.test:
         only = ("train", "validation")
     task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+    check_cut(task, cfg.data.truncation, "text_pair" in task.columns and bool(cfg.data.text_pair))
     rows = read_rows(cfg, only)
     problem = task.problem_of(plain(cfg.task))
     source = find(**plain(cfg.model), labels=rows.labels, problem=problem)
@@ -74,7 +76,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
             f"set data.max_length={longest} or null",
         )
     words = tokenizer(source)
-    words.truncation_side = cfg.data.truncation
+    words.truncation_side = side_of(cfg.data.truncation)
     task.check(Plan(plain(cfg.task), rows.labels, words, wanted))
     return Parts(rows, source, words, wanted)
 

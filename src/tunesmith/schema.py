@@ -201,7 +201,7 @@ RULES: dict[str, Rule] = {
     "data.split.folds": optional(integer(2)),
     "data.split.fold": integer(0),
     "data.max_length": optional(integer(3)),  # two special tokens and one of the text
-    "data.truncation": one_of("right", "left"),
+    "data.truncation": one_of("right", "left", "middle", "windows"),
     "data.batch_size": integer(1),
     "data.eval_batch_size": integer(1),
     "data.bucket_window": integer(0),

@@ -21,6 +21,7 @@ from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
 from tunesmith.models.weights import check_weights, read_weights
 from tunesmith.tasks.base import Answer, Task
+from tunesmith.tasks.windows import side_of
 from tunesmith.training.machine import Machine, choose, settled
 from tunesmith.training.module import Module
 
@@ -145,7 +146,7 @@ class Stored:
             problem=problem,
         )
         words = tokenizer(source)
-        words.truncation_side = cfg.data.truncation
+        words.truncation_side = side_of(cfg.data.truncation)
         return Parts(Rows({}, labels, ""), source, words, cfg.data.max_length or max_tokens(source))
 
 

@@ -220,6 +220,13 @@ def test_an_unconfirmed_search_is_to_be_confirmed() -> None:
     assert "the best of 4 equal trials looks 1.03 σ better than it is" in only
 
 
+def test_a_copy_is_no_further_draw() -> None:
+    made = full([0.90, 0.92, 0.94, 0.91], confirmation=None)
+    copy = {**made["trials"][3], "number": 4}
+    [only] = advice({**made, "trials": [*made["trials"], copy]})
+    assert "the best of 4 equal trials looks 1.03 σ better than it is" in only
+
+
 def test_a_confirmation_that_was_asked_for_is_not_advised() -> None:
     cut_off = full([0.90, 0.92, 0.94, 0.91], confirmation=None, stopped_by="budget")
     assert advice(cut_off) == []

@@ -44,6 +44,14 @@ def test_only_the_best_whole_trials_keep_their_checkpoints(tmp_path):
     assert kept(made) == {record.number for record in best}
 
 
+def test_whole_trials_of_an_earlier_start_make_room_too(tmp_path):
+    how = settings("random", "full", trials=6, confirm_top=4)
+    search(tmp_path / "study", Writing(), how)
+    made = search(tmp_path / "study", Writing(), settings("random", "full", 12, confirm_top=4))
+    best = sorted(made.records, key=lambda record: -record.score)[:4]
+    assert kept(made) == {record.number for record in best}
+
+
 def test_failed_trials_keep_none(tmp_path):
     score = {1e-4: 0.5, 1e-3: "nan", 1e-2: 0.6}
     executor = Writing(score=lambda params, until: score[params["lr"]])

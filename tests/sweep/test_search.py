@@ -1,10 +1,11 @@
 """`python train.py -m` as a user runs it: real processes, a real store, real event files."""
 
-import time
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
-from searches import asha, compared, inputs, kill, start, summary
+from searches import asha, compared, inputs, kill, left_over, start, summary
 
 from catalogue import of_row
 from commands import ROOT, train
@@ -183,12 +184,27 @@ def test_a_promoted_trial_is_the_same_trial_run_straight_through(sealed):
     assert weights(straight) == weights(folder / "runs/asha" / promoted["directory"])
 
 
-def test_a_killed_controller_takes_its_workers_along_and_goes_on_to_the_same(sealed):
+def test_a_stopped_and_a_killed_controller_take_their_workers_along_and_go_on_to_the_same(sealed):
     folder, *_ = sealed
     arguments = asha(folder, "study=killed")
-    process = start(folder, arguments)
-    time.sleep(15)
-    kill(process, folder)
+    process = begun(folder, arguments, "killed", trial=1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 75
+    assert left_over(folder) == {}
+    stopped = summary(folder, "killed")
+    assert (stopped["stopped_by"], stopped["winner"]) == ("signal", None)
+    assert 1 <= len(stopped["trials"]) <= 2
+    assert "Interrupted" in (folder / "runs/killed/report.html").read_text()
+    kill(begun(folder, arguments, "killed", trial=2), folder)
+    assert summary(folder, "killed")["stopped_by"] is None  # what it said when it began
     done = train(arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     assert compared(summary(folder, "killed")) == compared(summary(folder, "asha"))
+
+
+def begun(folder: Path, arguments: list[str], study: str, trial: int) -> subprocess.Popen:
+    """Start a search; wait until a trial is under way."""
+    process = start(folder, arguments)
+    events = folder / f"runs/{study}/trials/{trial:04d}/checkpoints"
+    assert eventually(events.exists, 60)
+    return process

@@ -2,12 +2,13 @@
 
 import itertools
 import sqlite3
+from concurrent.futures import Future
 
 import optuna
 import pytest
 from made_studies import KilledError, Scripted, decisions, search, settings, study, surface
 
-from tunesmith.sweep.trial import COMPLETE, CRASH, NAN, PAUSED, result_of
+from tunesmith.sweep.trial import COMPLETE, CRASH, NAN, PAUSED, TIMEOUT, result_of
 
 SAMPLERS = ("grid", "random", "qmc", "tpe", "gp", "cmaes")
 POLICIES = ("full", "asha", "hyperband", "median")
@@ -131,6 +132,29 @@ def test_a_segment_that_always_kills_its_worker_fails(tmp_path):
     how = settings("grid", "full", None, retries=1)
     made = search(tmp_path / "study", Crashing(2), how)
     assert made.records[0].failure == CRASH
+    assert states(made)[1:] == [COMPLETE] * 2
+
+
+class Hanging(Scripted):
+    """Its first segment never ends by itself."""
+
+    def submit(self, segment):
+        future = super().submit(segment)
+        if len(self.submitted) > 1:
+            return future
+        self.hanging = Future()
+        return self.hanging
+
+    def kill(self, segment):
+        self.hanging.set_result(result_of(segment, "interrupted", failure=CRASH, error="signal 9"))
+
+
+def test_a_segment_that_takes_too_long_is_ended_and_its_seconds_count(tmp_path):
+    how = settings("grid", "full", None, timeout=0.5)
+    made = search(tmp_path / "study", Hanging(), how)
+    assert made.records[0].failure == TIMEOUT
+    assert made.records[0].error == "took longer than search.timeout (0.5 s)"
+    assert made.records[0].replicates[0].seconds >= 0.5
     assert states(made)[1:] == [COMPLETE] * 2
 
 

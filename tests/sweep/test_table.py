@@ -157,7 +157,7 @@ def test_some_failed_and_the_rest_collapsed() -> None:
 def test_advice_stands_at_the_end_with_its_evidence() -> None:
     text = shown(final(summaries.conditional()), 300)
     assert "advice: Confirm the best trials against the default over fresh seeds" in text
-    assert "(Nothing was confirmed, and the best of 14 equal trials looks 1.70 σ better" in text
+    assert "(Nothing was confirmed, and the best of 4 equal trials looks 1.03 σ better" in text
 
 
 @pytest.mark.parametrize("kind", list(summaries.KINDS))

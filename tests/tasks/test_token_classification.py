@@ -19,7 +19,7 @@ from tunesmith.config import CONF
 from tunesmith.loss import CrossEntropy
 from tunesmith.program import exit_code
 from tunesmith.run import run
-from tunesmith.tasks.base import IGNORE
+from tunesmith.tasks.base import IGNORE, Plan
 from tunesmith.tasks.token_classification import TokenClassification
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -303,6 +303,12 @@ BAD = {
     ),
     "a loss for another task": (["B-LOC", "O"], ["loss=mse"], 2, "error["),
 }
+
+
+def test_windows_share_a_third_where_nothing_is_said():
+    assert task_of(stride=None, max_length=30).stride == 10
+    options = {"stride": None, "entities": True}
+    TokenClassification.check(Plan(options, BIO, TOKENIZERS["bert"](), 30))
 
 
 @pytest.mark.parametrize("case", BAD)

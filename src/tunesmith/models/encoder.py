@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith import disk
 from tunesmith.errors import ModelError
-from tunesmith.models.heads import class_of, head_names, is_bare, skeleton
+from tunesmith.models.heads import class_of, head_names, made_with, skeleton
 from tunesmith.models.quiet import quiet
 from tunesmith.models.source import Source
 from tunesmith.models.weights import read_weights
@@ -31,8 +31,6 @@ def load_model(source: Source) -> PreTrainedModel:
     """
     with quiet():
         model = _pretrained(source) if source.pretrained else _from_scratch(source)
-    if is_bare(model):
-        _set_pooler_aside(model, source.pretrained)
     return model.float().train()
 
 
@@ -97,22 +95,13 @@ def _put(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _set_pooler_aside(model: PreTrainedModel, pretrained: bool) -> None:
-    """Take the pooler from an encoder that is used without: a pretrained one is kept as it came."""
-    pooler = getattr(model, "pooler", None)
-    if not isinstance(pooler, nn.Module):
-        return
-    if pretrained and not model.fresh_pooler:
-        pooler.requires_grad_(False)  # so that the next task finds it in the run's model
-    else:
-        model.pooler = None  # type: ignore[assignment]
-        model.fresh_pooler = set()  # type: ignore[assignment]
-
-
 def _from_scratch(source: Source) -> PreTrainedModel:
     model_class: Any = class_of(source.config, source.path, source.problem)
     return model_class._from_config(
-        source.config, attn_implementation=source.attention, dtype=torch.float32
+        source.config,
+        attn_implementation=source.attention,
+        dtype=torch.float32,
+        **made_with(model_class),
     )
 
 
@@ -132,6 +121,7 @@ def _pretrained(source: Source) -> PreTrainedModel:
         ignore_mismatched_sizes=True,  # to say it in our words
         output_loading_info=True,
         trust_remote_code=False,
+        **made_with(model_class),
     )
     _check_complete(source, model, info)
     return model
@@ -142,17 +132,17 @@ def _check_complete(source: Source, model: PreTrainedModel, info: dict[str, Any]
         name, found, wanted = sorted(info["mismatched_keys"])[0]
         what = f"{name} is {tuple(found)} in the weights, {tuple(wanted)} by config.json"
         raise ModelError("MODEL-SHAPE", source.path, what)
-    pooler = "pooler." if is_bare(model) else f"{model.base_model_prefix}.pooler."
+    pooler = f"{model.base_model_prefix}.pooler."
     missing = _missing(model, info["missing_keys"])
     fresh_pooler = {name for name in missing if name.startswith(pooler)}
     head = set() if source.own_head else head_names(model)
     lacking = sorted(missing - fresh_pooler - head)
-    if lacking or (source.own_head and fresh_pooler and not is_bare(model)):
+    if lacking or (source.own_head and fresh_pooler):
         names = lacking or sorted(fresh_pooler)
         what = f"the weights lack {len(names)} of its parameters, such as {names[0]}"
         raise ModelError("MODEL-MISSING", source.path, what)
     model.fresh_pooler = fresh_pooler  # type: ignore[assignment]
-    if fresh_pooler and not is_bare(model):
+    if fresh_pooler:
         log.info("%s has no pooler: a random one is trained with the head", source.path)
 
 

@@ -1,5 +1,6 @@
 """The head on the encoder: which one a task wants, whose it is, whether its labels fit the data."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ class Head:
 
 
 _CLASSIFY = (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, "classify")
+_BARE = Head(  # no head: what a task does with the encoder's output is its own
+    MODEL_MAPPING, "embed texts", outputs=2, among=MODEL_FOR_MASKED_LM_MAPPING
+)
 HEADS = {  # by the `problem` of a task
     "single_label_classification": Head(*_CLASSIFY, typed=True),
     "multi_label_classification": Head(*_CLASSIFY, typed=True),
@@ -59,8 +63,8 @@ HEADS = {  # by the `problem` of a task
         among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
         instead="task=mlm needs no pairs",
     ),
-    "similarity": Head(MODEL_MAPPING, "encode", outputs=2),  # no head: the encoder alone
-    "retrieval": Head(MODEL_MAPPING, "encode", outputs=2),
+    "retrieval": _BARE,
+    "similarity": _BARE,
 }
 
 
@@ -71,13 +75,24 @@ def class_of(config: PreTrainedConfig, name: str, problem: str) -> type[PreTrain
     if not known or config.is_encoder_decoder:
         what = f"{config.model_type} models are not encoders that can {head.does}"
         raise ModelError("MODEL-CONFIG", name, what, head.instead)
-    return head.models[type(config)]
+    found = head.models[type(config)]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def made_with(model: type[PreTrainedModel]) -> dict[str, Any]:
+    """Return what a model's class is told besides its config.
+
+    A bare encoder takes the pooler as an option: it gets none, as no loss would reach it.
+    """
+    takes = "add_pooling_layer" in inspect.signature(model).parameters
+    return {"add_pooling_layer": False} if takes else {}
 
 
 def skeleton(config: PreTrainedConfig, name: str, problem: str) -> PreTrainedModel:
     """Build the model without memory for its weights: shows what its parts are called."""
+    model_class = class_of(config, name, problem)
     with torch.device("meta"):
-        return class_of(config, name, problem)(config)
+        return model_class(config, **made_with(model_class))
 
 
 @contextmanager
@@ -100,16 +115,11 @@ def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]
 
 
 def head_names(model: PreTrainedModel) -> set[str]:
-    """Return the names of the parameters outside the encoder; none where it stands alone."""
-    if is_bare(model):
+    """Return the names of the parameters outside the encoder: none of a bare one."""
+    if model.base_model is model:
         return set()
     encoder = f"{model.base_model_prefix}."
     return {name for name, _ in model.named_parameters() if not name.startswith(encoder)}
-
-
-def is_bare(model: PreTrainedModel) -> bool:
-    """Tell whether a model is an encoder without a head."""
-    return model.base_model is model
 
 
 def has_own_head(
@@ -117,13 +127,13 @@ def has_own_head(
 ) -> bool:
     """Tell whether a checkpoint brings the head that `model` has.
 
-    Raises ModelError (MODEL-HEAD) if it brings another task's.
+    Raises ModelError (MODEL-HEAD) if it brings another task's; a bare encoder takes any.
     """
+    if model.base_model is model:
+        return True
     made_as = [a for a in raw.get("architectures") or [] if isinstance(a, str)]
     if type(model).__name__ in made_as:
         return True
-    if is_bare(model):
-        return False  # the encoder of any checkpoint will do
     if "qa_outputs.weight" in tensors or not all(PRETRAINING.search(a) for a in made_as):
         what = f"its head is for another task ({', '.join(made_as) or 'question answering'})"
         raise ModelError("MODEL-HEAD", name, what, NEW_HEAD)

@@ -123,7 +123,7 @@ def _edges(summary: Summary) -> Iterator[Advice]:
 
 
 def _confirm(summary: Summary) -> Iterator[Advice]:
-    count = len(scored(summary))
+    count = evidence.tried(summary)
     if summary["confirmation"] or summary["explicit_grid"] or count < 2:
         return
     # A search that came to its end was confirmed if that was asked for; one cut off may yet be.

@@ -24,6 +24,11 @@ class Disk:
         self.sign = 1 if mode == "max" else -1
         self.whole: list[Record] = []  # complete trials whose checkpoints are still there
 
+    def reopen(self, records: list[Record], last_rung: int) -> None:
+        """Remember the whole trials of an earlier start that kept their checkpoints."""
+        whole = [r for r in records if r.state(last_rung) == COMPLETE and self._has_any(r)]
+        self.whole = sorted(whole, key=self._worth, reverse=True)
+
     def settle(self, record: Record, records: list[Record], last_rung: int) -> None:
         """After a segment: delete what it made needless, then what is over the limit."""
         state = record.state(last_rung)
@@ -55,9 +60,15 @@ class Disk:
         rungs = record.rungs
         return rungs[-1] if rungs else -1, self.sign * (record.score or 0.0), -record.number
 
+    def _has_any(self, record: Record) -> bool:
+        return next(checkpoints_of(self._place(record)), None) is not None
+
     def _delete(self, record: Record) -> int:
         """Delete a trial's checkpoints; return the bytes that this freed."""
-        return forget(self.trials / f"{record.number:04d}")
+        return forget(self._place(record))
+
+    def _place(self, record: Record) -> Path:
+        return self.trials / f"{record.number:04d}"
 
 
 def forget(trial: Path) -> int:

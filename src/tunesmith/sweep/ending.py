@@ -7,7 +7,7 @@ from typing import Any
 
 from tunesmith import config
 from tunesmith.errors import StudyError
-from tunesmith.sweep import best, composing, finale
+from tunesmith.sweep import best, composing, finale, summary
 from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.study import Study
 
@@ -20,6 +20,13 @@ def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
     masked = [config.masked_override(text) for text in segment.overrides]
     where = str(Path(segment.directory).relative_to(study.folder))
     return {"winner_directory": where, "winner_overrides": masked}
+
+
+def write_unended(study: Study, spec: Mapping[str, Any], stopped_by: str | None) -> None:
+    """Write the files of a study that has no winner yet: what was found so far."""
+    seconds = study.store.attributes.get("seconds", 0.0)
+    ended = {**summary.UNENDED, "stopped_by": stopped_by, "seconds": seconds}
+    summary.write(summary.summarise(study, spec, ended), study.folder)
 
 
 def write_best(study: Study, compose: composing.Composer, winner: int | None) -> None:

@@ -98,6 +98,11 @@ def _pooled(groups: Sequence[Sequence[float]], source: str, each: int) -> Noise 
     return Noise(sigma, sum(map(len, repeated)), source, each)
 
 
+def tried(summary: Summary) -> int:
+    """Return how many different settings have a score: a copy is no further draw."""
+    return len({repr(sorted(trial["params"].items())) for trial in scored(summary)})
+
+
 def luck(count: int) -> float:
     """Return by how many standard deviations the best of `count` equal trials looks better."""
     return statistics.optimism(count) if count > 1 else 0.0

@@ -14,7 +14,6 @@ from tunesmith.rundir.studies import LARGEST, STORE, SUMMARY
 from tunesmith.sweep.record import Record, record_from
 
 Json = Mapping[str, Any]
-NOT_ENDED = {"winner": None, "winner_directory": None, "winner_overrides": None, "test": None}
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _from_store(folder: Path) -> dict[str, Any] | None:
     """Return the summary; None of a store that was killed before it was a study."""
-    from tunesmith.sweep.summary import made_of
+    from tunesmith.sweep.summary import UNENDED, made_of
 
     kept = read(folder)
     spec, ended = kept.attributes.get("spec"), kept.attributes.get("ended")
@@ -105,7 +104,7 @@ def _from_store(folder: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(ended, dict):  # under way, or killed
         stopped_by = None if rundir.is_held(folder) else "signal"
-        ended = {**NOT_ENDED, "stopped_by": stopped_by, "seconds": _seconds(kept.records)}
+        ended = {**UNENDED, "stopped_by": stopped_by, "seconds": _seconds(kept.records)}
     try:
         return made_of(folder, kept.records, kept.attributes, spec, ended)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ from tunesmith import rundir, targets
 from tunesmith.errors import Interrupted
 from tunesmith.sweep import composing, finale, summary
 from tunesmith.sweep.arms import NoScoreError
-from tunesmith.sweep.ending import raise_if_it_failed, say_the_end, winner_facts, write_best
+from tunesmith.sweep.ending import (
+    raise_if_it_failed,
+    say_the_end,
+    winner_facts,
+    write_best,
+    write_unended,
+)
 from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.opening import ConfigOf, opened, spec_of
 from tunesmith.sweep.request import checked, config_name_of, folder_of, policy_of, sources_of
@@ -76,7 +82,12 @@ def _run(
                 seeds=_seeds(space, settings, base.seed),
                 default=None if settings.is_grid else _default(space, base, compose),
             )
-            with _clocked(store, began), Watching(study, metric) as study.watcher, _signals(study):
+            with (
+                _unended(study, spec),
+                _clocked(store, began),
+                Watching(study, metric) as study.watcher,
+                _signals(study),
+            ):
                 ended = _search_and_confirm(study, began, base.test)
             ended |= winner_facts(study, ended["winner"]) | {"seconds": store.attributes["seconds"]}
             store.set("ended", ended)
@@ -164,6 +175,18 @@ def _default(space: Space, base: DictConfig, compose: composing.Composer) -> dic
         if dimension in active and dimension.contains(value):
             params[dimension.key] = value
     return params
+
+
+@contextlib.contextmanager
+def _unended(study: Study, spec: Mapping[str, Any]) -> Iterator[None]:
+    """Let the files of a study say that it has not ended: an earlier end is no longer true."""
+    if study.records:
+        write_unended(study, spec, None)
+    try:
+        yield
+    except Interrupted:
+        write_unended(study, spec, "signal")
+        raise
 
 
 @contextlib.contextmanager

@@ -86,6 +86,7 @@ class Study:
     def search(self) -> None:
         """Train until no policy wants more, or something ends the search."""
         self.store.reopen(self.last_rung)
+        self.disk.reopen(self.records, self.last_rung)
         self._go_on_with(record for record in self.records if record.pending)
         while True:
             while self.ended_by is None and self._has_room():
@@ -313,9 +314,10 @@ class Study:
         result = future.result()
         began = self._started.pop(future)
         limit = self.settings.timeout
-        if limit is not None and result.failure == CRASH and time.monotonic() - began >= limit:
+        took = time.monotonic() - began
+        if limit is not None and result.failure == CRASH and took >= limit:
             what = f"took longer than search.timeout ({limit:g} s)"
-            return result_of(segment, "failed", failure=TIMEOUT, error=what)
+            return result_of(segment, "failed", failure=TIMEOUT, error=what, seconds=took)
         return result
 
     def _look_at_the_clock(self) -> None:

@@ -11,6 +11,7 @@ from tunesmith.sweep.record import Record, steps_spent
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
 
+UNENDED = {"winner": None, "winner_directory": None, "winner_overrides": None, "test": None}
 VERSIONS = ("tunesmith", "torch", "lightning", "transformers", "optuna")
 
 

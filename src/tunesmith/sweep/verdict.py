@@ -9,7 +9,6 @@ from tunesmith.sweep.ranking import (
     by_number,
     came_to_nothing,
     counted,
-    has_score,
     is_number,
     named,
     rung_name,
@@ -119,7 +118,7 @@ def best_line(summary: Summary) -> str:
 
 def luck(summary: Summary) -> str:
     """Return how much the best of so many trials owes to luck, where that can be said."""
-    count = sum(has_score(trial) for trial in summary["trials"])
+    count = evidence.tried(summary)
     if count < 2:
         return ""
     times, noise = evidence.luck(count), evidence.noise(summary)

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import TunesmithError
+from tunesmith.tasks.windows import AT_AN_END, encoded
 
 Row = Mapping[str, Any]  # one raw example, as the data source gives it
 Features = dict[str, Any]  # one encoded example: `input_ids`, `labels`, ...
@@ -76,6 +77,7 @@ class Task(nn.Module, ABC):
     minimised: ClassVar[tuple[str, ...]] = ()  # those of them that are better when lower
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
     answers_alone: ClassVar[bool] = True  # False: a row's answer depends on the other rows
+    cuts: ClassVar[tuple[str, ...]] = AT_AN_END  # how it can cut a long text: data.truncation
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -152,17 +154,13 @@ class Task(nn.Module, ABC):
         Each has its `length` in tokens, by which batches are made, and the `full_length` that
         it would have if nothing had been cut.
         """
-        encoded = self.tokenizer(
-            row["text"], row.get("text_pair"), truncation=True, max_length=self.max_length
-        )
-        features = {k: v for k, v in encoded.items() if k != "attention_mask"}
-        if not features["input_ids"]:
+        found = encoded(self.tokenizer, row, self.max_length, self.truncation)
+        if not found[0]["input_ids"]:
             raise no_tokens(row, row["text"])
-        features["length"] = len(features["input_ids"])
-        features["full_length"] = length_before_truncation(encoded.encodings[0])
         if row.get("label") is not None:
-            features["labels"] = self.label_of(row)
-        return [features]
+            label = self.label_of(row)
+            found = [{**features, "labels": label} for features in found]
+        return found
 
     def vary(
         self, features: Features, rng: np.random.Generator, others: Sequence[Features]
@@ -228,9 +226,3 @@ def no_tokens(row: Row, text: str) -> TunesmithError:
     where = f"row {row['row']}" if "row" in row else ""
     what = f"the text {text[:40]!r} becomes no token at all"
     return TunesmithError("INTERNAL", where, what, "data.on_empty_text=drop leaves it out")
-
-
-def length_before_truncation(encoding: Any) -> int:
-    """Return how many tokens an encoding would have if nothing had been cut."""
-    special = sum(encoding.special_tokens_mask)
-    return len(encoding) + sum(len(part) - special for part in encoding.overflowing)

@@ -17,6 +17,7 @@ from torchmetrics.functional.classification import (
 from tunesmith.data.rows import Kind
 from tunesmith.loss import CrossEntropy
 from tunesmith.tasks.base import Answer, Batch, Example, Output, Row, Task, texts_with
+from tunesmith.tasks.windows import OF_A_TEXT, pooled
 
 
 class Classification(Task):
@@ -26,6 +27,7 @@ class Classification(Task):
     problem = "single_label_classification"
     metrics = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc")
     monitor = "accuracy"
+    cuts = OF_A_TEXT
 
     loss: CrossEntropy
 
@@ -44,7 +46,7 @@ class Classification(Task):
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         if not len(predictions):
             return []
-        logits = torch.from_numpy(np.stack([windows[0] for windows in predictions]))  # (N, C)
+        logits = torch.from_numpy(pooled(predictions))  # (N, C)
         probabilities = logits.softmax(-1).tolist()
         return [answer(self.index, row) for row in probabilities]
 

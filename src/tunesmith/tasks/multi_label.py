@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torchmetrics.functional.classification import (
     multilabel_accuracy,
@@ -16,6 +15,7 @@ from torchmetrics.functional.classification import (
 from tunesmith.data.rows import Kind
 from tunesmith.loss import BinaryCrossEntropy
 from tunesmith.tasks.base import Answer, Batch, Output, Row, Task, texts_with
+from tunesmith.tasks.windows import OF_A_TEXT, pooled
 
 
 class MultiLabel(Task):
@@ -25,6 +25,7 @@ class MultiLabel(Task):
     problem = "multi_label_classification"
     metrics = ("accuracy", "exact_match", "f1_macro", "f1_micro", "auroc")
     monitor = "f1_micro"
+    cuts = OF_A_TEXT
 
     loss: BinaryCrossEntropy
 
@@ -48,9 +49,7 @@ class MultiLabel(Task):
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         if not len(predictions):
             return []
-        probabilities = (
-            torch.from_numpy(np.stack([windows[0] for windows in predictions])).sigmoid().tolist()
-        )  # (N, C)
+        probabilities = torch.from_numpy(pooled(predictions)).sigmoid().tolist()  # (N, C)
         return [self._answer(row) for row in probabilities]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:

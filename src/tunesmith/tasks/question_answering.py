@@ -15,6 +15,7 @@ from tunesmith.loss import SpanCrossEntropy
 from tunesmith.metrics.answers import best_threshold, exact_match, f1
 from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Plan, Row, Task
 from tunesmith.tasks.spans import Window, answer, merged, offsets_of, place_of, windows_of
+from tunesmith.tasks.windows import overlap
 
 
 class QuestionAnswering(Task):
@@ -196,10 +197,7 @@ class QuestionAnswering(Task):
 
 def lengths(stride: int | None, question: int | None, max_length: int) -> tuple[int, int]:
     """Return the overlap of windows and the longest question, where not given by `max_length`."""
-    return (
-        max_length // 3 if stride is None else stride,
-        max_length // 4 if question is None else question,
-    )
+    return overlap(stride, max_length), max_length // 4 if question is None else question
 
 
 def right_answers(row: Row) -> list[str]:

@@ -12,6 +12,7 @@ from torchmetrics.functional import mean_squared_error, pearson_corrcoef, spearm
 from tunesmith.data.rows import Kind
 from tunesmith.loss import MeanSquaredError
 from tunesmith.tasks.base import Answer, Batch, Output, Row, Task, texts_with
+from tunesmith.tasks.windows import OF_A_TEXT
 
 
 class Regression(Task):
@@ -22,6 +23,7 @@ class Regression(Task):
     metrics = ("pearson", "spearman", "mse")
     minimised = ("mse",)
     monitor = "pearson"
+    cuts = OF_A_TEXT
 
     loss: MeanSquaredError
     centre: Tensor
@@ -56,7 +58,7 @@ class Regression(Task):
         return logits.reshape(-1) * self.scale + self.centre
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
-        return [{"label": float(prediction)} for [prediction] in predictions]
+        return [{"label": float(np.mean(windows))} for windows in predictions]
 
     def undefined(self, rows: Any) -> dict[str, str]:
         if len(set(rows["label"])) > 1:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.tasks.base import Batch, Features, length_before_truncation
+from tunesmith.tasks import windows
+from tunesmith.tasks.base import Batch, Features
 
 Text = str | tuple[str, str] | None  # or a pair of texts that is read at once; None: no text
 
@@ -17,9 +18,7 @@ def encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], longest: 
     """
     read = [_read(tokenizer, text, longest) for text in texts]
     names = [name for name in tokenizer.model_input_names if any(name in one for one in read)]
-    features: Features = {
-        name: [one.get(name, []) for one in read] for name in names if name != "attention_mask"
-    }
+    features: Features = {name: [one.get(name, []) for one in read] for name in names}
     for name in ("length", "full_length"):
         features[name] = max(one[name] for one in read)
     return features
@@ -28,10 +27,9 @@ def encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], longest: 
 def _read(tokenizer: PreTrainedTokenizerBase, text: Text, longest: int) -> Features:
     if text is None:
         return {"length": 0, "full_length": 0}
-    pair = (text,) if isinstance(text, str) else text
-    read = tokenizer(*pair, truncation=True, max_length=longest)
-    whole = length_before_truncation(read.encodings[0])
-    return {**read, "length": len(read["input_ids"]), "full_length": whole}
+    text, text_pair = (text, None) if isinstance(text, str) else text
+    [read] = windows.encoded(tokenizer, {"text": text, "text_pair": text_pair}, longest, "right")
+    return read
 
 
 def padded(tokenizer: PreTrainedTokenizerBase, features: Sequence[Features]) -> Batch:

@@ -24,6 +24,7 @@ from tunesmith.tasks.base import (
     Task,
     no_tokens,
 )
+from tunesmith.tasks.windows import overlap
 from tunesmith.tasks.words import NO_WORD, Words, cut, windows
 
 
@@ -42,9 +43,9 @@ class TokenClassification(Task):
 
     loss: CrossEntropy
 
-    def __init__(self, *, stride: int, entities: bool, **common: Any) -> None:
+    def __init__(self, *, stride: int | None, entities: bool, **common: Any) -> None:
         super().__init__(**common)
-        self.stride = stride
+        self.stride = overlap(stride, self.max_length)
         self.entities = entities
         self.closed = any(label[0] in "ES" for label in self.index)  # BIOES, not BIO
         self.tokenizer.truncation_side = "right"  # windows run from left to right
@@ -52,10 +53,11 @@ class TokenClassification(Task):
     @classmethod
     def check(cls, plan: Plan) -> None:
         room = plan.max_length - plan.tokenizer.num_special_tokens_to_add()
-        if plan.options["stride"] >= room:
+        stride = overlap(plan.options["stride"], plan.max_length)
+        if stride >= room:
             what = f"windows of {room} tokens (data.max_length={plan.max_length}) must go on"
             fix = f"set it below {room}"
-            raise ConfigError("CONF-RANGE", f"task.stride={plan.options['stride']}", what, fix)
+            raise ConfigError("CONF-RANGE", f"task.stride={stride}", what, fix)
         strange = [label for label in plan.labels or () if not SCHEME.fullmatch(label)]
         if plan.options["entities"] and strange:
             many = f"tag {strange[0]!r} is" if len(strange) == 1 else f"{len(strange)} tags are"
