@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 from catalogue import row
-from commands import only_run, searched, tunesmith
+from commands import only_run, tunesmith
 from folders import KINDS, TOKENIZERS, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.config import CONF
@@ -143,11 +143,6 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
     said = capsys.readouterr().err.strip()
     assert said.startswith(message)
     assert "\n" not in said
-
-
-def test_it_is_searched_like_any_other(inputs, tmp_path):
-    done, _ = searched(tmp_path, inputs[1])
-    assert "val/accuracy" in done.stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)

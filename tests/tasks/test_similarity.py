@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from scipy.stats import pearsonr, spearmanr
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from commands import only_run, tunesmith
+from commands import only_run, train, tunesmith
 from folders import KINDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.build import read_rows
@@ -220,6 +220,15 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
     said = capsys.readouterr().err.strip()
     assert said.startswith(message)
     assert "\n" not in said
+
+
+def test_encoders_are_compared_in_a_search(inputs, tmp_path):
+    words = [*inputs[1], f"paths.runs={tmp_path}/runs", "trainer.max_epochs=1", "study=both"]
+    done = train(["-m", *words, "executor.workers=1", "task.encoder=bi,cross"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    trials = json.loads((tmp_path / "runs/both/summary.json").read_text())["trials"]
+    assert [trial["state"] for trial in trials] == ["complete", "complete"]
+    assert len({trial["score"] for trial in trials}) == 2
 
 
 def test_stsb_is_read_as_the_hub_has_it(tmp_path):

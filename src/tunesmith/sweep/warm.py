@@ -32,5 +32,4 @@ class Warm:
 
 def _decides_parts(cfg: DictConfig) -> dict[str, Any]:
     data = {k: v for k, v in plain(cfg.data).items() if k not in ("batch_size", "bucket_window")}
-    task = cfg.task._target_
-    return {"data": data, "model": plain(cfg.model), "task": task, "test": cfg.test}
+    return {"data": data, "model": plain(cfg.model), "task": plain(cfg.task), "test": cfg.test}

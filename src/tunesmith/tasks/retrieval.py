@@ -174,4 +174,4 @@ def in_batch(vectors: Tensor, is_text: Tensor, keys: Tensor) -> tuple[Tensor, Te
     same_query = (keys[asking, :1] == keys[row, 0]) & is_text[row, 0] & (place == 0)
     same_passage = keys[asking, 1:2] == keys[row, place + 1]
     hidden = (same_query | same_passage) & ~is_own
-    return cosines.masked_fill(hidden, -torch.inf), is_own.int().argmax(-1)
+    return cosines.masked_fill(hidden, -torch.inf), is_own.nonzero()[:, 1]

@@ -17,7 +17,7 @@ def encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], longest: 
     No text has no tokens, as padding has none. `length` is that of the longest text.
     """
     read = [_read(tokenizer, text, longest) for text in texts]
-    names = [name for name in tokenizer.model_input_names if any(name in one for one in read)]
+    names = [name for name in tokenizer.model_input_names if name != "attention_mask"]
     features: Features = {name: [one.get(name, []) for one in read] for name in names}
     for name in ("length", "full_length"):
         features[name] = max(one[name] for one in read)
