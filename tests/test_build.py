@@ -32,7 +32,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **task: Any) -> dict[str, Any]:
     """Return what names the encoded rows of a run with this task."""
-    data = dict.fromkeys(("on_long", "batch_size", "eval_batch_size", "bucket_window", "workers"))
+    names = ("on_long", "batch_size", "eval_batch_size", "bucket_window", "workers")
+    data = dict.fromkeys((*names, "language_temperature"))
     cfg = OmegaConf.create(
         {
             "task": {"_target_": "my_task.Mine", **task},

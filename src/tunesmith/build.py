@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith import config, targets
 from tunesmith.adapt import Adaptation
 from tunesmith.data.module import DataModule
-from tunesmith.data.rows import COLUMNS, Rows
+from tunesmith.data.rows import COLUMNS, LANGUAGE, Column, Kind, Rows
 from tunesmith.data.source import read
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models.encoder import load_model
@@ -36,6 +36,7 @@ NOT_READING = (  # keys of `data` that say how rows are encoded and batched, not
     "batch_size",
     "eval_batch_size",
     "bucket_window",
+    "language_temperature",
     "workers",
 )
 
@@ -83,9 +84,13 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
 
 def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
     """Read the columns that the task wants, of the splits that `only` names."""
-    columns = targets.resolve(cfg.task._target_, trust=cfg.trust).columns
+    columns = dict(targets.resolve(cfg.task._target_, trust=cfg.trust).columns)
     data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
     names = {column: data.pop(column) for column in COLUMNS}
+    if data["languages"] is not None:
+        names[LANGUAGE] = LANGUAGE
+    if names[LANGUAGE] is not None:
+        columns[LANGUAGE] = Column(Kind.GROUP)
     return read(columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
 
 
@@ -202,6 +207,7 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
         accumulate=cfg.trainer.accumulate,
         limit_train_batches=cfg.trainer.limit_train_batches,
         limit_val_batches=cfg.trainer.limit_val_batches,
+        language_temperature=cfg.data.language_temperature,
         **{name: cfg.data[name] for name in names},
     )
 
@@ -239,6 +245,7 @@ def build_module(
         lr=cfg.optimizer.lr,
         factors=adaptation.factors,
         rows=parts.rows.splits,
+        learnt_languages=cfg.data.train_languages or (),
         total_steps=total_steps(cfg, per_epoch),
         scheduler_every=every,
         scheduler_monitor=monitor,

@@ -244,6 +244,7 @@ def _evaluate(
         lr=0.0,
         factors={},
         rows={as_split: parts.rows.splits[split]},
+        learnt_languages=cfg.data.train_languages or (),
         total_steps=0,
     )
     trainer = L.Trainer(

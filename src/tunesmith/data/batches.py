@@ -15,6 +15,7 @@ from tunesmith.errors import ModelError
 Batch = dict[str, Any]
 Features = dict[str, Any]
 Collate = Callable[[list[Features]], Batch]
+Order = Callable[[int, np.random.Generator], np.ndarray]  # how many features -> which, in order
 Vary = Callable[[Features, np.random.Generator, Sequence[Features]], Features]
 
 
@@ -34,16 +35,26 @@ class Epoch(Dataset):
         ]
 
 
+def shuffled(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw every one of `count` features once."""
+    return rng.permutation(count)
+
+
 def plan_epoch(
-    lengths: np.ndarray, batch_size: int, window: int, seed: int, epoch: int
+    lengths: np.ndarray,
+    batch_size: int,
+    window: int,
+    seed: int,
+    epoch: int,
+    order_of: Order = shuffled,
 ) -> list[np.ndarray]:
     """Deal all rows into batches for one epoch; the last one dealt may be smaller.
 
-    Rows are shuffled, then sorted by length inside windows of `window` batches, so that rows
-    of a batch have similar lengths and yet meet others in each epoch; `window=0` only shuffles.
+    They are drawn in an order, then sorted by length inside windows of `window` batches, so that
+    rows of a batch have similar lengths and yet meet others in each epoch; 0 does not sort.
     """
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(lengths))
+    order = order_of(len(lengths), rng)
     if window == 0:
         return np.split(order, range(batch_size, len(order), batch_size))
     batches: list[np.ndarray] = []
@@ -88,7 +99,9 @@ class TrainLoader:
         ranks: int = 1,
         rank: int = 0,
         limit: int | None = None,
+        order: Order = shuffled,
     ) -> None:
+        self.order = order
         self.features, self.lengths, self.vary, self.collate = features, lengths, vary, collate
         self.batch_size, self.window, self.seed = batch_size, window, seed
         self.workers, self.identity = workers, identity
@@ -116,9 +129,8 @@ class TrainLoader:
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Return the rows of each batch of an epoch, over all ranks and pieces."""
-        return plan_epoch(self.lengths, self.batch_size, self.window, self.seed, epoch)[
-            : self.steps
-        ]
+        how = self.batch_size, self.window, self.seed, epoch, self.order
+        return plan_epoch(self.lengths, *how)[: self.steps]
 
     def __iter__(self) -> Iterator[Batch]:
         # All lazily: Lightning calls iter() before it restores the state.

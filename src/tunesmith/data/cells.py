@@ -186,6 +186,7 @@ def converter(
         return lambda cell: None if cell is None else text_of(cell)
     return {
         Kind.TEXT: text_of,
+        Kind.GROUP: lambda cell: text_of(cell).strip(),
         Kind.NUMBER: number_of,
         Kind.WORDS: words_of,
         Kind.CHOICE: lambda cell: cell,  # settled beside the row's choices

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +12,16 @@ from datasets import Dataset
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from tunesmith.data.batches import Batch, Features, TrainLoader, evaluation_loader
+from tunesmith.data.batches import (
+    Batch,
+    Features,
+    Order,
+    TrainLoader,
+    evaluation_loader,
+    shuffled,
+)
 from tunesmith.data.encoding import Encoded, encode, say_what_was_cut
+from tunesmith.data.languages import balanced, groups_of
 
 
 class Encoder(Protocol):
@@ -49,6 +58,7 @@ class DataModule(LightningDataModule):
         batch_size: int,
         eval_batch_size: int,
         bucket_window: int,
+        language_temperature: float,
         workers: int,
         accumulate: int = 1,
         limit_train_batches: int | None = None,
@@ -60,6 +70,7 @@ class DataModule(LightningDataModule):
         self.seed, self.workers = seed, workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_window, self.accumulate = bucket_window, accumulate
+        self.language_temperature = language_temperature
         self.limit_train_batches = limit_train_batches
         self.limit_val_batches = limit_val_batches
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -107,6 +118,7 @@ class DataModule(LightningDataModule):
             self.task.collate,
             batch_size=self.batch_size,
             window=self.bucket_window,
+            order=self._order(),
             seed=self.seed,
             workers=self.workers,
             identity=self.key,
@@ -115,6 +127,16 @@ class DataModule(LightningDataModule):
             rank=rank,
             limit=self.limit_train_batches,
         )
+
+    def _order(self) -> Order:
+        """Return how an epoch's features are drawn."""
+        features = self.encoded["train"].features
+        groups = None
+        if self.language_temperature != 1:
+            groups = groups_of(self.rows["train"], features.data.column("row").to_numpy())
+        if groups is None:
+            return shuffled
+        return partial(balanced, groups, self.language_temperature)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)

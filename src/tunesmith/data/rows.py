@@ -20,6 +20,7 @@ class Kind(StrEnum):
     TEXTS = "texts"  # any number of texts
     CHOICES = "choices"  # two texts or more, of which one is right
     CHOICE = "choice"  # which of the row's choices that is, from 0
+    GROUP = "group"  # which part of the rows it belongs to; no model reads it
     SPANS = "spans"  # any number of stretches of another column: their texts and where they begin
 
 
@@ -40,11 +41,13 @@ class Column:
     learning: bool = False  # of use to the train split alone: others may lack it
 
 
+LANGUAGE = "language"  # the column of any task's rows that says theirs
 COLUMNS = (  # every column that some task reads; `data` has a key for each: its name in the source
     "id",
     "text",
     "text_pair",
     "label",
+    LANGUAGE,
     "words",
     "tags",
     "question",

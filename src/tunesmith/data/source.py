@@ -1,6 +1,6 @@
 """Rows from anywhere, under our names: read, checked, split, memory-mapped."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from tunesmith.data.cells import Source, canonical_rows, present_columns
 from tunesmith.data.checks import STRATA, Part, check_same_source
 from tunesmith.data.choices import Named
 from tunesmith.data.delimited import QUOTING
+from tunesmith.data.languages import each, joined, only_languages, wanted_of
 from tunesmith.data.locate import Opener, Reading, openers
 from tunesmith.data.rows import NAMED, Column, Rows
 from tunesmith.data.split import Cut
@@ -39,6 +40,9 @@ def read(
     revision: str | None,
     splits: Mapping[str, str | None],
     names: Mapping[str, Named | None],
+    languages: Sequence[str] | None,
+    train_languages: Sequence[str] | None,
+    validation_languages: Sequence[str] | None,
     labels: Collection[str] | None,
     label_separator: str | None,
     sep: str | None,
@@ -73,8 +77,18 @@ def read(
     wanted = [name for name in SPLITS if only is None or name in only]
     reading = Reading(sep, quoting, encoding, encoding_errors)
     files = {"train": train_file, "validation": validation_file, "test": test_file}
-    found = openers(files, path, config, revision, splits, reading)
-    to_cut = splits_to_cut(found, how)
+    whose = wanted_of(train_languages, validation_languages)
+    if languages is None:
+        found = openers(files, path, config, revision, splits, reading)
+        to_cut = splits_to_cut(found, how)
+    else:
+        places = each(languages, {**files, "path": path, "config": config})
+        theirs = {
+            language: openers(named, there, part, revision, splits, reading)
+            for language, (named, there, part) in places.items()
+        }
+        to_cut = splits_to_cut({split for found in theirs.values() for split in found}, how)
+        found = joined(theirs, whose, any(to_cut.values()))
     check_validation(found, to_cut, need_validation and "validation" in wanted)
     target = next((name for name, column in columns.items() if column.target), None)
     kind = columns[target].kind if target is not None else None
@@ -90,12 +104,13 @@ def read(
     parts = store_all(sources, columns, chosen, label_separator, reading, cache)
     work = Work(target, kind, given, wanted)
     parts = work.without_gaps(parts, on_missing_label, on_empty_text)
-    parts = work.divided(parts, how, to_cut)
+    parts = only_languages(work.divided(parts, how, to_cut), whose)
     work.check_labels(parts)
     parts = {name: part for name, part in parts.items() if name in wanted}
     work.check_copies(parts, leakage)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
+    options += [whose]
     finished = {name: work.finished(p, name, limit, how.seed) for name, p in parts.items()}
     return Rows(
         splits={name: data for name, (data, _) in finished.items()},
@@ -121,7 +136,7 @@ def wrong_limit(limit: int | None) -> list[TunesmithError]:
     return [ConfigError("CONF-RANGE", f"data.limit={limit}", "must be >= 1")]
 
 
-def splits_to_cut(found: Mapping[str, Opener], how: Cut) -> dict[str, bool]:
+def splits_to_cut(found: Collection[str], how: Cut) -> dict[str, bool]:
     """Tell of "validation" and "test" whether they are cut from train."""
     if how.folds is not None and "validation" in found:
         what = "folds cut validation from train, but the source has a validation split"

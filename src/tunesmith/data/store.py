@@ -23,6 +23,7 @@ TYPES = {
     Kind.CLASS: pyarrow.string(),
     Kind.CLASSES: pyarrow.list_(pyarrow.string()),
     Kind.NUMBER: pyarrow.float64(),
+    Kind.GROUP: pyarrow.string(),
     Kind.WORDS: pyarrow.list_(pyarrow.string()),
     Kind.TAGS: pyarrow.list_(pyarrow.string()),
     Kind.TEXTS: pyarrow.list_(pyarrow.string()),

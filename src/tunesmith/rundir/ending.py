@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunesmith.errors import printable
-from tunesmith.rundir.cells import cell, number, scores
+from tunesmith.rundir.cells import SPLITS, cell, number, scores
 
 
 def print_summary(metrics: Mapping[str, Any], run: Path) -> None:
@@ -29,6 +29,8 @@ def summary(
     `metrics` is that of metrics.json: its `scores` are named val/... and test/....
     """
     parts: list[RenderableType] = [_scores(metrics)]
+    if languages := _languages(metrics):
+        parts.append(languages)
     where = shlex.quote(str(_near(run)))
     if uses := metrics.get("test_uses"):
         times = "time" if uses == 1 else "times"
@@ -49,11 +51,34 @@ def _scores(metrics: Mapping[str, Any]) -> RenderableType:
     if baseline:
         table.add_column("baseline", justify="right")
     for name, pair in scores(metrics).items():
+        if "/" in name:  # of one language: a table of its own
+            continue
         shown = [*pair]
         if baseline:  # of the split that counts: the test split where it was opened
             validation, test = baseline.get(name, (None, None))
             shown.append(validation if test is None else test)
         table.add_row(cell(name), *(cell(number(value)) for value in shown))
+    return table
+
+
+def _languages(metrics: Mapping[str, Any]) -> RenderableType | None:
+    """Return a row a language of the split that counts."""
+    split = "test" if any(test is not None for _, test in scores(metrics).values()) else "val"
+    reached: dict[str, dict[str, Any]] = {}
+    for name, pair in scores(metrics).items():
+        metric, _, language = name.partition("/")
+        value = pair[SPLITS.index(split)]
+        if language and value is not None:
+            reached.setdefault(language, {})[metric] = value
+    names = list(dict.fromkeys(metric for found in reached.values() for metric in found))
+    if not names:
+        return None
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("language", overflow="fold")
+    for name in names:
+        table.add_column(cell(name), justify="right", overflow="fold")
+    for language, found in reached.items():
+        table.add_row(cell(language), *(cell(number(found.get(name))) for name in names))
     return table
 
 

@@ -51,7 +51,9 @@ def _summary_of(run: Path, folder: Path) -> list[Any]:
     monitor, best = metrics.get("monitor"), metrics.get("best")
     monitor, best = monitor or status.get("monitor"), status.get("best") if best is None else best
     tests = [
-        f"{name} {number(pair[1])}" for name, pair in scores(metrics).items() if pair[1] is not None
+        f"{name} {number(pair[1])}"
+        for name, pair in scores(metrics).items()
+        if pair[1] is not None and "/" not in name  # one language's: `show` tells
     ]
     name = run.relative_to(folder) if run != folder else run
     steps = metrics.get("steps", status.get("step", ""))

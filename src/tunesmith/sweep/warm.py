@@ -31,5 +31,6 @@ class Warm:
 
 
 def _decides_parts(cfg: DictConfig) -> dict[str, Any]:
-    data = {k: v for k, v in plain(cfg.data).items() if k not in ("batch_size", "bucket_window")}
+    skipped = ("batch_size", "bucket_window", "language_temperature")
+    data = {k: v for k, v in plain(cfg.data).items() if k not in skipped}
     return {"data": data, "model": plain(cfg.model), "task": plain(cfg.task), "test": cfg.test}

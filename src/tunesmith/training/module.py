@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from tunesmith.errors import ConfigError, TrainingError
+from tunesmith.metrics.languages import by_language
 from tunesmith.optim.groups import parameter_groups
 from tunesmith.tasks.base import Answer, Batch, Output, Task
 
@@ -41,6 +42,7 @@ class Module(L.LightningModule):
         lr: float,
         factors: Mapping[str, float],
         rows: Mapping[str, Dataset],
+        learnt_languages: Collection[str] = (),
         total_steps: int,
         scheduler_every: int = 1,
         scheduler_monitor: str | None = None,
@@ -51,6 +53,7 @@ class Module(L.LightningModule):
         self.task = task
         self.make_optimizer, self.make_scheduler = make_optimizer, make_scheduler
         self.lr, self.factors, self.rows = lr, factors, rows
+        self.learnt_languages = learnt_languages  # where rows are of several; else empty
         self.total_steps = total_steps
         self.scheduler_every, self.scheduler_monitor = scheduler_every, scheduler_monitor
         self.accumulate, self.log_every_n_steps = accumulate, log_every_n_steps
@@ -267,6 +270,7 @@ class Module(L.LightningModule):
             self.task.calibrate(predictions, self.answered_rows)
         self.answers = self.task.gather(predictions, self.answered_rows)
         scores = self.task.score(self.answers, self.answered_rows)
+        scores |= by_language(self.task, self.answers, self.answered_rows, self.learnt_languages)
         weight = math.fsum(piece[3] for piece in pieces)
         scores["loss"] = math.fsum(piece[2] * piece[3] for piece in pieces) / max(weight, 1e-12)
         self.scores = {f"{prefix}/{name}": value for name, value in scores.items()}
