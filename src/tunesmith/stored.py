@@ -56,7 +56,7 @@ class Stored:
 
     @property
     def columns(self) -> dict[str, Named]:
-        """The columns that a prediction reads: {our name: its name, or names, in the run's files}."""
+        """The columns that a prediction reads: {our name: its name or names in the run's files}."""
         named = {name: self.cfg.data[name] for name in inputs_of(self.task)}
         return {
             ours: theirs if isinstance(theirs, str) else list(theirs)
@@ -173,7 +173,9 @@ def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
 
 def inputs_of(task: Task) -> dict[str, Column]:
     """Return the columns that a prediction needs, in order: all but what is learnt from."""
-    return {n: column for n, column in task.columns.items() if not (column.target or column.learning)}
+    return {
+        n: column for n, column in task.columns.items() if not (column.target or column.learning)
+    }
 
 
 def _machine(cfg: DictConfig) -> Machine:

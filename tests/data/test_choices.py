@@ -6,8 +6,8 @@ import random
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from hydra import compose, initialize_config_dir
-
 from reading import rows, write
+
 from tunesmith.build import read_rows
 from tunesmith.config import CONF
 from tunesmith.data.choices import cell_of, right_one
@@ -200,5 +200,5 @@ def test_negatives_are_of_the_train_split_and_others_may_lack_them():
     assert read.splits["train"]["negatives"][:] == [["she"], ["this", "that"]]
     assert "negatives" not in read.splits["validation"].column_names
     assert not read.hidden_labels
-    with pytest.raises(TunesmithError, match="dev.csv: no column 'n1'"):
+    with pytest.raises(TunesmithError, match=r"dev\.csv: no column 'n1'"):
         rows(Retrieval.columns, train_file=other, validation_file=train, **named)

@@ -1,4 +1,4 @@
-"""The made errands, scenes and reports: always the same, right by their own rules, none in two splits."""
+"""The made errands, scenes and reports: always the same, right by their rules, none in two splits."""
 
 import pytest
 

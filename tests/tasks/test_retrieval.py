@@ -85,10 +85,13 @@ def test_predictions_are_what_was_scored(finished, inputs, tmp_path, monkeypatch
     directory, record = finished
     lines = (inputs[0] / "test.jsonl").read_text().splitlines()
     (tmp_path / "in.jsonl").write_text(
-        "\n".join(json.dumps({k: v for k, v in json.loads(one).items() if k != "other"})
-                  for one in lines)
+        "\n".join(
+            json.dumps({k: v for k, v in json.loads(one).items() if k != "other"}) for one in lines
+        )
     )
-    done = tunesmith(["predict", directory, tmp_path / "in.jsonl", "--output", tmp_path / "o.jsonl"])
+    done = tunesmith(
+        ["predict", directory, tmp_path / "in.jsonl", "--output", tmp_path / "o.jsonl"]
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     given = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert len(given) == SIZES["test"]
@@ -236,6 +239,6 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
 
 
 def test_in_parts_it_is_learnt_once_that_is_asked_for(inputs):
-    folder, arguments = inputs
+    _, arguments = inputs
     more = ["task.negatives_from=part", "trainer.accumulate=2", "trainer.max_steps=1"]
     assert run(composed([*arguments, *more, "name=parts", "test=false"])) > 0

@@ -125,7 +125,9 @@ def test_a_bi_encoder_says_the_same_whichever_text_comes_first(finished):
     encoder, directory, _ = finished
     pairs = [tuple(sentences(2, seed=seed)) for seed in range(5)]
     there, back = (load(directory).predict(p) for p in (pairs, [p[::-1] for p in pairs]))
-    same = [a["label"] == pytest.approx(b["label"], abs=1e-5) for a, b in zip(there, back)]
+    same = [
+        a["label"] == pytest.approx(b["label"], abs=1e-5) for a, b in zip(there, back, strict=True)
+    ]
     assert all(same) if encoder == "bi" else not any(same)
 
 

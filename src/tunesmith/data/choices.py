@@ -1,4 +1,4 @@
-"""Several texts a row: from one cell or from several columns, and which of them is the right one."""
+"""Several texts a row: from one cell or several columns, and which of them is the right one."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -37,13 +37,14 @@ def right_one(cell: Any, choices: Sequence[str], names: Sequence[Any] | None) ->
     index = int(float(text)) if INDEX.fullmatch(text) and not isinstance(cell, bool) else None
     if not text or index in WITHHELD:
         return None
+    places = range(len(choices))
     if names is not None:
         meant = {i for i, name in enumerate(names) if str(name) == text}
     elif isinstance(cell, str):
         meant = {i for i, choice in enumerate(choices) if choice.strip() == text}
-        meant |= {index, _letter(text)} & set(range(len(choices)))
+        meant |= {i for i in places if i in (index, _letter(text))}
     else:
-        meant = {index} & set(range(len(choices)))
+        meant = {i for i in places if i == index}
     if len(meant) == 1:
         return meant.pop()
     if meant:

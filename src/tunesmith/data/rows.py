@@ -28,7 +28,12 @@ LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a 
 Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
 
 NAMED = (Kind.CLASS, Kind.CLASSES, Kind.TAGS)  # kinds whose labels have names to find out
-TEXTUAL = (Kind.TEXT, Kind.WORDS, Kind.TEXTS, Kind.CHOICES)  # kinds that rows are compared and split by
+TEXTUAL = (
+    Kind.TEXT,
+    Kind.WORDS,
+    Kind.TEXTS,
+    Kind.CHOICES,
+)  # kinds that rows are compared and split by
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,7 @@ def ranked(
 
 
 def rank_of(scores: Tensor, candidate: int) -> int:
-    before = (scores > scores[candidate]).sum() + (
-        scores[:candidate] == scores[candidate]
-    ).sum()
+    before = (scores > scores[candidate]).sum() + (scores[:candidate] == scores[candidate]).sum()
     return int(before) + 1
 
 

@@ -21,7 +21,7 @@ def embedded(model: PreTrainedModel, inputs: Batch, pooling: str) -> Tensor:
 
 
 def pooled(hidden: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:
-    """Pool states (N, T, H) to unit vectors (N, H): the "mean" over a text's tokens, or its "first".
+    """Pool states (N, T, H) to unit vectors (N, H): the "mean" of a text's tokens, or its "first".
 
     Special tokens count in the mean (Reimers & Gurevych, 2019).
     """

@@ -55,7 +55,7 @@ class Retrieval(Task):
     # Rows to batches
 
     def encode(self, row: Row) -> list[Features]:
-        """Make one feature a row: its query, its passage, its negatives; `keys` name their texts."""
+        """Make one feature a row: query, passage, negatives; `keys` name their texts."""
         given = [row["text"], row["text_pair"]]
         given += [text for text in row.get("negatives") or () if text.strip()]
         texts = [text if text.strip() else None for text in given]

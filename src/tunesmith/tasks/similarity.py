@@ -10,7 +10,7 @@ from torch import Tensor
 from tunesmith.data.rows import Column, Kind
 from tunesmith.loss import MeanSquaredError
 from tunesmith.tasks import several
-from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task, no_tokens
+from tunesmith.tasks.base import Answer, Batch, Features, Output, Row, Task, no_tokens
 from tunesmith.tasks.embedding import embedded
 from tunesmith.tasks.regression import correlations, numbers
 

@@ -92,9 +92,7 @@ def changed(dice: random.Random, one: Scene, count: int) -> Scene:
 
 def told(dice: random.Random, one: Scene) -> str:
     """Say a scene in one of the orders, each part in one of its two ways."""
-    words = {
-        part: dice.choice(ways[i]) for (part, ways), i in zip(PARTS.items(), one, strict=True)
-    }
+    words = {part: dice.choice(ways[i]) for (part, ways), i in zip(PARTS.items(), one, strict=True)}
     text = dice.choice(ORDERS).format(**words)
     return text[0].upper() + text[1:]
 
