@@ -12,6 +12,7 @@ import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
     MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
     MODEL_FOR_PRETRAINING_MAPPING,
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
@@ -66,12 +67,16 @@ _WRITERS: dict[str, Any] = {
     "among": MODEL_FOR_MASKED_LM_MAPPING,  # the rest are no encoders
     "instead": "BERT, RoBERTa, ELECTRA and XLM-R can",
 }
+_BARE = Head(  # no head: what a task does with the encoder's output is its own
+    MODEL_MAPPING, "embed texts", outputs=2, among=MODEL_FOR_MASKED_LM_MAPPING
+)
 HEADS = {  # by the `problem` of a task
     "single_label_classification": Head(*_CLASSIFY, typed=True),
     "multi_label_classification": Head(*_CLASSIFY, typed=True),
     "regression": Head(*_CLASSIFY, outputs=1, typed=True),
     "token_classification": Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words"),
     "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
+    "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
     "masked_language_modelling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
     "pretraining": Head(
         MODEL_FOR_PRETRAINING_MAPPING,
@@ -82,9 +87,9 @@ HEADS = {  # by the `problem` of a task
     ),
     "causal_language_modelling": Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER),
     "summarisation": Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR),
-    "embedding": Head(  # no head: what a task does with the encoder's output is its own
-        MODEL_MAPPING, "embed texts", outputs=2, among=MODEL_FOR_MASKED_LM_MAPPING
-    ),
+    "embedding": _BARE,
+    "retrieval": _BARE,
+    "similarity": _BARE,
 }
 
 

@@ -86,6 +86,7 @@ class Task(nn.Module, ABC):
     metrics: ClassVar[tuple[str, ...]]  # what `score` returns; "loss" comes with every task
     minimised: ClassVar[tuple[str, ...]] = ()  # those of them that are better when lower
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
+    answers_alone: ClassVar[bool] = True  # False: a row's answer depends on the other rows
     cuts: ClassVar[tuple[str, ...]] = AT_AN_END  # how it can cut a long text: data.truncation
     tuned: ClassVar[tuple[str, ...]] = ()  # keys of its yaml that a finished run may get anew
 
@@ -140,6 +141,15 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         """Compare answers with what the rows say; the keys are those of `metrics`."""
+
+    @classmethod
+    def problem_of(cls, options: Mapping[str, Any]) -> str:
+        """Return the head that the task wants with these options, the keys of its yaml."""
+        return cls.problem
+
+    @classmethod
+    def check_pieces(cls, options: Mapping[str, Any], pieces: int) -> None:
+        """Raise ConfigError where a batch cannot be cut: its loss is no mean over its rows."""
 
     @classmethod
     def check(cls, plan: Plan) -> None:
