@@ -118,6 +118,11 @@ NOT_NEGATIVE = number(">= 0", lambda x: x >= 0)
 UNIT = number(">= 0 and <= 1", lambda x: 0 <= x <= 1)
 BETAS = list_of(FRACTION, "a list of two numbers >= 0 and < 1", length=2)
 WORD = Rule("text or an integer", lambda x: _is_text(x) or _is_integer(x))
+COLUMNS = Rule(
+    "a column, or a list of columns",
+    lambda x: _is_text(x) or (isinstance(x, list) and all(map(_is_text, x))),
+    lambda x: bool(x) and all(TEXT.holds(name) for name in ([x] if _is_text(x) else x)),
+)
 LABELS = list_of(WORD, "a list of texts or integers", length=None)
 WORDS = Rule(
     "a mapping of labels to words",
@@ -180,6 +185,9 @@ RULES: dict[str, Rule] = {
     "data.question": optional(TEXT),
     "data.context": TEXT,
     "data.answers": TEXT,
+    "data.target": TEXT,
+    "data.choices": COLUMNS,
+    "data.negatives": optional(COLUMNS),
     "data.id": optional(TEXT),
     "data.language": optional(TEXT),
     "data.languages": optional(LABELS),
@@ -227,8 +235,23 @@ RULES: dict[str, Rule] = {
     "task.template": TEXT,
     "task.words": optional(WORDS),
     "task.objective": one_of("nsp", "sop"),
+    "task.tie": FLAG,
+    "task.max_target_length": optional(integer(2)),
+    "task.min_target_length": integer(0),
+    "task.length_penalty": number("", lambda x: True),
+    "task.no_repeat_ngram_size": integer(0),
+    "task.rouge_words": one_of("english", "any"),
+    "task.max_new_tokens": optional(integer(1)),
+    "task.num_beams": integer(1),
+    "task.sample": FLAG,
+    "task.temperature": POSITIVE,
+    "task.top_p": SHARE,
+    "task.encoder": one_of("bi", "cross"),
+    "task.pooling": one_of("mean", "first"),
+    "task.negatives_from": one_of("batch", "part"),
     "loss.label_smoothing": FRACTION,
     "loss.class_weights": WEIGHTS,
+    "loss.temperature": POSITIVE,
     "model.path": PATH,
     "model.revision": optional(TEXT),
     "model.sha256": optional(pattern("64 hexadecimal digits", r"[0-9a-f]{64}")),

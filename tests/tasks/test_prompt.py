@@ -30,7 +30,9 @@ MEANT = {"no": "b", "yes": "d"}
 
 def checked(template=ONE, words=MEANT, *, labels=LABELS, max_length=24, columns=("text", "label")):
     plan = {"template": template, "words": words}
-    Prompt.check(Plan(plan, labels, TOKENIZERS["bert"](), max_length, frozenset(columns)))
+    Prompt.check(
+        Plan(plan, labels, TOKENIZERS["bert"](), max_length, max_length, frozenset(columns))
+    )
 
 
 def told(*arguments, **options):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tunesmith.data.cells import Source, canonical_rows, present_columns
 from tunesmith.data.checks import STRATA, Part, check_same_source
+from tunesmith.data.choices import Named
 from tunesmith.data.delimited import QUOTING
 from tunesmith.data.languages import each, joined, only_languages, wanted_of
 from tunesmith.data.locate import Opener, Reading, openers
@@ -39,7 +40,7 @@ def read(
     config: str | None,
     revision: str | None,
     splits: Mapping[str, str | None],
-    names: Mapping[str, str | None],
+    names: Mapping[str, Named | None],
     languages: Sequence[str] | None,
     train_languages: Sequence[str] | None,
     validation_languages: Sequence[str] | None,
@@ -188,8 +189,8 @@ def opened(names: Collection[str], found: Mapping[str, Opener]) -> dict[str, Sou
 def choose(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
-    names: Mapping[str, str | None],
-) -> dict[str, dict[str, str]]:
+    names: Mapping[str, Named | None],
+) -> dict[str, dict[str, Named]]:
     """Return {split: {our column: the source's}}; all that is missing is said at once."""
     errors: list[TunesmithError] = [
         ConfigError("CONF-MISSING", f"data.{c}=null", "the task needs this column; give its name")
@@ -199,7 +200,7 @@ def choose(
     chosen = {}
     for split, source in sources.items():
         try:
-            chosen[split] = present_columns(source, columns, names, sealed=split == "test")
+            chosen[split] = present_columns(source, columns, names, split)
         except TunesmithError as error:
             errors.extend(getattr(error, "errors", [error]))
     raise_all(errors)
@@ -209,9 +210,9 @@ def choose(
 def strata_of(
     how: Cut,
     columns: Mapping[str, Column],
-    label: str | None,
+    label: Named | None,
     sources: Mapping[str, Source],
-) -> str | None:
+) -> Named | None:
     """Return the label column by which rows are stratified although the task reads no label.
 
     So a task on texts alone cuts a source as classification does: nobody's test texts are its
@@ -224,7 +225,7 @@ def strata_of(
 def store_all(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
-    chosen: Mapping[str, Mapping[str, str]],
+    chosen: Mapping[str, Mapping[str, Named]],
     separator: str | None,
     reading: Reading,
     cache: Path,

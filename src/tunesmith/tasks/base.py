@@ -42,6 +42,7 @@ class Plan(NamedTuple):
     labels: Sequence[str] | None
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    longest: int  # tokens that the model takes
     columns: frozenset[str] = frozenset()  # those that the rows have, of the task's
 
 
@@ -52,6 +53,14 @@ class Example(NamedTuple):
     wanted: str
     given: str
     certainty: float  # 0 to 1
+
+
+class Sample(NamedTuple):
+    """A text as TensorBoard shows it: what was wanted, and what was written of it this time."""
+
+    text: str
+    wanted: str
+    given: str
 
 
 def texts_with(label: Kind) -> dict[str, Column]:
@@ -77,7 +86,9 @@ class Task(nn.Module, ABC):
     metrics: ClassVar[tuple[str, ...]]  # what `score` returns; "loss" comes with every task
     minimised: ClassVar[tuple[str, ...]] = ()  # those of them that are better when lower
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
+    answers_alone: ClassVar[bool] = True  # False: a row's answer depends on the other rows
     cuts: ClassVar[tuple[str, ...]] = AT_AN_END  # how it can cut a long text: data.truncation
+    tuned: ClassVar[tuple[str, ...]] = ()  # keys of its yaml that a finished run may get anew
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -130,6 +141,15 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         """Compare answers with what the rows say; the keys are those of `metrics`."""
+
+    @classmethod
+    def problem_of(cls, options: Mapping[str, Any]) -> str:
+        """Return the head that the task wants with these options, the keys of its yaml."""
+        return cls.problem
+
+    @classmethod
+    def check_pieces(cls, options: Mapping[str, Any], pieces: int) -> None:
+        """Raise ConfigError where a batch cannot be cut: its loss is no mean over its rows."""
 
     @classmethod
     def check(cls, plan: Plan) -> None:
@@ -208,6 +228,10 @@ class Task(nn.Module, ABC):
 
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         """Return what TensorBoard may show of a validation; by default nothing."""
+        return []
+
+    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Sample]:
+        """Return texts, the same ones each time, that TensorBoard shows at every validation."""
         return []
 
     def logits(self, batch: Batch) -> Tensor:
