@@ -115,7 +115,9 @@ def test_perplexity_is_that_of_whole_logits(finished, folder):
     assert scores["val/lm_accuracy"] == pytest.approx(accuracy)
     assert scores["val/unigram_loss"] == pytest.approx(unigram, rel=1e-5)
     assert recorded["best"] == scores["val/lm_loss"] < scores["val/unigram_loss"] - 0.5
-    assert recorded["baseline"]["val/perplexity"] > 1
+    baseline = recorded["baseline"]["val/perplexity"]
+    _, _, expected = reference(finished / "model", texts[1], texts[1])
+    assert baseline == pytest.approx(math.exp(expected), rel=1e-5)
 
 
 def test_evaluate_repeats_what_validation_scored_and_predict_adds_up_to_it(finished, folder):
