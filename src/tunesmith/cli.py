@@ -1,6 +1,7 @@
 """The `tunesmith` command: train, tools on a run, tools on a study."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     scores = _opened(options).evaluate(options.split, options.data)
     if options.json:
-        print(json.dumps(scores, sort_keys=True))
+        numbers = {name: v if math.isfinite(v) else None for name, v in scores.items()}
+        print(json.dumps(numbers, sort_keys=True))
         return
     for name, value in sorted(scores.items()):
-        print(f"{name:<20} {value:.6g}")
+        if math.isfinite(value):
+            print(f"{name:<20} {value:.6g}")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunesmith.data.cells import reader
+from tunesmith.data.choices import Named, cell_of, names_of
 from tunesmith.data.files import columns_of, kind_of, readable, stream
 from tunesmith.errors import ConfigError, DataError, MachineError
-from tunesmith.stored import CHUNK, Stored
+from tunesmith.stored import Stored
 from tunesmith.tasks.base import Answer
 
 CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json")  # what can be written
@@ -35,7 +36,8 @@ def predict_file(
     """
     check_output(output)
     options = {key: stored.cfg.data[key] for key in READING}
-    columns = _columns(source, stored.columns.values(), options)
+    needed = [name for named in stored.columns.values() for name in names_of(named)]
+    columns = _columns(source, needed, options)
     rows = 0
     with _whole_file(output, out) as file:
         as_csv = output is not None and output.suffix.lower() in CSV
@@ -95,7 +97,7 @@ def _paired(
         ours: (theirs, reader(kinds[ours], separator)) for ours, theirs in stored.columns.items()
     }
     known = set(columns)
-    while chunk := list(islice(raw, CHUNK)):
+    while chunk := list(islice(raw, stored.chunk)):
         for line, row in chunk:
             if not row.keys() <= known:
                 raise DataError("DATA-COL", f"{source}:{line}", "changed while it was read")
@@ -104,14 +106,15 @@ def _paired(
 
 
 def _converted(
-    row: Mapping[str, Any], read: Mapping[str, tuple[str, Any]], where: str
+    row: Mapping[str, Any], read: Mapping[str, tuple[Named, Any]], where: str
 ) -> dict[str, Any]:
     cells = {}
     for column, (name, convert) in read.items():
         try:
-            cells[column] = convert(row.get(name))
+            cells[column] = convert(cell_of(row, name))
         except ValueError as error:
-            raise DataError("DATA-CELL", where, f"{name} {error}") from None
+            what = f"{', '.join(names_of(name))} {error}"
+            raise DataError("DATA-CELL", where, what) from None
     return cells
 
 

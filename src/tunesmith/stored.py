@@ -12,15 +12,16 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
-from tunesmith.build import Parts, build_data, make_task, plain, prepare
+from tunesmith.build import Parts, build_data, make_task, plain, plan_of, prepare
 from tunesmith.config import anew
+from tunesmith.data.choices import Named
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
 from tunesmith.data.rows import Column, Rows
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
 from tunesmith.models.weights import check_weights, read_weights
-from tunesmith.tasks.base import Answer, Plan, Task
+from tunesmith.tasks.base import Answer, Task
 from tunesmith.tasks.windows import side_of
 from tunesmith.training.machine import Machine, choose, settled
 from tunesmith.training.module import Module
@@ -50,10 +51,19 @@ class Stored:
         return self._task
 
     @property
-    def columns(self) -> dict[str, str]:
-        """The columns that a prediction reads: {our name: the name in the run's own files}."""
+    def chunk(self) -> int | None:
+        """How many rows are answered at once; None: all, which must then fit into memory."""
+        return CHUNK if self.task.answers_alone else None
+
+    @property
+    def columns(self) -> dict[str, Named]:
+        """The columns that a prediction reads: {our name: its name or names in the run's files}."""
         named = {name: self.cfg.data[name] for name in inputs_of(self.task)}
-        return {ours: theirs for ours, theirs in named.items() if theirs is not None}
+        return {
+            ours: theirs if isinstance(theirs, str) else list(theirs)
+            for ours, theirs in named.items()
+            if theirs is not None
+        }
 
     def predict(self, rows: Iterable[Given]) -> list[Answer]:
         """Answer each row: a mapping under our column names, or its values in their order.
@@ -72,10 +82,10 @@ class Stored:
         return list(self.predict_each(given))
 
     def predict_each(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
-        """Answer rows one after another, in constant memory."""
+        """Answer rows one after another, in constant memory unless they depend on each other."""
         task, remaining = self.task, iter(rows)
         with settled(self.machine, True):
-            while chunk := list(islice(remaining, CHUNK)):
+            while chunk := list(islice(remaining, self.chunk)):
                 yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.machine)
 
     def evaluate(self, split: str | None = None, data: str | None = None) -> dict[str, float]:
@@ -90,7 +100,8 @@ class Stored:
         split, cfg = split or "test", self.cfg.copy()
         if data is not None:
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
-            cfg.data = OmegaConf.merge(cfg.data, files, {"limit": None})
+            whole = {"limit": None, "shots": None, "validation_shots": None}
+            cfg.data = OmegaConf.merge(cfg.data, files, whole)
         with settled(self.machine, cfg.trainer.deterministic), _cache_of(self.directory) as cache:
             cfg = _with_model(cfg, self.directory, cache)
             parts = prepare(cfg, only=[split])
@@ -133,13 +144,13 @@ class Stored:
             str(self.directory / "model"),
             attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
-            problem=task.problem,
+            problem=task.problem_of(plain(cfg.task)),
         )
         words = tokenizer(source)
         words.truncation_side = side_of(cfg.data.truncation)
         longest = max_tokens(source)
         length = cfg.data.max_length or longest
-        task.check(Plan(plain(cfg.task), labels, words, length, longest))
+        task.check(plan_of(cfg, labels, words, length, longest))
         return Parts(Rows({}, labels, ""), source, words, length)
 
 
@@ -169,8 +180,10 @@ def load(
 
 
 def inputs_of(task: Task) -> dict[str, Column]:
-    """Return the columns that a prediction needs, in order: all but what is predicted."""
-    return {name: column for name, column in task.columns.items() if not column.target}
+    """Return the columns that a prediction needs, in order: all but what is learnt from."""
+    return {
+        n: column for n, column in task.columns.items() if not (column.target or column.learning)
+    }
 
 
 def _machine(cfg: DictConfig) -> Machine:

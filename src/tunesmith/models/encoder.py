@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith import disk
 from tunesmith.errors import ModelError
-from tunesmith.models.heads import HEADS, class_of, head_names, skeleton
+from tunesmith.models.heads import HEADS, class_of, head_names, made_with, skeleton
 from tunesmith.models.quiet import quiet
 from tunesmith.models.roles import is_pair, reader_of, rest, tensors_as, unshared
 from tunesmith.models.source import Source
@@ -104,7 +104,10 @@ def _put(new: Path, folder: Path) -> None:
 def _from_scratch(source: Source) -> PreTrainedModel:
     model_class: Any = class_of(source.config, source.path, source.problem)
     return model_class._from_config(
-        source.config, attn_implementation=source.attention, dtype=torch.float32
+        source.config,
+        attn_implementation=source.attention,
+        dtype=torch.float32,
+        **made_with(model_class),
     )
 
 
@@ -126,6 +129,7 @@ def _pretrained(source: Source) -> PreTrainedModel:
         ignore_mismatched_sizes=True,  # to say it in our words
         output_loading_info=True,
         trust_remote_code=False,
+        **made_with(model_class),
     )
     _check_complete(source, model, info)
     return model

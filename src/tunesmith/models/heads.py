@@ -12,11 +12,13 @@ import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
     MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
     MODEL_FOR_PRETRAINING_MAPPING,
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING,
     EncoderDecoderModel,
     PreTrainedConfig,
     PreTrainedModel,
@@ -65,12 +67,16 @@ _WRITERS: dict[str, Any] = {
     "among": MODEL_FOR_MASKED_LM_MAPPING,  # the rest are no encoders
     "instead": "BERT, RoBERTa, ELECTRA and XLM-R can",
 }
+_BARE = Head(  # no head: what a task does with the encoder's output is its own
+    MODEL_MAPPING, "embed texts", outputs=2, among=MODEL_FOR_MASKED_LM_MAPPING
+)
 HEADS = {  # by the `problem` of a task
     "single_label_classification": Head(*_CLASSIFY, typed=True),
     "multi_label_classification": Head(*_CLASSIFY, typed=True),
     "regression": Head(*_CLASSIFY, outputs=1, typed=True),
     "token_classification": Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words"),
     "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
+    "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
     "masked_language_modelling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
     "pretraining": Head(
         MODEL_FOR_PRETRAINING_MAPPING,
@@ -81,6 +87,9 @@ HEADS = {  # by the `problem` of a task
     ),
     "causal_language_modelling": Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER),
     "summarisation": Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR),
+    "embedding": _BARE,
+    "retrieval": _BARE,
+    "similarity": _BARE,
 }
 
 
@@ -91,13 +100,26 @@ def class_of(config: PreTrainedConfig, name: str, problem: str) -> type[PreTrain
         if not head.takes(part):
             what = f"{part.model_type} models are not encoders that can {head.does}"
             raise ModelError("MODEL-CONFIG", name, what, head.instead)
-    return EncoderDecoderModel if is_pair(config) else head.models[type(config)]
+    if is_pair(config):
+        return EncoderDecoderModel
+    found = head.models[type(config)]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def made_with(model: type[PreTrainedModel]) -> dict[str, Any]:
+    """Return what a model's class is told besides its config.
+
+    A bare encoder takes the pooler as an option: it gets none, as no loss would reach it.
+    """
+    takes = "add_pooling_layer" in inspect.signature(model).parameters
+    return {"add_pooling_layer": False} if takes else {}
 
 
 def skeleton(config: PreTrainedConfig, name: str, problem: str) -> PreTrainedModel:
     """Build the model without memory for its weights: shows what its parts are called."""
+    model_class = class_of(config, name, problem)
     with torch.device("meta"):
-        return class_of(config, name, problem)(config)
+        return model_class(config, **made_with(model_class))
 
 
 @contextmanager
@@ -119,11 +141,18 @@ def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]
         handle.remove()
 
 
+def is_bare(model: PreTrainedModel) -> bool:
+    """Tell whether a model is an encoder without a head."""
+    return model.base_model is model and not is_pair(model.config)
+
+
 def head_names(model: PreTrainedModel) -> set[str]:
     """Return the names of the parameters that no encoder has; of a pair also cross-attention.
 
     An output layer that is tied to the embeddings is the encoder's.
     """
+    if is_bare(model):
+        return set()
     theirs = {
         id(parameter)
         for name, parameter in model.named_parameters(remove_duplicate=False)
@@ -144,8 +173,10 @@ def has_own_head(
 ) -> bool:
     """Tell whether a checkpoint brings the head that `model` has.
 
-    Raises ModelError (MODEL-HEAD) if it brings another task's.
+    Raises ModelError (MODEL-HEAD) if it brings another task's; a bare encoder takes any.
     """
+    if is_bare(model):
+        return True
     made_as = [a for a in raw.get("architectures") or [] if isinstance(a, str)]
     if type(model).__name__ in made_as:
         return True
