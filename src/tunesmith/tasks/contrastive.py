@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tunesmith.loss import PairCosine
 from tunesmith.tasks.base import IGNORE, Batch, Features, Output
+from tunesmith.tasks.embedding import pooled
 from tunesmith.tasks.logistic import LogisticHead
 from tunesmith.tasks.one_label import OneLabel
 from tunesmith.tasks.windows import AT_AN_END
@@ -86,8 +86,7 @@ class Contrastive(OneLabel):
     def embed(self, batch: Batch) -> Tensor:
         """Return one vector of length 1 for each text (B, H), float32."""
         hidden = self.model(**self.inputs(batch)).last_hidden_state.float()  # (B, T, H)
-        mask = batch["attention_mask"].unsqueeze(-1)  # (B, T, 1)
-        return F.normalize((hidden * mask).sum(1), dim=-1)
+        return pooled(hidden, batch["attention_mask"], "mean")
 
     def logits(self, batch: Batch) -> Tensor:
         return self.head(self.embed(batch))
