@@ -1,4 +1,4 @@
-"""The made errands, scenes and reports: always the same, right by their rules, none in two splits."""
+"""The made errands, scenes and reports: the same each time, right by their rules, split apart."""
 
 import pytest
 
