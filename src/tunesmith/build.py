@@ -78,8 +78,21 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         )
     words = tokenizer(source)
     words.truncation_side = side_of(cfg.data.truncation)
-    task.check(Plan(plain(cfg.task), rows.labels, words, wanted))
+    task.check(plan_of(cfg, rows.labels, words, wanted, longest))
     return Parts(rows, source, words, wanted)
+
+
+def plan_of(
+    cfg: DictConfig,
+    labels: list[str] | None,
+    words: PreTrainedTokenizerBase,
+    max_length: int,
+    longest: int,
+) -> Plan:
+    """Return what a task is checked by; `longest` is how many tokens the model takes."""
+    columns = targets.resolve(cfg.task._target_, trust=cfg.trust).columns
+    has = frozenset(name for name in columns if cfg.data[name] is not None)
+    return Plan(plain(cfg.task), labels, words, max_length, longest, has)
 
 
 def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
@@ -87,11 +100,17 @@ def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
     columns = dict(targets.resolve(cfg.task._target_, trust=cfg.trust).columns)
     data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
     names = {column: data.pop(column) for column in COLUMNS}
+    data["draw"] = draw_of(cfg)
     if data["languages"] is not None:
         names[LANGUAGE] = LANGUAGE
     if names[LANGUAGE] is not None:
         columns[LANGUAGE] = Column(Kind.GROUP)
     return read(columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
+
+
+def draw_of(cfg: DictConfig) -> int:
+    """Return the seed by which few rows of a class are drawn: the run's own unless it is given."""
+    return int(cfg.seed if cfg.data.draw is None else cfg.data.draw)
 
 
 def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:

@@ -44,6 +44,8 @@ class CrossEntropy(ClassWeighted):
         "token_classification",
         "masked_language_modelling",
         "pretraining",
+        "causal_language_modelling",
+        "summarisation",
     )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:
@@ -127,6 +129,21 @@ class BinaryCrossEntropy(ClassWeighted):
         )
         rows = counted[:, 0].sum().to(logits.dtype)
         return Loss((costs * counted).mean(-1).sum() / rows.clamp(min=1e-12), rows)
+
+
+class PairCosine(nn.Module):
+    """How near two texts are: cosines (B, P), `same` (B, P) 1 where they share a class, else 0.
+
+    The squared error; a pair of -100 is not counted.
+    """
+
+    takes = ("embedding",)
+
+    def forward(self, cosines: Tensor, same: Tensor) -> Loss:
+        counted = same >= 0
+        errors = (cosines.float() - same) ** 2 * counted
+        weight = counted.sum().to(errors.dtype)
+        return Loss(errors.sum() / weight.clamp(min=1e-12), weight)
 
 
 class MeanSquaredError(nn.Module):

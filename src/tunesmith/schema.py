@@ -124,6 +124,11 @@ COLUMNS = Rule(
     lambda x: bool(x) and all(TEXT.holds(name) for name in ([x] if _is_text(x) else x)),
 )
 LABELS = list_of(WORD, "a list of texts or integers", length=None)
+WORDS = Rule(
+    "a mapping of labels to words",
+    lambda x: isinstance(x, Mapping),
+    lambda x: all(_is_text(word) and TEXT.holds(word) for word in x.values()),
+)
 MAPPING = Rule("a mapping", lambda x: isinstance(x, Mapping))
 INTERVAL = Rule(
     "a number > 0 and <= 1 (of an epoch), or an integer >= 1 (steps)",
@@ -180,6 +185,7 @@ RULES: dict[str, Rule] = {
     "data.question": optional(TEXT),
     "data.context": TEXT,
     "data.answers": TEXT,
+    "data.target": TEXT,
     "data.choices": COLUMNS,
     "data.negatives": optional(COLUMNS),
     "data.id": optional(TEXT),
@@ -194,6 +200,9 @@ RULES: dict[str, Rule] = {
     "data.quoting": one_of("csv", "none"),
     "data.encoding": TEXT,
     "data.encoding_errors": one_of("strict", "replace"),
+    "data.shots": optional(integer(1)),
+    "data.validation_shots": optional(integer(1)),
+    "data.draw": optional(integer(0, 2**32 - 1)),
     "data.limit": optional(integer(1)),
     "data.on_missing_label": one_of("error", "drop"),
     "data.on_empty_text": one_of("keep", "drop", "error"),
@@ -221,7 +230,22 @@ RULES: dict[str, Rule] = {
     "task.mask_rate": number("> 0 and < 1", lambda x: 0 < x < 1),
     "task.whole_word": FLAG,
     "task.top_k": integer(1),
+    "task.pairs": integer(1),
+    "task.penalty": POSITIVE,
+    "task.template": TEXT,
+    "task.words": optional(WORDS),
     "task.objective": one_of("nsp", "sop"),
+    "task.tie": FLAG,
+    "task.max_target_length": optional(integer(2)),
+    "task.min_target_length": integer(0),
+    "task.length_penalty": number("", lambda x: True),
+    "task.no_repeat_ngram_size": integer(0),
+    "task.rouge_words": one_of("english", "any"),
+    "task.max_new_tokens": optional(integer(1)),
+    "task.num_beams": integer(1),
+    "task.sample": FLAG,
+    "task.temperature": POSITIVE,
+    "task.top_p": SHARE,
     "task.encoder": one_of("bi", "cross"),
     "task.pooling": one_of("mean", "first"),
     "task.negatives_from": one_of("batch", "part"),

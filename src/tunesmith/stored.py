@@ -12,7 +12,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
-from tunesmith.build import Parts, build_data, make_task, plain, prepare
+from tunesmith.build import Parts, build_data, make_task, plain, plan_of, prepare
+from tunesmith.config import anew
 from tunesmith.data.choices import Named
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
 from tunesmith.data.rows import Column, Rows
@@ -99,7 +100,8 @@ class Stored:
         split, cfg = split or "test", self.cfg.copy()
         if data is not None:
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
-            cfg.data = OmegaConf.merge(cfg.data, files, {"limit": None})
+            whole = {"limit": None, "shots": None, "validation_shots": None}
+            cfg.data = OmegaConf.merge(cfg.data, files, whole)
         with settled(self.machine, cfg.trainer.deterministic), _cache_of(self.directory) as cache:
             cfg = _with_model(cfg, self.directory, cache)
             parts = prepare(cfg, only=[split])
@@ -136,24 +138,30 @@ class Stored:
     def _parts(self) -> Parts:
         """Return what a task is built from, without its data."""
         cfg = self.cfg
-        kind = targets.resolve(cfg.task._target_, trust=cfg.trust)
-        problem = kind.problem_of(plain(cfg.task))
+        task = targets.resolve(cfg.task._target_, trust=cfg.trust)
         labels = list(cfg.data.labels) if cfg.data.labels is not None else None
         source = find(
             str(self.directory / "model"),
             attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
-            problem=problem,
+            problem=task.problem_of(plain(cfg.task)),
         )
         words = tokenizer(source)
         words.truncation_side = side_of(cfg.data.truncation)
-        return Parts(Rows({}, labels, ""), source, words, cfg.data.max_length or max_tokens(source))
+        longest = max_tokens(source)
+        length = cfg.data.max_length or longest
+        task.check(plan_of(cfg, labels, words, length, longest))
+        return Parts(Rows({}, labels, ""), source, words, length)
 
 
-def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
+def load(
+    run: str | Path, trust: Sequence[str] = (), options: Mapping[str, Any] | None = None
+) -> Stored:
     """Open a finished run, or the winner of a study. Nothing in its directory is executed.
 
-    Raises ModelError where it is no run or not finished, SafetyError where it asks for code.
+    `options` are set anew, such as {"task.num_beams": 4}: those that change its answers alone.
+    Raises ModelError where it is no run or not finished, SafetyError where it asks for code,
+    ConfigError for an option.
     """
     directory = rundir.resolve(Path(run))
     cfg = OmegaConf.create(config.read_stored(directory / "config.yaml", trust=trust))
@@ -165,7 +173,7 @@ def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
         )
     if not (directory / "model").is_dir():
         raise ModelError("RUN", str(run), "has no model/")
-    return Stored(directory, cfg)
+    return Stored(directory, anew.changed(cfg, options or {}))
 
 
 # Inside

@@ -1,4 +1,4 @@
-"""The made errands, scenes and reports: the same each time, right by their rules, split apart."""
+"""The made errands, scenes and reports: the same each time, right by their rules, in one split."""
 
 import pytest
 

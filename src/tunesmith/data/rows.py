@@ -58,6 +58,7 @@ COLUMNS = (  # every column that some task reads; `data` has a key for each: its
     "question",
     "context",
     "answers",
+    "target",
     "choices",
     "negatives",
 )

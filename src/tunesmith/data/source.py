@@ -14,6 +14,7 @@ from tunesmith.data.delimited import QUOTING
 from tunesmith.data.languages import each, joined, only_languages, wanted_of
 from tunesmith.data.locate import Opener, Reading, openers
 from tunesmith.data.rows import NAMED, Column, Rows
+from tunesmith.data.shots import Shots
 from tunesmith.data.split import Cut
 from tunesmith.data.store import key_of, schema_of, stored
 from tunesmith.data.work import Work
@@ -50,6 +51,9 @@ def read(
     encoding: str,
     encoding_errors: str,
     limit: int | None,
+    shots: int | None,
+    validation_shots: int | None,
+    draw: int,
     on_missing_label: str,
     on_empty_text: str,
     leakage: str,
@@ -73,7 +77,10 @@ def read(
         "on_empty_text": on_empty_text,
         "leakage": leakage,
     }
-    raise_all(how.mistakes() + wrong_choices(asked) + wrong_limit(limit))
+    target = next((name for name, column in columns.items() if column.target), None)
+    kind = columns[target].kind if target is not None else None
+    few = Shots(shots, validation_shots, draw)
+    raise_all(how.mistakes() + wrong_choices(asked) + wrong_limit(limit) + few.mistakes(kind))
     wanted = [name for name in SPLITS if only is None or name in only]
     reading = Reading(sep, quoting, encoding, encoding_errors)
     files = {"train": train_file, "validation": validation_file, "test": test_file}
@@ -90,8 +97,6 @@ def read(
         to_cut = splits_to_cut({split for found in theirs.values() for split in found}, how)
         found = joined(theirs, whose, any(to_cut.values()))
     check_validation(found, to_cut, need_validation and "validation" in wanted)
-    target = next((name for name, column in columns.items() if column.target), None)
-    kind = columns[target].kind if target is not None else None
     given = [str(name) for name in labels] if labels is not None else None
     named = given is not None or kind not in NAMED
     sources = opened(sources_needed(wanted, found, to_cut, named), found)
@@ -107,10 +112,11 @@ def read(
     parts = only_languages(work.divided(parts, how, to_cut), whose)
     work.check_labels(parts)
     parts = {name: part for name, part in parts.items() if name in wanted}
+    parts = work.few(parts, few)
     work.check_copies(parts, leakage)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
-    options += [whose]
+    options += [whose, *few.identity()]
     finished = {name: work.finished(p, name, limit, how.seed) for name, p in parts.items()}
     return Rows(
         splits={name: data for name, (data, _) in finished.items()},

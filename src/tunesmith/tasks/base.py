@@ -1,7 +1,7 @@
 """What a task must say for itself. Everything else is shared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -42,6 +42,8 @@ class Plan(NamedTuple):
     labels: Sequence[str] | None
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    longest: int  # tokens that the model takes
+    columns: frozenset[str] = frozenset()  # those that the rows have, of the task's
 
 
 class Example(NamedTuple):
@@ -51,6 +53,14 @@ class Example(NamedTuple):
     wanted: str
     given: str
     certainty: float  # 0 to 1
+
+
+class Sample(NamedTuple):
+    """A text as TensorBoard shows it: what was wanted, and what was written of it this time."""
+
+    text: str
+    wanted: str
+    given: str
 
 
 def texts_with(label: Kind) -> dict[str, Column]:
@@ -78,6 +88,7 @@ class Task(nn.Module, ABC):
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
     answers_alone: ClassVar[bool] = True  # False: a row's answer depends on the other rows
     cuts: ClassVar[tuple[str, ...]] = AT_AN_END  # how it can cut a long text: data.truncation
+    tuned: ClassVar[tuple[str, ...]] = ()  # keys of its yaml that a finished run may get anew
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -111,6 +122,13 @@ class Task(nn.Module, ABC):
 
         Called at each validation of a training, before `gather`, and never with other rows. What
         it sets is a buffer: a checkpoint keeps it beside the weights that it was tuned for.
+        """
+
+    def refit(self, batches: Iterable[Batch]) -> None:
+        """Fit, on the train split, what no gradient teaches: a head on embeddings.
+
+        Called before each validation of a training, in evaluation mode, with every train row
+        once, unvaried, in an order of their own that never changes. What it sets is a buffer.
         """
 
     @abstractmethod
@@ -210,6 +228,10 @@ class Task(nn.Module, ABC):
 
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
         """Return what TensorBoard may show of a validation; by default nothing."""
+        return []
+
+    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Sample]:
+        """Return texts, the same ones each time, that TensorBoard shows at every validation."""
         return []
 
     def logits(self, batch: Batch) -> Tensor:
