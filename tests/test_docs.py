@@ -106,6 +106,26 @@ def test_the_table_of_groups_is_conf() -> None:
     assert shown == {f.name: sorted(path.stem for path in f.glob("*.yaml")) for f in folders}
 
 
+def test_the_table_of_tasks_has_each(conf: Path) -> None:
+    table = PAGES["README.md"].partition("## What it learns")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\| [^|]+ \| `(python train.py[^`]*)` \|", table, re.MULTILINE)
+    targets = [str(composed(conf, overrides_of(line)).task._target_) for line in shown]
+    defined = {
+        re.search(r"_target_: (\S+)", path.read_text())[1]  # type: ignore[index]
+        for path in (ROOT / "conf/task").glob("*.yaml")
+    }
+    assert sorted(targets) == sorted(defined)
+
+
+def test_the_links_within_a_page_lead_somewhere() -> None:
+    for text in PAGES.values():
+        heads = {
+            re.sub(r"[^\w -]", "", head).strip().lower().replace(" ", "-")
+            for head in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        }
+        assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= heads
+
+
 def test_the_table_of_exit_codes_is_complete() -> None:
     shown = set(map(int, re.findall(r"^\| (\d+) \|", PAGES["README.md"], re.MULTILINE)))
     kinds = errors.TunesmithError.__subclasses__()

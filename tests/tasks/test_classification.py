@@ -17,7 +17,8 @@ from tunesmith.errors import DataError
 from tunesmith.loss import CrossEntropy
 from tunesmith.run import run
 from tunesmith.rundir import scores as shown
-from tunesmith.tasks.classification import Classification, answer
+from tunesmith.tasks.classification import Classification
+from tunesmith.tasks.one_label import answer
 
 
 def task_of(labels):

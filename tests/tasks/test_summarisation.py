@@ -89,9 +89,8 @@ def test_the_loss_is_that_of_transformers(folder):
     assert ours.weight == (batch["labels"] != IGNORE).sum()
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_targets_are_cut_at_their_end_and_end_with_an_end(folder, side):
-    task, _, _ = built(folder, f"data.truncation={side}", "task.max_target_length=4")
+def test_targets_are_cut_at_their_end_whatever_the_texts_are(folder):
+    task, _, _ = built(folder, "data.truncation=left", "task.max_target_length=4")
     words = WORDS[5:11]
     ids = task.tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
     [features] = task.encode({"text": " ".join(words), "target": " ".join(words)})
@@ -266,7 +265,7 @@ def test_a_run_is_the_base_of_another_and_of_any_other_task(finished, folder):
         assert name.startswith("pooler.") or torch.equal(tensor, trained[f"encoder.{name}"])
 
 
-@pytest.mark.parametrize("kind", ["electra", "roberta", "xlm-roberta"])
+@pytest.mark.parametrize("kind", ["electra", "roberta"])
 def test_padding_changes_nothing_of_what_other_encoders_write(kind, folder, tmp_path):
     tiny_model(kind, tmp_path / "model")
     task, _, parts = built(folder, f"model.path={tmp_path}/model", "task.num_beams=2")
@@ -304,8 +303,7 @@ def test_learning_rates_are_searched(folder, tmp_path):
     assert summary["metric"] == "val/rougeL"
 
 
-@pytest.mark.parametrize("limit", [None, 3])
-def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(limit, folder, tmp_path):
+def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(folder, tmp_path):
     (tmp_path / "hub/3.0.0").mkdir(parents=True)
     for seed, (split, count) in enumerate(SPLITS.items()):
         made = [
@@ -319,12 +317,11 @@ def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(limit, folder, tmp_pa
     with initialize_config_dir(str(CONF), version_base="1.3"):
         named = ["task=summarisation", "data=cnn_dailymail", "model=base"]
         named += [f"model.path={folder}/model", f"data.path={tmp_path}/hub", "data.max_length=32"]
-        cfg = compose("train", [*named, f"paths.runs={tmp_path}", f"data.limit={limit or 'null'}"])
+        cfg = compose("train", [*named, f"paths.runs={tmp_path}"])
     splits = prepare(cfg).rows.splits
-    wanted = {split: min(count, limit or count) for split, count in SPLITS.items()}
-    assert {split: len(rows) for split, rows in splits.items()} == wanted
+    assert {split: len(rows) for split, rows in splits.items()} == SPLITS
     gist = rows_of(40, 0)[0]["gist"]
-    assert limit or splits["train"][0]["target"] == f"{gist}\n{gist}"
+    assert splits["train"][0]["target"] == f"{gist}\n{gist}"
 
 
 WRONG_INPUTS = {
@@ -346,9 +343,9 @@ WRONG_INPUTS = {
         "a vocabulary's tokens are no classes to weigh",
     ),
     "another loss": (
-        ["loss=mse"],
-        "error[CONF-LOSS] loss=tunesmith.loss.MeanSquaredError: is for regression, "
-        "the task is summarisation",
+        ["loss=binary_cross_entropy"],
+        "error[CONF-LOSS] loss=tunesmith.loss.BinaryCrossEntropy: is for "
+        "multi_label_classification, the task is summarisation",
     ),
     "no target column": (
         ["data.target=summary"],
