@@ -8,7 +8,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.cells import reader
+from tunesmith.data.cells import Theirs, cell_of, listed, reader
 from tunesmith.data.files import columns_of, kind_of, readable, stream
 from tunesmith.errors import ConfigError, DataError, MachineError
 from tunesmith.stored import CHUNK, Stored
@@ -35,7 +35,8 @@ def predict_file(
     """
     check_output(output)
     options = {key: stored.cfg.data[key] for key in READING}
-    columns = _columns(source, stored.columns.values(), options)
+    needed = [name for theirs in stored.columns.values() for name in listed(theirs)]
+    columns = _columns(source, needed, options)
     rows = 0
     with _whole_file(output, out) as file:
         as_csv = output is not None and output.suffix.lower() in CSV
@@ -91,8 +92,10 @@ def _paired(
     """Pair each raw row with its answer, a chunk in memory at a time."""
     raw = stream(source, **options)
     kinds, separator = stored.task.columns, stored.cfg.data.label_separator
+    folder = Path(stored.cfg.data.media or source.absolute().parent).expanduser()
     read = {
-        ours: (theirs, reader(kinds[ours], separator)) for ours, theirs in stored.columns.items()
+        ours: (theirs, reader(kinds[ours], separator, folder))
+        for ours, theirs in stored.columns.items()
     }
     known = set(columns)
     while chunk := list(islice(raw, CHUNK)):
@@ -104,15 +107,9 @@ def _paired(
 
 
 def _converted(
-    row: Mapping[str, Any], read: Mapping[str, tuple[str, Any]], where: str
+    row: Mapping[str, Any], read: Mapping[str, tuple[Theirs, Any]], where: str
 ) -> dict[str, Any]:
-    cells = {}
-    for column, (name, convert) in read.items():
-        try:
-            cells[column] = convert(row.get(name))
-        except ValueError as error:
-            raise DataError("DATA-CELL", where, f"{name} {error}") from None
-    return cells
+    return {c: cell_of(row, theirs, convert, where) for c, (theirs, convert) in read.items()}
 
 
 # Writing

@@ -3,16 +3,20 @@
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tunesmith.data.files import HALF, Raw
-from tunesmith.data.rows import TEXTUAL, Column, Kind
+from tunesmith.data.media import digest_of, image_of, sound_of
+from tunesmith.data.rows import MEDIA, TABULAR, TEXTUAL, Column, Kind
 from tunesmith.errors import DataError, did_you_mean, raise_all
 
 # Nothing to read: white space, control characters, zero-width marks.
 EMPTY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*")
+Theirs = str | list[str]  # what the source calls a column of ours, or several that make it up
 HAS_EMPTY, HAS_NUL, IS_MISPLACED = 1, 2, 4  # bits of `_flags`
 
 
@@ -26,6 +30,7 @@ class Source:
     rows: Callable[[], Iterator[Raw]]
     in_lines: bool = True  # rows are numbered by lines of a file, else by themselves from 1
     classes: Mapping[str, list[str]] = field(default_factory=dict)  # names behind integers
+    folder: Path = Path()  # what the paths in its cells are relative to
 
     def at(self, number: int) -> str:
         """Return where a row stands, as a message begins: `train.csv:3`."""
@@ -36,20 +41,39 @@ class Source:
 
 
 def present_columns(
-    source: Source, columns: Mapping[str, Column], names: Mapping[str, str | None], sealed: bool
-) -> dict[str, str]:
+    source: Source, columns: Mapping[str, Column], names: Mapping[str, Theirs | None], sealed: bool
+) -> dict[str, Theirs]:
     """Return {our name: the source's name} of the columns to read.
 
     A column named in the config must be there; only a `sealed` split may lack its labels.
     Raises DataError naming what is missing and what there is.
     """
     labels = {c for c, column in columns.items() if column.target}
-    chosen = {ours: theirs for ours, theirs in names.items() if theirs is not None}
-    absent = {ours: theirs for ours, theirs in chosen.items() if theirs not in source.columns}
-    wrong = [theirs for ours, theirs in absent.items() if not (sealed and ours in labels)]
+    chosen = {ours: theirs for ours, theirs in names.items() if theirs}
+    gaps = {ours: [n for n in listed(t) if n not in source.columns] for ours, t in chosen.items()}
+    absent = {ours: missing for ours, missing in gaps.items() if missing}
+    wrong = [n for ours, gap in absent.items() if not (sealed and ours in labels) for n in gap]
     # Two columns missing in a file of one column have one reason: the separator.
     raise_all([no_column(source, name) for name in (wrong[:1] if looks_split(source) else wrong)])
     return {ours: theirs for ours, theirs in chosen.items() if ours not in absent}
+
+
+def listed(theirs: Theirs) -> list[str]:
+    """Return the source's columns that make up one of ours."""
+    return [theirs] if isinstance(theirs, str) else list(theirs)
+
+
+def cell_of(
+    raw: Mapping[str, Any], theirs: Theirs, convert: Callable[[Any], Any], where: str
+) -> Any:
+    """Convert the cell of a column of ours, or the list of those that make it up."""
+    cells = []
+    for name in listed(theirs):
+        try:
+            cells.append(convert(raw.get(name)))
+        except ValueError as error:
+            raise DataError("DATA-CELL", where, f"{name} {error}") from None
+    return cells[0] if isinstance(theirs, str) else cells
 
 
 def looks_split(source: Source) -> str:
@@ -71,12 +95,19 @@ def no_column(source: Source, name: str) -> DataError:
 def canonical_rows(
     source: Source,
     columns: Mapping[str, Column],
-    chosen: Mapping[str, str],
+    chosen: Mapping[str, Theirs],
     separator: str | None,
+    media: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows under our names, with what later checks need to know of each."""
+    """Yield the rows under our names, with what later checks need to know of each.
+
+    `media` is the folder that paths in cells are relative to; None: the source's own.
+    """
+    folder = source.folder if media is None else Path(media).expanduser()
     convert = {
-        ours: converter(columns.get(ours), source.classes.get(theirs), separator)
+        ours: converter(
+            columns.get(ours), source.classes.get(listed(theirs)[0]), separator, folder
+        )
         for ours, theirs in chosen.items()
     }
     read = {c: columns[c] for c in chosen if c in columns}
@@ -86,14 +117,11 @@ def canonical_rows(
     for position, (number, raw) in enumerate(source.rows()):
         row: dict[str, Any] = {"row": position, "_line": number}
         for ours, theirs in chosen.items():
-            if theirs not in raw and ours in texts:
+            if ours in texts and theirs not in raw:
                 raise DataError("DATA-COL", source.at(number), f"key {theirs!r} missing")
-            try:
-                row[ours] = convert[ours](raw.get(theirs))
-            except ValueError as error:
-                raise DataError("DATA-CELL", source.at(number), f"{theirs} {error}") from None
+            row[ours] = cell_of(raw, theirs, convert[ours], source.at(number))
         check_lengths(row, read, source.at(number))
-        row |= marks(row, texts)
+        row |= marks(row, texts, [c for c in read if read[c].kind in (*MEDIA, *TABULAR)])
         row["_flags"] |= IS_MISPLACED * any(misplaced(row))
         yield row
 
@@ -117,16 +145,24 @@ def misplaced(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield answer
 
 
-def marks(row: Mapping[str, Any], texts: Mapping[str, Kind]) -> dict[str, int]:
-    """Return hashes of the texts (and of the id), by which rows are compared and split."""
+def marks(
+    row: Mapping[str, Any], texts: Mapping[str, Kind], others: Sequence[str] = ()
+) -> dict[str, int]:
+    """Return hashes of the texts (and of the id), by which rows are compared and split.
+
+    `others` are columns of files and of tables: the same text with others is another row.
+    """
     given = [cell for c in texts for cell in ([row[c]] if isinstance(row[c], str) else row[c])]
     given = given or [""]
-    whole = "\0".join(given)
+    beside = [
+        digest_of(row[c]) if isinstance(row[c], dict | None) else str(row[c]) for c in others
+    ]
+    whole = "\0".join([*given, *beside])
     # One odd word empties no sentence.
     whole_texts = [" ".join(row[c]) for c in texts if texts[c] is Kind.WORDS] or given
     flags = HAS_EMPTY * any(EMPTY.fullmatch(t) is not None for t in whole_texts)
     flags |= HAS_NUL * any("\0" in t for t in given)
-    loose = "\0".join(" ".join(t.casefold().split()) for t in given)
+    loose = "\0".join([*(" ".join(t.casefold().split()) for t in given), *beside])
     found = {"_text": digest(whole), "_loose": digest(loose), "_flags": flags}
     return found | ({"_id": digest(row["id"])} if "id" in row else {})
 
@@ -138,8 +174,9 @@ def digest(text: str) -> int:
 
 
 def converter(
-    column: Column | None, names: list[str] | None, separator: str | None
+    column: Column | None, names: list[str] | None, separator: str | None, folder: Path = Path()
 ) -> Callable[[Any], Any]:
+    """Return how a cell is read; of a column that is made up of several, each of them."""
     kind = column.kind if column is not None else Kind.TEXT
     if kind is Kind.CLASS:
         return lambda cell: class_of(cell, names)
@@ -155,6 +192,10 @@ def converter(
         Kind.NUMBER: number_of,
         Kind.WORDS: words_of,
         Kind.SPANS: spans_of,
+        Kind.IMAGE: partial(image_of, folder=folder),
+        Kind.AUDIO: partial(sound_of, folder=folder),
+        Kind.NUMBERS: number_of,
+        Kind.CATEGORIES: partial(class_of, names=None),
     }[kind]
 
 
@@ -211,9 +252,13 @@ def words_or_text(cell: Any) -> str | list[str]:
     return text_of(cell) if isinstance(cell, str) else words_of(cell)
 
 
-def reader(column: Column, separator: str | None) -> Callable[[Any], Any]:
+def reader(
+    column: Column, separator: str | None, folder: Path = Path()
+) -> Callable[[Any], Any]:
     """Return how a cell is read for a prediction: as a converter does, but a text stays whole."""
-    return words_or_text if column.kind is Kind.WORDS else converter(column, None, separator)
+    if column.kind is Kind.WORDS:
+        return words_or_text
+    return converter(column, None, separator, folder)
 
 
 def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:

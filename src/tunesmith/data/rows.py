@@ -18,6 +18,10 @@ class Kind(StrEnum):
     WORDS = "words"  # one text, cut into words
     TAGS = "tags"  # one label for each of the words
     GROUP = "group"  # which part of the rows it belongs to; no model reads it
+    IMAGE = "image"
+    AUDIO = "audio"
+    NUMBERS = "numbers"  # of several columns of the source
+    CATEGORIES = "categories"  # of several columns of the source
     SPANS = "spans"  # any number of stretches of another column: their texts and where they begin
 
 
@@ -26,6 +30,8 @@ Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
 
 NAMED = (Kind.CLASS, Kind.CLASSES, Kind.TAGS)  # kinds whose labels have names to find out
 TEXTUAL = (Kind.TEXT, Kind.WORDS)  # kinds that rows are compared and split by
+MEDIA = (Kind.IMAGE, Kind.AUDIO)  # kinds whose cells are files
+TABULAR = (Kind.NUMBERS, Kind.CATEGORIES)  # kinds that stand for several columns of a source
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ COLUMNS = (  # every column that some task reads; `data` has a key for each: its
     "question",
     "context",
     "answers",
+    "image",
+    "audio",
+    "numeric",
+    "categorical",
 )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.cells import Source, canonical_rows, present_columns
+from tunesmith.data.cells import Source, Theirs, canonical_rows, present_columns
 from tunesmith.data.checks import STRATA, Part, check_same_source
 from tunesmith.data.delimited import QUOTING
 from tunesmith.data.languages import each, joined, only_languages, wanted_of
 from tunesmith.data.locate import Opener, Reading, openers
-from tunesmith.data.rows import NAMED, Column, Rows
+from tunesmith.data.rows import MEDIA, NAMED, Column, Rows
 from tunesmith.data.split import Cut
 from tunesmith.data.store import key_of, schema_of, stored
 from tunesmith.data.work import Work
@@ -38,7 +38,8 @@ def read(
     config: str | None,
     revision: str | None,
     splits: Mapping[str, str | None],
-    names: Mapping[str, str | None],
+    names: Mapping[str, Theirs | None],
+    media: str | None,
     languages: Sequence[str] | None,
     train_languages: Sequence[str] | None,
     validation_languages: Sequence[str] | None,
@@ -97,10 +98,11 @@ def read(
     if leakage != "ignore":
         raise_all(check_same_source(sources))
     chosen = choose(sources, columns, {name: names[name] for name in [*columns, "id"]})
-    strata = strata_of(how, columns, names["label"], sources)
+    label = names["label"]
+    strata = strata_of(how, columns, label if isinstance(label, str) else None, sources)
     if strata is not None:
         chosen["train"][STRATA] = strata
-    parts = store_all(sources, columns, chosen, label_separator, reading, cache)
+    parts = store_all(sources, columns, chosen, label_separator, media, reading, cache)
     work = Work(target, kind, given, wanted)
     parts = work.without_gaps(parts, on_missing_label, on_empty_text)
     parts = only_languages(work.divided(parts, how, to_cut), whose)
@@ -109,7 +111,7 @@ def read(
     work.check_copies(parts, leakage)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
-    options += [whose]
+    options += [whose, media_folders(sources, columns, names, media)]
     finished = {name: work.finished(p, name, limit, how.seed) for name, p in parts.items()}
     return Rows(
         splits={name: data for name, (data, _) in finished.items()},
@@ -182,8 +184,8 @@ def opened(names: Collection[str], found: Mapping[str, Opener]) -> dict[str, Sou
 def choose(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
-    names: Mapping[str, str | None],
-) -> dict[str, dict[str, str]]:
+    names: Mapping[str, Theirs | None],
+) -> dict[str, dict[str, Theirs]]:
     """Return {split: {our column: the source's}}; all that is missing is said at once."""
     errors: list[TunesmithError] = [
         ConfigError("CONF-MISSING", f"data.{c}=null", "the task needs this column; give its name")
@@ -215,11 +217,24 @@ def strata_of(
     return label if cut_here and label in sources["train"].columns else None
 
 
+def media_folders(
+    sources: Mapping[str, Source],
+    columns: Mapping[str, Column],
+    names: Mapping[str, Theirs | None],
+    media: str | None,
+) -> list[str]:
+    """Return the folders that paths in cells are relative to; none where no cell is a file."""
+    if not any(names.get(c) and column.kind in MEDIA for c, column in columns.items()):
+        return []
+    return [str(Path(media or source.folder).expanduser().absolute()) for source in sources.values()]
+
+
 def store_all(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
-    chosen: Mapping[str, Mapping[str, str]],
+    chosen: Mapping[str, Mapping[str, Theirs]],
     separator: str | None,
+    media: str | None,
     reading: Reading,
     cache: Path,
 ) -> dict[str, Part]:
@@ -229,8 +244,9 @@ def store_all(
     for split, source in sources.items():
         schema = schema_of(columns, chosen[split])
         format_ = [Path(source.name).suffix, source.columns, source.classes, asdict(reading)]
-        key = key_of(source.identity, str(schema), chosen[split], separator, format_)
-        rows = canonical_rows(source, columns, chosen[split], separator)
+        folders = media_folders({split: source}, columns, chosen[split], media)
+        key = key_of(source.identity, str(schema), chosen[split], separator, format_, folders)
+        rows = canonical_rows(source, columns, chosen[split], separator, media)
         try:
             data = stored(rows, schema, key, cache)
             if not len(data):

@@ -23,6 +23,10 @@ TYPES = {
     Kind.CLASSES: pyarrow.list_(pyarrow.string()),
     Kind.NUMBER: pyarrow.float64(),
     Kind.GROUP: pyarrow.string(),
+    Kind.IMAGE: pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+    Kind.AUDIO: pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+    Kind.NUMBERS: pyarrow.list_(pyarrow.float64()),
+    Kind.CATEGORIES: pyarrow.list_(pyarrow.string()),
     Kind.WORDS: pyarrow.list_(pyarrow.string()),
     Kind.TAGS: pyarrow.list_(pyarrow.string()),
     Kind.SPANS: pyarrow.list_(
@@ -37,7 +41,7 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def schema_of(columns: Mapping[str, Column], chosen: Mapping[str, str]) -> pyarrow.Schema:
+def schema_of(columns: Mapping[str, Column], chosen: Mapping[str, Any]) -> pyarrow.Schema:
     kinds = {c: columns[c].kind if c in columns else Kind.TEXT for c in chosen}
     marks = ["_text", "_loose"] + (["_id"] if "id" in chosen else [])
     return pyarrow.schema(
@@ -95,12 +99,19 @@ def batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     size = 0
     for row in rows:
         batch.append(row)
-        size += sum(len(cell) for cell in row.values() if isinstance(cell, str))
+        size += sum(map(size_of, row.values()))
         if len(batch) >= BATCH_ROWS or size >= BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def size_of(cell: Any) -> int:
+    """Return about how much of the memory a cell takes, of those that can take much."""
+    if isinstance(cell, dict):
+        return len(cell["bytes"] or b"")
+    return len(cell) if isinstance(cell, str) else 0
 
 
 def publish(fresh: Path, place: Path) -> None:
