@@ -41,9 +41,12 @@ class CrossEntropy(ClassWeighted):
 
     takes = (
         "single_label_classification",
+        "multimodal_classification",
         "token_classification",
         "masked_language_modelling",
         "pretraining",
+        "causal_language_modelling",
+        "summarisation",
     )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
-from tunesmith.build import Parts, build_data, make_task, prepare
+from tunesmith.build import Parts, build_data, find_encoders, make_task, prepare
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
 from tunesmith.data.rows import Column, Rows
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
@@ -37,7 +37,7 @@ class Stored:
     """
 
     def __init__(self, directory: Path, cfg: DictConfig) -> None:
-        self.directory, self.cfg = directory, cfg
+        self.directory, self.cfg = directory, _with_own_encoders(cfg, directory)
         self.machine = _machine(cfg)
         self._task: Task | None = None
 
@@ -126,17 +126,18 @@ class Stored:
     def _parts(self) -> Parts:
         """Return what a task is built from, without its data."""
         cfg = self.cfg
-        problem = targets.resolve(cfg.task._target_, trust=cfg.trust).problem
+        kind = targets.resolve(cfg.task._target_, trust=cfg.trust)
         labels = list(cfg.data.labels) if cfg.data.labels is not None else None
         source = find(
             str(self.directory / "model"),
             attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
-            problem=problem,
+            problem=kind.problem,
         )
         words = tokenizer(source)
         words.truncation_side = side_of(cfg.data.truncation)
-        return Parts(Rows({}, labels, ""), source, words, cfg.data.max_length or max_tokens(source))
+        length = cfg.data.max_length or max_tokens(source)
+        return Parts(Rows({}, labels, ""), source, words, length, find_encoders(cfg, kind))
 
 
 def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
@@ -196,6 +197,15 @@ def _with_model(cfg: DictConfig, directory: Path, cache: Path) -> DictConfig:
     return cfg
 
 
+def _with_own_encoders(cfg: DictConfig, directory: Path) -> DictConfig:
+    """Return the config with the run's own encoders in place of those that it started from."""
+    cfg = cfg.copy()
+    for name in targets.resolve(cfg.task._target_, trust=cfg.trust).encoded_columns:
+        own = {"path": str(directory / "model" / name), "revision": None}
+        cfg.task[name] = {**cfg.task[name], **own, "pretrained": True, "config": {}}
+    return cfg
+
+
 def _load_task(cfg: DictConfig, parts: Parts) -> Task:
     task = make_task(cfg, parts)
     if (parts.source.folder / "task.safetensors").exists():
@@ -204,17 +214,33 @@ def _load_task(cfg: DictConfig, parts: Parts) -> Task:
 
 
 def _restore(task: Task, file: Path) -> None:
-    """Put back what the task learnt besides its model: buffers that it declares, nothing else."""
+    """Put back what the task learnt besides its encoders: what it declares, all of it, only that."""
     check_weights([file])
-    modules = {name: m for name, m in task.named_modules() if name.partition(".")[0] != "model"}
-    for name, tensor in read_weights([file]).items():
+    tensors = read_weights([file])
+    task.make_room({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    ours = {name: p for name, p in task.named_parameters() if not _has_own_file(name, task)}
+    lacking = sorted(ours.keys() - tensors.keys())
+    if lacking:
+        raise ModelError("MODEL-MISSING", file.name, f"lacks {len(lacking)}, such as {lacking[0]}")
+    modules = {n: m for n, m in task.named_modules() if not _has_own_file(f"{n}.", task)}
+    for name, tensor in tensors.items():
+        if name in ours:
+            if ours[name].shape != tensor.shape:
+                raise ModelError("MODEL-CORRUPT", file.name, f"{name!r} has another shape")
+            ours[name].data.copy_(tensor)
+            continue
         owner, _, buffer = name.rpartition(".")
         if owner not in modules or buffer not in modules[owner]._buffers:
-            raise SafetyError("UNSAFE-STATE", file.name, f"sets {name!r}, no buffer of the task")
+            raise SafetyError("UNSAFE-STATE", file.name, f"sets {name!r}, nothing of the task's")
         known = modules[owner]._buffers[buffer]
         if known is not None and known.shape != tensor.shape:
             raise ModelError("MODEL-CORRUPT", file.name, f"{name!r} has another shape")
         modules[owner]._buffers[buffer] = tensor
+
+
+def _has_own_file(name: str, task: Task) -> bool:
+    """Tell whether a part of the task lies beside task.safetensors."""
+    return name.startswith(("model.", *(f"encoders.{n}.model." for n in task.besides())))
 
 
 def _evaluate(

@@ -59,6 +59,7 @@ COLUMNS = (  # every column that some task reads; `data` has a key for each: its
     "audio",
     "numeric",
     "categorical",
+    "target",
 )
 
 

@@ -1,10 +1,10 @@
-"""The model that learns: an encoder with the head of its task, its parts, its saved form."""
+"""The model that learns: an encoder or a decoder with a head, its parts, its saved form."""
 
 import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith import disk
 from tunesmith.errors import ModelError
-from tunesmith.models.heads import class_of, head_names, skeleton
+from tunesmith.models.heads import HEADS, class_of, head_names, made_with, skeleton
 from tunesmith.models.quiet import quiet
+from tunesmith.models.roles import is_pair, reader_of, rest, tensors_as, unshared
 from tunesmith.models.source import Source
 from tunesmith.models.weights import read_weights
 
@@ -31,6 +32,9 @@ def load_model(source: Source) -> PreTrainedModel:
     """
     with quiet():
         model = _pretrained(source) if source.pretrained else _from_scratch(source)
+    if is_pair(model.config):  # a summary is written from the tokens: the pooler lies idle
+        rest(getattr(reader_of(model), "pooler", None))
+        model.fresh_pooler = set()  # type: ignore[assignment]
     return model.float().train()
 
 
@@ -41,8 +45,9 @@ def head_parameters(model: PreTrainedModel) -> set[str]:
 
 def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """Return the encoder's blocks, first to last."""
-    count = model.config.num_hidden_layers
-    for module in model.base_model.modules():
+    reader = reader_of(model)
+    count = reader.config.num_hidden_layers
+    for module in reader.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise ModelError("MODEL-CONFIG", type(model).__name__, "has no list of encoder layers")
@@ -50,7 +55,7 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 def embeddings(model: PreTrainedModel) -> nn.Module:
     """Return the module that turns ids into the first layer's input."""
-    module = getattr(model.base_model, "embeddings", None)
+    module = getattr(reader_of(model), "embeddings", None)
     return module if isinstance(module, nn.Module) else model.get_input_embeddings()
 
 
@@ -61,17 +66,20 @@ def save(
     *,
     labels: Sequence[str] | None = None,
     extra: Mapping[str, Tensor] | None = None,
+    besides: Mapping[str, Callable[[Path], None]] | None = None,
 ) -> None:
     """Write a folder that plain transformers loads; it appears whole or not at all.
 
     `labels` go to labels.json, tensors that a task has learnt beside the model (`extra`) to
-    task.safetensors. Everything is safetensors or JSON.
+    task.safetensors; what `besides` writes, other encoders, to folders of these names. Everything
+    is safetensors or JSON.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         with quiet():
-            model.save_pretrained(new, max_shard_size="1TB")
+            state = unshared(model) if is_pair(model.config) else None
+            model.save_pretrained(new, state_dict=state, max_shard_size="1TB")
             tokenizer.save_pretrained(new)
         if labels is not None:
             numbers = {label: number for number, label in enumerate(labels)}
@@ -79,6 +87,8 @@ def save(
         if extra:
             tensors = {name: tensor.contiguous().cpu() for name, tensor in extra.items()}
             save_file(tensors, new / "task.safetensors")
+        for name, write in (besides or {}).items():
+            write(new / name)
         disk.sync_tree(new)  # before its name: a power cut must not leave a folder of empty files
         _put(new, folder)
         disk.sync(folder.parent)
@@ -98,14 +108,19 @@ def _put(new: Path, folder: Path) -> None:
 def _from_scratch(source: Source) -> PreTrainedModel:
     model_class: Any = class_of(source.config, source.path, source.problem)
     return model_class._from_config(
-        source.config, attn_implementation=source.attention, dtype=torch.float32
+        source.config,
+        attn_implementation=source.attention,
+        dtype=torch.float32,
+        **made_with(model_class),
     )
 
 
 def _pretrained(source: Source) -> PreTrainedModel:
-    tensors = read_weights(source.weights)
+    shape = skeleton(source.config, source.path, source.problem)
+    role, stored = HEADS[source.problem].role, read_weights(source.weights)
+    tensors = tensors_as(role, stored, source.checkpoint, shape)
     if source.new_head:
-        names = head_names(skeleton(source.config, source.path, source.problem))
+        names = head_names(shape)
         tensors = {name: tensor for name, tensor in tensors.items() if name not in names}
     # Tensors instead of the folder's path: nothing else that lies there is read.
     model_class: Any = class_of(source.config, source.path, source.problem)
@@ -118,6 +133,7 @@ def _pretrained(source: Source) -> PreTrainedModel:
         ignore_mismatched_sizes=True,  # to say it in our words
         output_loading_info=True,
         trust_remote_code=False,
+        **made_with(model_class),
     )
     _check_complete(source, model, info)
     return model
@@ -128,7 +144,8 @@ def _check_complete(source: Source, model: PreTrainedModel, info: dict[str, Any]
         name, found, wanted = sorted(info["mismatched_keys"])[0]
         what = f"{name} is {tuple(found)} in the weights, {tuple(wanted)} by config.json"
         raise ModelError("MODEL-SHAPE", source.path, what)
-    pooler = f"{model.base_model_prefix}.pooler."
+    encoder = "encoder" if is_pair(model.config) else model.base_model_prefix
+    pooler = f"{encoder}.pooler."
     missing = _missing(model, info["missing_keys"])
     fresh_pooler = {name for name in missing if name.startswith(pooler)}
     head = set() if source.own_head else head_names(model)

@@ -1,5 +1,6 @@
 """The head on the encoder: which one a task wants, whose it is, whether its labels fit the data."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,17 +10,21 @@ from typing import Any
 
 import torch
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
     MODEL_FOR_PRETRAINING_MAPPING,
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING,
+    EncoderDecoderModel,
     PreTrainedConfig,
     PreTrainedModel,
 )
 
 from tunesmith.errors import ConfigError, ModelError
+from tunesmith.models.roles import CROSS, Role, configs_of, is_pair, writer_of
 from tunesmith.models.safety import read_json
 
 # Checkpoints of pretraining: their heads are meant to be replaced.
@@ -31,17 +36,36 @@ NEW_HEAD = "set model.new_head=true"
 
 @dataclass(frozen=True)
 class Head:
-    """What transformers puts on an encoder for one kind of problem."""
+    """What transformers puts on a checkpoint for one kind of problem."""
 
-    models: Any  # {config class: model class}
+    models: Any  # {config class: model class}; of a pair: that of its decoder
     does: str  # ends the sentence "are not encoders that can ..."
     outputs: int | None = None  # of a head whose size no label decides; None: one a label
     typed: bool = False  # the config names the problem: one class of model serves several
     among: Any = None  # {config class: ...}: of `models` only these do it
     instead: str = ""  # what to do with any other model
+    role: Role = Role.ENCODER  # what the checkpoint becomes
+
+    def takes(self, config: PreTrainedConfig) -> bool:
+        """Tell whether an architecture can do it."""
+        known = type(config) in self.models and (self.among is None or type(config) in self.among)
+        if not known or config.is_encoder_decoder:
+            return False
+        return self.role is Role.ENCODER or _reads_others(self.models[type(config)])
+
+
+def _reads_others(model_class: type[PreTrainedModel]) -> bool:
+    """Tell whether a decoder is an encoder's code, which can have cross-attention, as BERT's."""
+    return "encoder_hidden_states" in inspect.signature(model_class.forward).parameters
 
 
 _CLASSIFY = (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, "classify")
+_WRITE = (MODEL_FOR_CAUSAL_LM_MAPPING,)
+_WRITERS: dict[str, Any] = {
+    "outputs": 2,
+    "among": MODEL_FOR_MASKED_LM_MAPPING,  # the rest are no encoders
+    "instead": "BERT, RoBERTa, ELECTRA and XLM-R can",
+}
 HEADS = {  # by the `problem` of a task
     "single_label_classification": Head(*_CLASSIFY, typed=True),
     "multi_label_classification": Head(*_CLASSIFY, typed=True),
@@ -56,23 +80,41 @@ HEADS = {  # by the `problem` of a task
         among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
         instead="task=mlm needs no pairs",
     ),
+    "multimodal_classification": Head(  # no head: what a task does with the tokens is its own
+        MODEL_MAPPING, "embed texts", outputs=2, among=MODEL_FOR_MASKED_LM_MAPPING
+    ),
+    "causal_language_modelling": Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER),
+    "summarisation": Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR),
 }
 
 
 def class_of(config: PreTrainedConfig, name: str, problem: str) -> type[PreTrainedModel]:
     """Return the architecture's model with the head for a problem; ModelError if it has none."""
     head = HEADS[problem]
-    known = type(config) in head.models and (head.among is None or type(config) in head.among)
-    if not known or config.is_encoder_decoder:
-        what = f"{config.model_type} models are not encoders that can {head.does}"
-        raise ModelError("MODEL-CONFIG", name, what, head.instead)
-    return head.models[type(config)]
+    for part in configs_of(config):
+        if not head.takes(part):
+            what = f"{part.model_type} models are not encoders that can {head.does}"
+            raise ModelError("MODEL-CONFIG", name, what, head.instead)
+    if is_pair(config):
+        return EncoderDecoderModel
+    found = head.models[type(config)]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def made_with(model: type[PreTrainedModel]) -> dict[str, Any]:
+    """Return what a model's class is told besides its config.
+
+    A bare encoder takes the pooler as an option: it gets none, as no loss would reach it.
+    """
+    takes = "add_pooling_layer" in inspect.signature(model).parameters
+    return {"add_pooling_layer": False} if takes else {}
 
 
 def skeleton(config: PreTrainedConfig, name: str, problem: str) -> PreTrainedModel:
     """Build the model without memory for its weights: shows what its parts are called."""
+    model_class = class_of(config, name, problem)
     with torch.device("meta"):
-        return class_of(config, name, problem)(config)
+        return model_class(config, **made_with(model_class))
 
 
 @contextmanager
@@ -95,9 +137,25 @@ def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]
 
 
 def head_names(model: PreTrainedModel) -> set[str]:
-    """Return the names of the parameters outside the encoder."""
-    encoder = f"{model.base_model_prefix}."
-    return {name for name, _ in model.named_parameters() if not name.startswith(encoder)}
+    """Return the names of the parameters that no encoder has; of a pair also cross-attention.
+
+    An output layer that is tied to the embeddings is the encoder's; a bare encoder has no head.
+    """
+    if model.base_model is model and not is_pair(model.config):
+        return set()
+    theirs = {
+        id(parameter)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if name.startswith(_encoders(model)) and CROSS not in name
+    }
+    return {name for name, parameter in model.named_parameters() if id(parameter) not in theirs}
+
+
+def _encoders(model: PreTrainedModel) -> tuple[str, ...]:
+    """Return how the names begin of what an encoder has; a pair has it twice."""
+    if is_pair(model.config):
+        return "encoder.", f"decoder.{writer_of(model).base_model_prefix}."
+    return (f"{model.base_model_prefix}.",)
 
 
 def has_own_head(
@@ -105,8 +163,10 @@ def has_own_head(
 ) -> bool:
     """Tell whether a checkpoint brings the head that `model` has.
 
-    Raises ModelError (MODEL-HEAD) if it brings another task's.
+    Raises ModelError (MODEL-HEAD) if it brings another task's; a bare encoder takes any.
     """
+    if model.base_model is model and not is_pair(model.config):
+        return True
     made_as = [a for a in raw.get("architectures") or [] if isinstance(a, str)]
     if type(model).__name__ in made_as:
         return True

@@ -34,9 +34,9 @@ class MediaSource:
     sense: str  # image, audio
     path: str | None  # as the user typed it; None: by its config alone
     config: PreTrainedConfig
-    kind: str  # the model_type by which its processor is known
     processor: Any  # makes arrays of images or sounds
     weights: tuple[Path, ...]  # none for one from its config
+    seconds: float  # of sounds: what they are cut and padded to
 
 
 def find(
@@ -46,7 +46,7 @@ def find(
     revision: str | None,
     pretrained: bool,
     config: Mapping[str, Any],
-    seconds: float | None = None,
+    seconds: float = 0.0,
 ) -> MediaSource:
     """Find the encoder of a sense and check all that can be checked without its weights.
 
@@ -55,7 +55,7 @@ def find(
     """
     where = f"task.{sense}"
     if path is None:
-        return _made(sense, where, config)
+        return _made(sense, where, config, seconds)
     if config and pretrained:
         what = "changes the architecture, so the weights would not fit"
         raise ConfigError("CONF-MODEL", f"{where}.config", what, f"set {where}.pretrained=false")
@@ -71,17 +71,17 @@ def find(
     if pretrained:
         files = weights.weight_files(folder, path)
         weights.check_weights(files)
-    return MediaSource(sense, path, settled, whole.model_type, processor, files)
+    return MediaSource(sense, path, settled, processor, files, seconds)
 
 
-def _made(sense: str, where: str, config: Mapping[str, Any]) -> MediaSource:
+def _made(sense: str, where: str, config: Mapping[str, Any], seconds: float) -> MediaSource:
     if "model_type" not in config:
         what = f"no {sense} encoder: neither {where}.path nor {where}.config.model_type is set"
         raise ConfigError("CONF-MODEL", where, what)
     settled = _config(config, f"{where}.config")
     _check_class(settled, sense, f"{where}.config")
     processor = _default_processor(sense, settled, f"{where}.config")
-    return MediaSource(sense, None, settled, settled.model_type, processor, ())
+    return MediaSource(sense, None, settled, processor, (), seconds)
 
 
 def _config(raw: Mapping[str, Any], where: str) -> Any:
@@ -244,7 +244,7 @@ def _spread(values: Tensor, present: Tensor) -> Tensor:
     return whole
 
 
-def load(source: MediaSource, seconds: float) -> MediaEncoder:
+def load(source: MediaSource) -> MediaEncoder:
     """Build the encoder in train mode and float32; from its config, from torch's generator."""
     where = source.path or f"task.{source.sense}"
     for name, value in STEADY.items():
@@ -253,7 +253,7 @@ def load(source: MediaSource, seconds: float) -> MediaEncoder:
     try:
         with quiet():
             model = _loaded(source) if source.weights else _drawn(source)
-        return MediaEncoder(model.float(), source.processor, source.sense, seconds)
+        return MediaEncoder(model.float(), source.processor, source.sense, source.seconds)
     except WRONG_SETTINGS as error:
         raise _unusable(error, where) from None
 

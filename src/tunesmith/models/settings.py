@@ -6,6 +6,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
+from tunesmith.models.roles import configs_of
 
 # The names of one knob, by architecture; all names of the first group that a config has.
 KNOBS: dict[str, list[tuple[str, ...]]] = {
@@ -30,13 +31,21 @@ def set_dropout(config: PreTrainedConfig, knob: str, value: float | None) -> lis
     where = f"model.{knob}={value}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         return [ConfigError("CONF-RANGE", where, "must be a number, 0 <= p < 1")]
+    for part in configs_of(config):
+        if not _set_knob(part, knob, float(value)):
+            what = f"{part.model_type} models have no such dropout"
+            return [ConfigError("CONF-MODEL", where, what)]
+    return []
+
+
+def _set_knob(config: PreTrainedConfig, knob: str, value: float) -> bool:
     known = set(vars(config)) | UNDECLARED.get(config.model_type, set())
     for names in KNOBS[knob]:
         if known.issuperset(names):
             for name in names:
-                setattr(config, name, float(value))
-            return []
-    return [ConfigError("CONF-MODEL", where, f"{config.model_type} models have no such dropout")]
+                setattr(config, name, value)
+            return True
+    return False
 
 
 def changed(

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from tunesmith.errors import ConfigError, ModelError, did_you_mean, raise_all
-from tunesmith.models import heads, places, safety, settings, weights
+from tunesmith.models import heads, places, roles, safety, settings, weights
 from tunesmith.models.quiet import quiet
 
 WRONG_SETTINGS = (  # what a config's values can raise, read or built into modules
@@ -51,7 +57,8 @@ class Source:
     path: str  # as the user typed it
     folder: Path  # where it is on this machine
     revision: str | None  # the commit, of a hub model
-    config: PreTrainedConfig  # with labels and all wanted changes
+    config: PreTrainedConfig  # with labels and all wanted changes, in the role of the task
+    checkpoint: PreTrainedConfig  # as the checkpoint has it, so changed
     problem: str  # what the head is for: a key of heads.HEADS
     pretrained: bool
     new_head: bool
@@ -91,12 +98,13 @@ def find(
     safety.refuse_ways_out(folder)
     safety.refuse_own_python(folder, path)
     raw = safety.read_json(folder / "config.json")
-    settled = _config(raw, changes, path)
+    checkpoint = _config(raw, changes, path)
     raise_all(
-        settings.set_dropout(settled, "hidden_dropout", hidden_dropout)
-        + settings.set_dropout(settled, "attention_dropout", attention_dropout)
-        + settings.set_dropout(settled, "classifier_dropout", classifier_dropout)
+        settings.set_dropout(checkpoint, "hidden_dropout", hidden_dropout)
+        + settings.set_dropout(checkpoint, "attention_dropout", attention_dropout)
+        + settings.set_dropout(checkpoint, "classifier_dropout", classifier_dropout)
     )
+    settled = roles.config_as(heads.HEADS[problem].role, checkpoint)
     files: tuple[Path, ...] = ()
     own_head = False
     with quiet():
@@ -116,6 +124,7 @@ def find(
         folder=folder,
         revision=folder.name if folder.parent.name == "snapshots" else revision,
         config=settled,
+        checkpoint=checkpoint,
         problem=problem,
         pretrained=pretrained,
         new_head=new_head,
@@ -145,12 +154,17 @@ def fingerprint(source: Source) -> str:
 
 def max_tokens(source: Source) -> int:
     """Return how many tokens a text may have, special ones included."""
-    config = source.config
+    config = roles.configs_of(source.config)[0]
     limits = [getattr(config, "max_position_embeddings", None), source.words.model_max_length]
-    if limits[0] is not None and config.model_type in SHIFTED:
-        limits[0] -= (config.pad_token_id or 0) + 1
+    if limits[0] is not None:
+        limits[0] -= first_position(config)
     known = [int(n) for n in limits if n is not None and 0 < n < UNLIMITED]
     return min(known, default=512)
+
+
+def first_position(config: PreTrainedConfig) -> int:
+    """Return the position id of a text's first token."""
+    return (config.pad_token_id or 0) + 1 if config.model_type in SHIFTED else 0
 
 
 def _check_arguments(changes: dict[str, Any], pretrained: bool, attention: str) -> None:
@@ -232,13 +246,15 @@ def _tokenizer(folder: Path, path: str) -> PreTrainedTokenizerBase:
 
 def _check_vocabulary(words: PreTrainedTokenizerBase, config: PreTrainedConfig, path: str) -> None:
     last = max(words.get_vocab().values(), default=0)
-    if last >= config.vocab_size:
-        what = f"tokenizer has ids up to {last}, the model only {config.vocab_size} embeddings"
+    size = min(part.vocab_size for part in roles.configs_of(config))
+    if last >= size:
+        what = f"tokenizer has ids up to {last}, the model only {size} embeddings"
         raise ModelError("MODEL-VOCAB", path, what, "they do not belong together")
 
 
 def _supported(attention: str, model: Any) -> str:
-    if attention == "sdpa" and not model._supports_sdpa:
+    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+    if attention == "sdpa" and not all(part._supports_sdpa for part in parts):
         log.info("%s has no sdpa attention: eager is used", model.config.model_type)
         return "eager"
     return attention

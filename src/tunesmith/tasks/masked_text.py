@@ -1,26 +1,19 @@
 """What every task has in common that tells hidden tokens from the text around them."""
 
-import math
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tunesmith.data.rows import Column, Kind
-from tunesmith.errors import ConfigError, ModelError
-from tunesmith.loss import CrossEntropy
+from tunesmith.errors import ModelError
 from tunesmith.models.heads import head_only_at
-from tunesmith.models.quiet import quiet
-from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Task
+from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row
 from tunesmith.tasks.masking import NO_WORD, Masks
-
-MOST_COUNTED = 10_000  # documents, evenly spread, in which tokens are counted
-
+from tunesmith.tasks.plain_text import PlainText, joined, mean_over, means
 
 Fill = list[dict[str, Any]]  # the likeliest tokens, each with its probability
 
@@ -37,50 +30,25 @@ class Tally(NamedTuple):
     pairs_right: int = 0
 
 
-class MaskedText(Task, ABC):
+class MaskedText(PlainText, ABC):
     """Learns from texts alone: each is cut into blocks, and some of a block's tokens are hidden.
 
     `score` compares the model with a unigram model: the shares of the tokens in the train split.
     """
 
-    columns: ClassVar[Mapping[str, Column]] = {"text": Column(Kind.TEXT)}
     metrics: ClassVar[tuple[str, ...]] = ("mlm_loss", "perplexity", "mlm_accuracy", "unigram_loss")
     minimised = ("mlm_loss", "perplexity", "unigram_loss")
     monitor = "mlm_loss"
 
-    loss: CrossEntropy
-    unigram: Tensor  # (V,) nats that each token costs without context
-
     def __init__(self, *, mask_rate: float, whole_word: bool, top_k: int, **common: Any) -> None:
         super().__init__(**common)
-        if self.loss.class_weights != "none":
-            where = f"loss.class_weights={self.loss.class_weights}"
-            raise ConfigError("CONF-LOSS", where, "a vocabulary's tokens are no classes to weigh")
-        self.special = frozenset(self.tokenizer.all_special_ids)
-        ordinary = np.setdiff1d(np.arange(len(self.tokenizer)), sorted(self.special))
-        self.masks = Masks(mask_rate, whole_word, self.tokenizer.mask_token_id, ordinary)
+        self.masks = Masks(mask_rate, whole_word, self.tokenizer.mask_token_id, self.ordinary)
         self.top_k = top_k
-        size = self.model.config.vocab_size
-        self.register_buffer("unigram", torch.full((size,), math.log(size)))
 
     @classmethod
     def check(cls, plan: Plan) -> None:
         if plan.tokenizer.mask_token_id is None:
             raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
-
-    def fit_to(self, rows: Any) -> None:
-        """Count the tokens of the train split, plus one of each."""
-        counts = np.zeros(len(self.unigram))
-        counts[self.masks.ordinary] = 1
-        numbers = range(0, len(rows), -(-len(rows) // MOST_COUNTED))
-        for start in range(0, len(numbers), 1000):
-            texts = list(rows[list(numbers[start : start + 1000])]["text"])
-            with quiet():
-                encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-            counts += np.bincount(np.concatenate(encoded).astype(int), minlength=len(counts))
-        counts[sorted(self.special)] = 0
-        shares = np.maximum(counts / counts.sum(), np.finfo(np.float64).tiny)
-        self.unigram.copy_(torch.from_numpy(-np.log(shares)))
 
     def vary(
         self, features: Features, rng: np.random.Generator, others: Sequence[Features]
@@ -132,16 +100,7 @@ class MaskedText(Task, ABC):
 
     def tallies(self, logits: Tensor, ids: Tensor, chosen: Tensor) -> list[Tally]:
         """Compare logits (M, V) with the `ids` (B, T) that were `chosen` (B, T)."""
-        wanted = ids[chosen]  # (M,)
-        nats = F.cross_entropy(logits.float(), wanted, reduction="none")
-        right = logits.argmax(-1) == wanted
-        facts = torch.stack([torch.ones_like(nats), nats, right, self.unigram[wanted]]).double()
-        sums = facts.new_zeros(len(ids), len(facts))
-        sums.index_add_(0, chosen.nonzero()[:, 0], facts.T)  # (B, 4)
-        return [
-            Tally(int(tokens), lost, int(hits), unigram)
-            for tokens, lost, hits, unigram in sums.tolist()
-        ]
+        return [Tally(*counted) for counted in self.counted(logits, ids, chosen)]
 
     def fills(self, batch: Batch) -> list[tuple[Fill, ...]]:
         """Return, for each text, the likeliest tokens of each of its masks."""
@@ -160,11 +119,8 @@ class MaskedText(Task, ABC):
         return [{"token": n, "probability": p} for n, p in zip(names, shares, strict=True)]
 
     def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
-        """Expect what a unigram model does of the train split: its entropy, its likeliest token."""
-        shares = torch.exp(-self.unigram.double())
-        entropy = float((shares * self.unigram).sum())
-        answer = {"fills": [], "loss": entropy, "accuracy": float(shares.max())}
-        return [answer | {"unigram_loss": entropy, "tokens": 1} for _ in rows]
+        """Expect what a unigram model does of the train split."""
+        return [{"fills": [], **self.guess()} for _ in rows]
 
     def gather(self, predictions: Sequence[Sequence[Tally]], rows: Sequence[Row]) -> list[Answer]:
         return [_answer(joined(tallies)) for tallies in predictions]
@@ -179,31 +135,12 @@ class MaskedText(Task, ABC):
         }
 
 
-def joined(tallies: Sequence[Tally]) -> Tally:
-    """Add up what was found out about the parts of a text."""
-    return Tally(*(sum(part, type(part[0])()) for part in zip(*tallies, strict=True)))
-
-
 def _answer(found: Tally) -> Answer:
     """Return means over the hidden tokens, in nats; None where there were none."""
-    tokens = max(found.tokens, 1)
-    answer: Answer = {
-        "fills": list(found.fills),
-        "loss": found.nats / tokens if found.tokens else None,
-        "accuracy": found.right / tokens if found.tokens else None,
-        "unigram_loss": found.unigram_nats / tokens if found.tokens else None,
-        "tokens": found.tokens,
-    }
+    answer: Answer = {"fills": list(found.fills), **means(found)}
     if found.pairs:
         answer |= {"pair_accuracy": found.pairs_right / found.pairs, "pairs": found.pairs}
     return answer
-
-
-def mean_over(answers: Sequence[Answer], name: str, weight: str) -> float:
-    """Return the mean over what was counted, not over texts; NaN where nothing was."""
-    counted = [answer for answer in answers if answer.get(weight)]
-    total = sum(answer[weight] for answer in counted)
-    return math.fsum(a[name] * a[weight] for a in counted) / total if total else math.nan
 
 
 def _aligned(numbers: Sequence[Sequence[int]], filler: int) -> Tensor:

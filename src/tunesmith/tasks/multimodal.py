@@ -1,6 +1,8 @@
 """Multimodal classification: one label for a text with an image, a sound, columns of a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +12,10 @@ from torch import Tensor, nn
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models.fusion import FUSIONS, Tokens
-from tunesmith.models.media import MediaEncoder
+from tunesmith.models.media import MediaEncoder, save
 from tunesmith.models.tabular import Tabular, category_code
 from tunesmith.tasks.base import Batch, Features, Plan, Row
-from tunesmith.tasks.classification import OneLabel
+from tunesmith.tasks.one_label import OneLabel
 
 TABLE = "table"  # our name for all tabular columns together
 NOTHING = {"bytes": b"", "path": ""}  # of a row that lacks it: Arrow wants one type a column
@@ -101,6 +103,16 @@ class Multimodal(OneLabel):
         if own:
             self.table = Tabular.of_shapes(self.width, own)
             self._join()
+
+    def head_names(self) -> set[str]:
+        own = ("model.", "encoders.")
+        return {name for name, _ in self.named_parameters() if not name.startswith(own)}
+
+    def readers(self) -> list[nn.Module]:
+        return [self.model.base_model, *(one.model for one in self.encoders.values())]  # type: ignore[misc]
+
+    def besides(self) -> dict[str, Callable[[Path], None]]:
+        return {name: partial(save, one) for name, one in self.encoders.items()}  # type: ignore[arg-type]
 
     # Rows to batches
 

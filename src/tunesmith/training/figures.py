@@ -1,4 +1,4 @@
-"""Pictures of a validation: a confusion matrix, and a table of right and wrong examples."""
+"""Pictures of a validation: a confusion matrix, right and wrong examples, texts it wrote."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,10 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tunesmith.errors import printable
-from tunesmith.tasks.base import Example
+from tunesmith.tasks.base import Example, Sample
 
 LONGEST_LABEL = 24  # characters on an axis
 LONGEST_TEXT = 160  # characters of an example
+LONGEST_SAMPLE = 600  # characters of a text that was written, or to be
 SHARES_UP_TO = 20  # labels; with more, a cell has room for its count only
 MARKUP = frozenset("\\`*_[]{}<>|&~$\"'#!")  # what markdown or HTML would read as its own
 
@@ -20,8 +21,9 @@ MARKUP = frozenset("\\`*_[]{}<>|&~$\"'#!")  # what markdown or HTML would read a
 class Figures(Callback):
     """Shows the best validation so far to every logger that takes figures and texts.
 
-    `checkpoints` knows the `best_step`; the module holds `answers` and `answered_rows` of the
-    last validation, and its task `counts` them.
+    Of each validation it shows what was written for the same few texts. `checkpoints` knows the
+    `best_step`; the module holds `answers` and `answered_rows` of the last validation, and its
+    task `counts` them.
     """
 
     def __init__(self, checkpoints: Any) -> None:
@@ -29,19 +31,26 @@ class Figures(Callback):
         self._drawn_step: int | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        is_best = self.checkpoints.best_step == trainer.global_step
-        if trainer.sanity_checking or not is_best or self._drawn_step == trainer.global_step:
+        step = trainer.global_step
+        if trainer.sanity_checking or self._drawn_step == step:
             return
-        self._drawn_step = trainer.global_step
+        self._drawn_step = step
         boards = [x for x in trainer.loggers if hasattr(x, "figure") and hasattr(x, "text")]
         if boards and trainer.is_global_zero:
-            self._draw(boards, pl_module, trainer.global_step)
+            self._show(boards, pl_module, step)
+            if self.checkpoints.best_step == step:
+                self._draw(boards, pl_module, step)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         if not isinstance(exception, (Exception, KeyboardInterrupt)):  # stopped at a validation
             self.on_validation_end(trainer, pl_module)
+
+    def _show(self, boards: list[Any], module: Any, step: int) -> None:
+        samples = module.task.samples(module.answers, module.answered_rows)
+        for board in boards if samples else ():
+            board.text("val/samples", samples_markdown(samples), step)
 
     def _draw(self, boards: list[Any], module: Any, step: int) -> None:
         answers, rows = module.answers, module.answered_rows
@@ -87,6 +96,13 @@ def examples_markdown(examples: Iterable[Example], most: int = 16) -> str:
     chosen += right[: most - len(chosen)]
     head = ["| | label | predicted | probability | text |", "|---|---|---|---|---|"]
     return "\n".join(head + [_row(*example) for example in chosen])
+
+
+def samples_markdown(samples: Iterable[Sample]) -> str:
+    """Return a markdown table of what was wanted and what was written, side by side."""
+    head = ["| text | wanted | written |", "|---|---|---|"]
+    rows = [" | ".join(escape_markdown(cell, LONGEST_SAMPLE) for cell in s) for s in samples]
+    return "\n".join(head + [f"| {row} |" for row in rows])
 
 
 def escape_markdown(text: str, longest: int = LONGEST_TEXT) -> str:
