@@ -133,6 +133,4 @@ def save_model(module: Module, folder: Path) -> None:
     own = ("model.", *(f"encoders.{name}.model." for name in task.besides()))
     extra = {k: v for k, v in task.state_dict().items() if not k.startswith(own)}
     besides = task.besides()
-    save(
-        task.model, task.tokenizer, folder, labels=task.labels, extra=extra, besides=besides
-    )
+    save(task.model, task.tokenizer, folder, labels=task.labels, extra=extra, besides=besides)

@@ -105,9 +105,7 @@ def canonical_rows(
     """
     folder = source.folder if media is None else Path(media).expanduser()
     convert = {
-        ours: converter(
-            columns.get(ours), source.classes.get(listed(theirs)[0]), separator, folder
-        )
+        ours: converter(columns.get(ours), source.classes.get(listed(theirs)[0]), separator, folder)
         for ours, theirs in chosen.items()
     }
     read = {c: columns[c] for c in chosen if c in columns}
@@ -154,9 +152,7 @@ def marks(
     """
     given = [cell for c in texts for cell in ([row[c]] if isinstance(row[c], str) else row[c])]
     given = given or [""]
-    beside = [
-        digest_of(row[c]) if isinstance(row[c], dict | None) else str(row[c]) for c in others
-    ]
+    beside = [digest_of(row[c]) if isinstance(row[c], dict | None) else str(row[c]) for c in others]
     whole = "\0".join([*given, *beside])
     # One odd word empties no sentence.
     whole_texts = [" ".join(row[c]) for c in texts if texts[c] is Kind.WORDS] or given
@@ -252,9 +248,7 @@ def words_or_text(cell: Any) -> str | list[str]:
     return text_of(cell) if isinstance(cell, str) else words_of(cell)
 
 
-def reader(
-    column: Column, separator: str | None, folder: Path = Path()
-) -> Callable[[Any], Any]:
+def reader(column: Column, separator: str | None, folder: Path = Path()) -> Callable[[Any], Any]:
     """Return how a cell is read for a prediction: as a converter does, but a text stays whole."""
     if column.kind is Kind.WORDS:
         return words_or_text

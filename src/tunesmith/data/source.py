@@ -226,7 +226,9 @@ def media_folders(
     """Return the folders that paths in cells are relative to; none where no cell is a file."""
     if not any(names.get(c) and column.kind in MEDIA for c, column in columns.items()):
         return []
-    return [str(Path(media or source.folder).expanduser().absolute()) for source in sources.values()]
+    return [
+        str(Path(media or source.folder).expanduser().absolute()) for source in sources.values()
+    ]
 
 
 def store_all(

@@ -50,20 +50,15 @@ def find(
 ) -> MediaSource:
     """Find the encoder of a sense and check all that can be checked without its weights.
 
-    Without a path it is made from `config`, which then needs a model_type. Of a model that also
+    Without a path it is made from `config`, which is not read otherwise. Of a model that also
     reads texts (CLIP) the part that sees is taken. Raises ConfigError, ModelError, SafetyError.
     """
-    where = f"task.{sense}"
     if path is None:
-        return _made(sense, where, config, seconds)
-    if config and pretrained:
-        what = "changes the architecture, so the weights would not fit"
-        raise ConfigError("CONF-MODEL", f"{where}.config", what, f"set {where}.pretrained=false")
+        return _made(sense, f"task.{sense}", config, seconds)
     folder = places.folder_of(path, revision, places.MEDIA_FILES)
     safety.refuse_ways_out(folder)
     safety.refuse_own_python(folder, path)
-    raw = {**safety.read_json(folder / "config.json"), **config}
-    whole = _config(raw, where if config else path)
+    whole = _config(safety.read_json(folder / "config.json"), path)
     settled = getattr(whole, "vision_config", whole) if sense == "image" else whole
     _check_class(settled, sense, path)
     processor = _processor(folder, sense, whole, path)
@@ -137,11 +132,20 @@ def _default_processor(sense: str, config: PreTrainedConfig, name: str) -> Any:
     kind = _processor_class(sense, config, name, None)
     size = getattr(config, "image_size", None)
     if sense == "audio" or size is None:
-        return kind()
+        return kind(**_masked(config)) if sense == "audio" else kind()
     height, width = (size, size) if isinstance(size, int) else size
     sizes = {"height": height, "width": width}
     with quiet():
         return kind(size=sizes, do_resize=True, do_center_crop=False)
+
+
+def _masked(config: PreTrainedConfig) -> dict[str, Any]:
+    # Of its kind those that normalise each frame by itself can leave the padding out.
+    return {"return_attention_mask": True} if _normalises_frames(config) else {}
+
+
+def _normalises_frames(config: PreTrainedConfig) -> bool:
+    return getattr(config, "feat_extract_norm", None) == "layer"
 
 
 def _processor_class(sense: str, config: PreTrainedConfig, name: str, told: Any) -> Any:
@@ -184,11 +188,20 @@ class MediaEncoder(nn.Module):
         }
 
     def read(self, media: Media) -> Any:
-        """Return an image, or a sound of at most `seconds`."""
+        """Return an image, or a sound of at most `seconds` and at least one token."""
         if self.sense == "image":
             return read_image(media)
         rate = self.processor.sampling_rate
-        return read_sound(media, rate)[: max(int(self.seconds * rate), 1)]
+        sound = read_sound(media, rate)[: max(int(self.seconds * rate), 1)]
+        return np.pad(sound, (0, max(self._shortest() - len(sound), 0)))
+
+    def _shortest(self) -> int:
+        """Return how many samples surely give a token, where convolutions cut sounds."""
+        tokens = getattr(self.model, "_get_feat_extract_output_lengths", None)
+        samples = 1
+        while tokens is not None and int(tokens(torch.tensor(samples))) < 1:
+            samples *= 2
+        return samples
 
     def blank(self) -> Any:
         if self.sense == "image":

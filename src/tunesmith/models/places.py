@@ -41,7 +41,10 @@ DESCRIPTION_FILES = (
     "merges.txt",
     "labels.json",
 )
-MEDIA_FILES = ("preprocessor_config.json", "processor_config.json")  # of other encoders than of texts
+MEDIA_FILES = (
+    "preprocessor_config.json",
+    "processor_config.json",
+)  # of other encoders than of texts
 log = logging.getLogger(__name__)
 
 
