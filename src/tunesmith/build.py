@@ -54,7 +54,7 @@ class Parts:
     source: Source
     tokenizer: PreTrainedTokenizerBase
     max_length: int
-    encoders: Mapping[str, MediaSource] = field(default_factory=dict)  # of columns beside the text
+    encoders: Mapping[str, MediaSource] = field(default_factory=dict)
 
 
 def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:

@@ -214,7 +214,7 @@ def _load_task(cfg: DictConfig, parts: Parts) -> Task:
 
 
 def _restore(task: Task, file: Path) -> None:
-    """Put back what the task learnt besides its encoders: what it declares, all of it, only that."""
+    """Put back what the task learnt besides its encoders: what it declares, and all of it."""
     check_weights([file])
     tensors = read_weights([file])
     task.make_room({name: tuple(tensor.shape) for name, tensor in tensors.items()})

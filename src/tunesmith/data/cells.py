@@ -182,7 +182,7 @@ def converter(
         return lambda cell: tags_of(cell, names)
     if kind is Kind.TEXT and column is not None and column.target:
         return lambda cell: None if cell is None else text_of(cell)
-    return {
+    read: dict[Kind, Callable[[Any], Any]] = {
         Kind.TEXT: text_of,
         Kind.GROUP: lambda cell: text_of(cell).strip(),
         Kind.NUMBER: number_of,
@@ -192,7 +192,8 @@ def converter(
         Kind.AUDIO: partial(sound_of, folder=folder),
         Kind.NUMBERS: number_of,
         Kind.CATEGORIES: partial(class_of, names=None),
-    }[kind]
+    }
+    return read[kind]
 
 
 def text_of(cell: Any) -> str:

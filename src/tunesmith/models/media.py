@@ -110,9 +110,9 @@ def _processor(folder: Path, sense: str, config: PreTrainedConfig, name: str) ->
     for file in PROCESSOR_FILES:
         if (folder / file).is_file():
             values = safety.read_json(folder / file)
-            values = values.get(NESTED[sense], values if file == PROCESSOR_FILES[0] else None)
-            if isinstance(values, dict):
-                return _processor_from(values, sense, config, name)
+            own = values.get(NESTED[sense], values if file == PROCESSOR_FILES[0] else None)
+            if isinstance(own, dict):
+                return _processor_from(own, sense, config, name)
     return _default_processor(sense, config, name)
 
 
@@ -179,12 +179,14 @@ class MediaEncoder(nn.Module):
         self.width = self._probed()
 
     def prepared(self, media: Sequence[Media | None]) -> dict[str, Tensor]:
-        """Read a batch: what the model takes, (B, ...), and `present` (B,); absent rows are 0."""
+        """Read a batch: what the model takes, (B, ...), and which rows are `present` (B,)."""
         there = [self.read(one) for one in media if one is not None]
         arrays = self.arrays(there or [self.blank()])
         present = torch.tensor([one is not None for one in media])
+        # Where no row has any, the first is given a blank one: every rank reads something.
+        read = present if there else torch.arange(len(media)) == 0
         return {"present": present} | {
-            name: _spread(values, present) for name, values in arrays.items()
+            name: _spread(values, read) for name, values in arrays.items()
         }
 
     def read(self, media: Media) -> Any:
@@ -249,11 +251,10 @@ class MediaEncoder(nn.Module):
         return int(tokens.size(-1))
 
 
-def _spread(values: Tensor, present: Tensor) -> Tensor:
-    """Put the rows (P, ...) of those present to their places among all (B, ...)."""
-    whole = values.new_zeros(len(present), *values.shape[1:])
-    if present.any():
-        whole[present] = values
+def _spread(values: Tensor, read: Tensor) -> Tensor:
+    """Put the rows (P, ...) of those that are read to their places among all (B, ...), else 0."""
+    whole = values.new_zeros(len(read), *values.shape[1:])
+    whole[read] = values
     return whole
 
 

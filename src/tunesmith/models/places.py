@@ -41,10 +41,8 @@ DESCRIPTION_FILES = (
     "merges.txt",
     "labels.json",
 )
-MEDIA_FILES = (
-    "preprocessor_config.json",
-    "processor_config.json",
-)  # of other encoders than of texts
+# Of encoders of images and sounds.
+MEDIA_FILES = ("preprocessor_config.json", "processor_config.json")
 log = logging.getLogger(__name__)
 
 

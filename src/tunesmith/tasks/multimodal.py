@@ -29,7 +29,7 @@ class Multimodal(OneLabel):
     of image, sound and values.
     """
 
-    columns: ClassVar[Mapping[str, Column]] = {
+    columns: ClassVar[dict[str, Column]] = {
         "text": Column(Kind.TEXT),
         "image": Column(Kind.IMAGE, required=False),
         "audio": Column(Kind.AUDIO, required=False),
@@ -109,7 +109,7 @@ class Multimodal(OneLabel):
         return {name for name, _ in self.named_parameters() if not name.startswith(own)}
 
     def readers(self) -> list[nn.Module]:
-        return [self.model.base_model, *(one.model for one in self.encoders.values())]  # type: ignore[misc]
+        return [self.model, *self.encoders.values()]
 
     def besides(self) -> dict[str, Callable[[Path], None]]:
         return {name: partial(save, one) for name, one in self.encoders.items()}  # type: ignore[arg-type]
