@@ -27,7 +27,10 @@ UNFINISHED |= {  # they begin with a vocabulary of the user's
 }
 NEEDS = {("scheduler", "plateau"): [], ("loss", "mse"): ["task=regression"]}
 NEEDS[("loss", "binary_cross_entropy")] = ["task=multi_label"]
+NEEDS[("loss", "pair_cosine")] = ["task=contrastive"]
 NEEDS[("loss", "span_cross_entropy")] = ["task=question_answering"]
+NEEDS[("loss", "choice_cross_entropy")] = ["task=multiple_choice"]
+NEEDS[("loss", "info_nce")] = ["task=retrieval"]
 
 
 def composed(*overrides):

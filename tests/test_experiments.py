@@ -24,7 +24,13 @@ POINTS, ERRORS = 0.05, 3  # how far above the baseline: both
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_it_runs_on_a_few_rows(name: str, tmp_path: Path) -> None:
     few = ["data.limit=12", "data.batch_size=4", "trainer.max_epochs=1", "trainer.max_steps=2"]
-    few += ["trainer.precision=32", "trainer.threads=1", "logger=none", "callbacks.progress=false"]
+    few += [
+        "trainer.val_check_interval=1.0",
+        "trainer.precision=32",
+        "trainer.threads=1",
+        "logger=none",
+        "callbacks.progress=false",
+    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(
             "train", [f"experiment={name}", *few, f"paths.runs={tmp_path}/runs", "name=few"]

@@ -28,7 +28,11 @@ def frozen(task: Task, layers: int | str = "all", head_lr_multiplier: float = 1.
         for parameter in module.parameters():
             if names[id(parameter)] not in head:
                 parameter.requires_grad_(False)
-    return Adaptation(_factors(task, head_lr_multiplier), fixed)
+    factors = _factors(task, head_lr_multiplier)
+    if not factors:
+        what = "the task has no head, so nothing is left to learn"
+        raise ConfigError("CONF-RANGE", f"adapt.layers={layers}", what, "fix fewer layers")
+    return Adaptation(factors, fixed)
 
 
 def _fixed_modules(task: Task, count: int | str) -> list:

@@ -68,7 +68,8 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     task = targets.resolve(cfg.task._target_, trust=cfg.trust)
     check_cut(task, cfg.data.truncation, "text_pair" in task.columns and bool(cfg.data.text_pair))
     rows = read_rows(cfg, only)
-    source = find(**plain(cfg.model), labels=rows.labels, problem=task.problem)
+    problem = task.problem_of(plain(cfg.task))
+    source = find(**plain(cfg.model), labels=rows.labels, problem=problem)
     longest = max_tokens(source)
     wanted = cfg.data.max_length or longest
     if wanted > longest:
@@ -80,8 +81,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         )
     words = tokenizer(source)
     words.truncation_side = side_of(cfg.data.truncation)
-    has = frozenset(name for name in task.columns if cfg.data[name])
-    task.check(Plan(plain(cfg.task), rows.labels, words, wanted, longest, has))
+    task.check(plan_of(cfg, rows.labels, words, wanted, longest))
     return Parts(rows, source, words, wanted, find_encoders(cfg, task))
 
 
@@ -94,16 +94,35 @@ def find_encoders(cfg: DictConfig, task: type[Task]) -> dict[str, MediaSource]:
     }
 
 
+def plan_of(
+    cfg: DictConfig,
+    labels: list[str] | None,
+    words: PreTrainedTokenizerBase,
+    max_length: int,
+    longest: int,
+) -> Plan:
+    """Return what a task is checked by; `longest` is how many tokens the model takes."""
+    columns = targets.resolve(cfg.task._target_, trust=cfg.trust).columns
+    has = frozenset(name for name in columns if cfg.data[name])
+    return Plan(plain(cfg.task), labels, words, max_length, longest, has)
+
+
 def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
     """Read the columns that the task wants, of the splits that `only` names."""
     columns = dict(targets.resolve(cfg.task._target_, trust=cfg.trust).columns)
     data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
     names = {column: data.pop(column) for column in COLUMNS}
+    data["draw"] = draw_of(cfg)
     if data["languages"] is not None:
         names[LANGUAGE] = LANGUAGE
     if names[LANGUAGE] is not None:
         columns[LANGUAGE] = Column(Kind.GROUP)
     return read(columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
+
+
+def draw_of(cfg: DictConfig) -> int:
+    """Return the seed by which few rows of a class are drawn: the run's own unless it is given."""
+    return int(cfg.seed if cfg.data.draw is None else cfg.data.draw)
 
 
 def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
@@ -126,6 +145,8 @@ def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
             f"data.batch_size={cfg.data.batch_size}",
             f"cannot be cut into {machine.processes} devices x {cfg.trainer.accumulate} parts",
         )
+    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+    task.check_pieces(plain(cfg.task), machine.processes * cfg.trainer.accumulate)
 
 
 def steps_per_epoch(cfg: DictConfig, rows: int) -> int:
@@ -179,7 +200,7 @@ def _check_monitor(cfg: DictConfig, task: Task, rows: Rows) -> None:
 
 def make_task(cfg: DictConfig, parts: Parts) -> Task:
     loss = targets.build(cfg.loss, trust=cfg.trust)
-    problem = targets.resolve(cfg.task._target_, trust=cfg.trust).problem
+    problem = parts.source.problem
     if problem not in getattr(loss, "takes", (problem,)):
         what = f"{type(loss).__name__} is for {', '.join(loss.takes)}, the task is {problem}"
         raise ConfigError("CONF-LOSS", "loss", what)

@@ -1,6 +1,7 @@
 """The `tunesmith` command: train, tools on a run, tools on a study."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", choices=["train", "validation", "test"], help="default: test")
     evaluate.add_argument("--data", metavar="FILE", help="a labelled file instead of a split")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    _with_options(evaluate)
 
     predict = _on_a_run(commands, "predict", "label new texts", _predict)
     predict.add_argument("file", nargs="?", type=Path, help="csv, tsv, json lines or CoNLL")
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--excel-safe", action="store_true", help="quote cells that start a formula"
     )
+    _with_options(predict)
 
     _on_a_run(commands, "show", "what a run was and what came of it", _show)
     tokenizer = commands.add_parser(
@@ -98,17 +101,34 @@ def _on_a_run(commands: Any, name: str, text: str, command: Any) -> argparse.Arg
     return parser
 
 
+def _with_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="task.OPTION=VALUE",
+        help="what the task writes, or how it answers: task.num_beams=4",
+    )
+
+
+def _opened(options: argparse.Namespace) -> Any:
+    from tunesmith.config import anew
+    from tunesmith.stored import load
+
+    return load(options.run, trust=options.trust, options=anew.read(options.set))
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     import json
 
-    from tunesmith.stored import load
-
-    scores = load(options.run, trust=options.trust).evaluate(options.split, options.data)
+    scores = _opened(options).evaluate(options.split, options.data)
     if options.json:
-        print(json.dumps(scores, sort_keys=True))
+        numbers = {name: v if math.isfinite(v) else None for name, v in scores.items()}
+        print(json.dumps(numbers, sort_keys=True))
         return
     for name, value in sorted(scores.items()):
-        print(f"{name:<20} {value:.6g}")
+        if math.isfinite(value):
+            print(f"{name:<20} {value:.6g}")
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -119,10 +139,9 @@ def _predict(options: argparse.Namespace) -> None:
     import json
 
     from tunesmith.predictions import check_output, predict_file
-    from tunesmith.stored import load
 
     check_output(options.output)
-    stored = load(options.run, trust=options.trust)
+    stored = _opened(options)
     if options.text is not None:
         for answer in stored.predict(options.text):
             print(json.dumps(answer, ensure_ascii=False))

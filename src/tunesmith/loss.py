@@ -76,6 +76,43 @@ class SpanCrossEntropy(nn.Module):
         return Loss(F.cross_entropy(logits.float(), labels), windows)
 
 
+class ChoiceCrossEntropy(nn.Module):
+    """One of a row's own choices: logits (N, C), -inf where a row has fewer; labels (N,)."""
+
+    takes = ("multiple_choice",)
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Loss:
+        logits = logits.float()
+        costs = -logits.log_softmax(-1)  # (N, C)
+        right = costs.gather(1, labels.unsqueeze(1)).squeeze(1)  # (N,)
+        is_choice = logits > -torch.inf
+        evenly = costs.masked_fill(~is_choice, 0.0).sum(-1) / is_choice.sum(-1)  # (N,)
+        mixed = (1 - self.label_smoothing) * right + self.label_smoothing * evenly
+        return Loss(mixed.mean(), torch.tensor(float(len(labels)), device=labels.device))
+
+
+class InfoNCE(nn.Module):
+    """Which of M passages is a query's (van den Oord et al., 2018, with the batch's passages).
+
+    Cosines (N, M), -inf where a passage is no candidate of a query; labels (N,) are the right ones.
+    """
+
+    takes = ("retrieval",)
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, cosines: Tensor, labels: Tensor) -> Loss:
+        summed = F.cross_entropy(cosines.float() / self.temperature, labels, reduction="sum")
+        weight = torch.tensor(float(len(labels)), device=labels.device)
+        return Loss(summed / weight.clamp(min=1e-12), weight)
+
+
 class BinaryCrossEntropy(ClassWeighted):
     """Any labels of C: logits (N, C), labels (N, C) of 0 and 1; rows of -100 are not counted.
 
@@ -95,10 +132,25 @@ class BinaryCrossEntropy(ClassWeighted):
         return Loss((costs * counted).mean(-1).sum() / rows.clamp(min=1e-12), rows)
 
 
+class PairCosine(nn.Module):
+    """How near two texts are: cosines (B, P), `same` (B, P) 1 where they share a class, else 0.
+
+    The squared error; a pair of -100 is not counted.
+    """
+
+    takes = ("embedding",)
+
+    def forward(self, cosines: Tensor, same: Tensor) -> Loss:
+        counted = same >= 0
+        errors = (cosines.float() - same) ** 2 * counted
+        weight = counted.sum().to(errors.dtype)
+        return Loss(errors.sum() / weight.clamp(min=1e-12), weight)
+
+
 class MeanSquaredError(nn.Module):
     """A number: predictions (N,), labels (N,)."""
 
-    takes = ("regression",)
+    takes = ("regression", "similarity")
 
     def forward(self, predictions: Tensor, labels: Tensor) -> Loss:
         rows = torch.tensor(float(len(labels)), device=labels.device)

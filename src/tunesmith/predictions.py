@@ -8,10 +8,12 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.cells import Theirs, cell_of, listed, reader
+from tunesmith.data.cells import read_cells, reader
+from tunesmith.data.choices import Named, names_of
 from tunesmith.data.files import columns_of, kind_of, readable, stream
+from tunesmith.data.rows import Column
 from tunesmith.errors import ConfigError, DataError, MachineError
-from tunesmith.stored import CHUNK, Stored
+from tunesmith.stored import Stored
 from tunesmith.tasks.base import Answer
 
 CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json")  # what can be written
@@ -35,7 +37,7 @@ def predict_file(
     """
     check_output(output)
     options = {key: stored.cfg.data[key] for key in READING}
-    needed = [name for theirs in stored.columns.values() for name in listed(theirs)]
+    needed = [name for named in stored.columns.values() for name in names_of(named)]
     columns = _columns(source, needed, options)
     rows = 0
     with _whole_file(output, out) as file:
@@ -94,11 +96,11 @@ def _paired(
     kinds, separator = stored.task.columns, stored.cfg.data.label_separator
     folder = Path(stored.cfg.data.media or source.absolute().parent).expanduser()
     read = {
-        ours: (theirs, reader(kinds[ours], separator, folder))
+        ours: (kinds[ours], theirs, reader(kinds[ours], separator, folder))
         for ours, theirs in stored.columns.items()
     }
     known = set(columns)
-    while chunk := list(islice(raw, CHUNK)):
+    while chunk := list(islice(raw, stored.chunk)):
         for line, row in chunk:
             if not row.keys() <= known:
                 raise DataError("DATA-COL", f"{source}:{line}", "changed while it was read")
@@ -107,9 +109,15 @@ def _paired(
 
 
 def _converted(
-    row: Mapping[str, Any], read: Mapping[str, tuple[Theirs, Any]], where: str
+    row: Mapping[str, Any], read: Mapping[str, tuple[Column, Named, Any]], where: str
 ) -> dict[str, Any]:
-    return {c: cell_of(row, theirs, convert, where) for c, (theirs, convert) in read.items()}
+    cells = {}
+    for ours, (column, named, convert) in read.items():
+        try:
+            cells[ours] = read_cells(row, named, column, convert)
+        except ValueError as error:
+            raise DataError("DATA-CELL", where, str(error)) from None
+    return cells
 
 
 # Writing

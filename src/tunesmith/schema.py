@@ -118,7 +118,18 @@ NOT_NEGATIVE = number(">= 0", lambda x: x >= 0)
 UNIT = number(">= 0 and <= 1", lambda x: 0 <= x <= 1)
 BETAS = list_of(FRACTION, "a list of two numbers >= 0 and < 1", length=2)
 WORD = Rule("text or an integer", lambda x: _is_text(x) or _is_integer(x))
+NAMES = list_of(TEXT, "a list of columns", length=None)
+COLUMNS = Rule(
+    "a column, or a list of columns",
+    lambda x: _is_text(x) or (isinstance(x, list) and all(map(_is_text, x))),
+    lambda x: bool(x) and all(TEXT.holds(name) for name in ([x] if _is_text(x) else x)),
+)
 LABELS = list_of(WORD, "a list of texts or integers", length=None)
+WORDS = Rule(
+    "a mapping of labels to words",
+    lambda x: isinstance(x, Mapping),
+    lambda x: all(_is_text(word) and TEXT.holds(word) for word in x.values()),
+)
 MAPPING = Rule("a mapping", lambda x: isinstance(x, Mapping))
 INTERVAL = Rule(
     "a number > 0 and <= 1 (of an epoch), or an integer >= 1 (steps)",
@@ -178,9 +189,11 @@ RULES: dict[str, Rule] = {
     "data.target": TEXT,
     "data.image": optional(TEXT),
     "data.audio": optional(TEXT),
-    "data.numeric": optional(LABELS),
-    "data.categorical": optional(LABELS),
+    "data.numeric": optional(NAMES),
+    "data.categorical": optional(NAMES),
     "data.media": optional(PATH),
+    "data.choices": COLUMNS,
+    "data.negatives": optional(COLUMNS),
     "data.id": optional(TEXT),
     "data.language": optional(TEXT),
     "data.languages": optional(LABELS),
@@ -193,6 +206,9 @@ RULES: dict[str, Rule] = {
     "data.quoting": one_of("csv", "none"),
     "data.encoding": TEXT,
     "data.encoding_errors": one_of("strict", "replace"),
+    "data.shots": optional(integer(1)),
+    "data.validation_shots": optional(integer(1)),
+    "data.draw": optional(integer(0, 2**32 - 1)),
     "data.limit": optional(integer(1)),
     "data.on_missing_label": one_of("error", "drop"),
     "data.on_empty_text": one_of("keep", "drop", "error"),
@@ -220,6 +236,10 @@ RULES: dict[str, Rule] = {
     "task.mask_rate": number("> 0 and < 1", lambda x: 0 < x < 1),
     "task.whole_word": FLAG,
     "task.top_k": integer(1),
+    "task.pairs": integer(1),
+    "task.penalty": POSITIVE,
+    "task.template": TEXT,
+    "task.words": optional(WORDS),
     "task.objective": one_of("nsp", "sop"),
     "task.tie": FLAG,
     "task.max_target_length": optional(integer(2)),
@@ -243,8 +263,12 @@ RULES: dict[str, Rule] = {
     "task.audio.pretrained": FLAG,
     "task.audio.config": MAPPING,
     "task.audio.seconds": POSITIVE,
+    "task.encoder": one_of("bi", "cross"),
+    "task.pooling": one_of("mean", "first"),
+    "task.negatives_from": one_of("batch", "part"),
     "loss.label_smoothing": FRACTION,
     "loss.class_weights": WEIGHTS,
+    "loss.temperature": POSITIVE,
     "model.path": PATH,
     "model.revision": optional(TEXT),
     "model.sha256": optional(pattern("64 hexadecimal digits", r"[0-9a-f]{64}")),

@@ -12,7 +12,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
-from tunesmith.build import Parts, build_data, find_encoders, make_task, prepare
+from tunesmith.build import Parts, build_data, find_encoders, make_task, plain, plan_of, prepare
+from tunesmith.config import anew
+from tunesmith.data.choices import Named
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
 from tunesmith.data.rows import Column, Rows
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
@@ -49,10 +51,19 @@ class Stored:
         return self._task
 
     @property
-    def columns(self) -> dict[str, str]:
-        """The columns that a prediction reads: {our name: the name in the run's own files}."""
+    def chunk(self) -> int | None:
+        """How many rows are answered at once; None: all, which must then fit into memory."""
+        return CHUNK if self.task.answers_alone else None
+
+    @property
+    def columns(self) -> dict[str, Named]:
+        """The columns that a prediction reads: {our name: its name or names in the run's files}."""
         named = {name: self.cfg.data[name] for name in inputs_of(self.task)}
-        return {ours: theirs for ours, theirs in named.items() if theirs is not None}
+        return {
+            ours: theirs if isinstance(theirs, str) else list(theirs)
+            for ours, theirs in named.items()
+            if theirs
+        }
 
     def predict(self, rows: Iterable[Given]) -> list[Answer]:
         """Answer each row: a mapping under our column names, or its values in their order.
@@ -71,10 +82,10 @@ class Stored:
         return list(self.predict_each(given))
 
     def predict_each(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
-        """Answer rows one after another, in constant memory."""
+        """Answer rows one after another, in constant memory unless they depend on each other."""
         task, remaining = self.task, iter(rows)
         with settled(self.machine, True):
-            while chunk := list(islice(remaining, CHUNK)):
+            while chunk := list(islice(remaining, self.chunk)):
                 yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.machine)
 
     def evaluate(self, split: str | None = None, data: str | None = None) -> dict[str, float]:
@@ -89,7 +100,8 @@ class Stored:
         split, cfg = split or "test", self.cfg.copy()
         if data is not None:
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
-            cfg.data = OmegaConf.merge(cfg.data, files, {"limit": None})
+            whole = {"limit": None, "shots": None, "validation_shots": None}
+            cfg.data = OmegaConf.merge(cfg.data, files, whole)
         with settled(self.machine, cfg.trainer.deterministic), _cache_of(self.directory) as cache:
             cfg = _with_model(cfg, self.directory, cache)
             parts = prepare(cfg, only=[split])
@@ -126,24 +138,30 @@ class Stored:
     def _parts(self) -> Parts:
         """Return what a task is built from, without its data."""
         cfg = self.cfg
-        kind = targets.resolve(cfg.task._target_, trust=cfg.trust)
+        task = targets.resolve(cfg.task._target_, trust=cfg.trust)
         labels = list(cfg.data.labels) if cfg.data.labels is not None else None
         source = find(
             str(self.directory / "model"),
             attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
-            problem=kind.problem,
+            problem=task.problem_of(plain(cfg.task)),
         )
         words = tokenizer(source)
         words.truncation_side = side_of(cfg.data.truncation)
-        length = cfg.data.max_length or max_tokens(source)
-        return Parts(Rows({}, labels, ""), source, words, length, find_encoders(cfg, kind))
+        longest = max_tokens(source)
+        length = cfg.data.max_length or longest
+        task.check(plan_of(cfg, labels, words, length, longest))
+        return Parts(Rows({}, labels, ""), source, words, length, find_encoders(cfg, task))
 
 
-def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
+def load(
+    run: str | Path, trust: Sequence[str] = (), options: Mapping[str, Any] | None = None
+) -> Stored:
     """Open a finished run, or the winner of a study. Nothing in its directory is executed.
 
-    Raises ModelError where it is no run or not finished, SafetyError where it asks for code.
+    `options` are set anew, such as {"task.num_beams": 4}: those that change its answers alone.
+    Raises ModelError where it is no run or not finished, SafetyError where it asks for code,
+    ConfigError for an option.
     """
     directory = rundir.resolve(Path(run))
     cfg = OmegaConf.create(config.read_stored(directory / "config.yaml", trust=trust))
@@ -155,15 +173,17 @@ def load(run: str | Path, trust: Sequence[str] = ()) -> Stored:
         )
     if not (directory / "model").is_dir():
         raise ModelError("RUN", str(run), "has no model/")
-    return Stored(directory, cfg)
+    return Stored(directory, anew.changed(cfg, options or {}))
 
 
 # Inside
 
 
 def inputs_of(task: Task) -> dict[str, Column]:
-    """Return the columns that a prediction needs, in order: all but what is predicted."""
-    return {name: column for name, column in task.columns.items() if not column.target}
+    """Return the columns that a prediction needs, in order: all but what is learnt from."""
+    return {
+        n: column for n, column in task.columns.items() if not (column.target or column.learning)
+    }
 
 
 def _machine(cfg: DictConfig) -> Machine:

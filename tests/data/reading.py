@@ -23,7 +23,8 @@ def rows(columns: dict[str, Column] = CLASSIFY, **options: Any) -> Rows:
     """Read with the defaults of conf/data/files.yaml but for the options given."""
     defaults = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/data/files.yaml"))
     known = {*inspect.signature(read).parameters, *COLUMNS}
-    asked = {k: v for k, v in defaults.items() if k in known} | {"cache": Path("cache")} | options
+    asked = {k: v for k, v in defaults.items() if k in known} | {"cache": Path("cache")}
+    asked |= {"draw": 0} | options  # in the yaml it follows the seed of the run
     asked["names"] = {column: asked.pop(column) for column in COLUMNS}
     asked["split"] = defaults["split"] | options.get("split", {})
     asked["splits"] = defaults["splits"] | options.get("splits", {})

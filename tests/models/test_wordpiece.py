@@ -69,6 +69,7 @@ def test_case_and_accents_are_kept_where_asked():
 
 def test_rare_letters_are_left_out_the_same_ones_each_time(monkeypatch):
     monkeypatch.setattr(wordpiece, "MOST_LETTERS", 10)
+    monkeypatch.setattr(wordpiece, "COVERED", 0.1)
     first = pieces(TEXTS)
     assert all(pieces(TEXTS) == first for _ in range(3))
     kept = {piece for piece in first if len(piece) == 1}
@@ -76,6 +77,16 @@ def test_rare_letters_are_left_out_the_same_ones_each_time(monkeypatch):
     assert {letter for piece in first for letter in piece.removeprefix("##")} - set("[]") <= (
         kept | set("".join(wordpiece.SPECIAL))
     )
+
+
+def test_all_but_the_rarest_characters_of_chinese_are_known():
+    common = [chr(0x4E00 + i) for i in range(1500)]
+    texts = ["".join(random.Random(seed).sample(common, 1500)) for seed in range(7)]
+    rare = [chr(0x8000 + i) for i in range(4)]  # 4 of 10,504 letters
+    tokenizer = wordpiece.train([*texts, *rare], 4000, True)
+    assert all("[UNK]" not in tokenizer.tokenize(text) for text in texts)
+    assert tokenizer.tokenize("".join(rare)) == ["[UNK]"] * 4
+    assert tokenizer.tokenize(texts[0]) == list(texts[0])
 
 
 def test_the_folder_begins_a_bert_of_any_size(tmp_path):

@@ -39,6 +39,7 @@ def trial(number: int, params: dict[str, Any], scores: list[float | None], **cha
         "is_default": False,
         "bracket": 0,
         "score": scores[-1] if scores else None,
+        "deviation": None,
         "rung": rung,
         "scores": known,
         "replicates": [{"seed": 0, "score": scores[-1] if scores else None, "best_step": steps}],
@@ -268,7 +269,8 @@ def replicates() -> Summary:
     for n, lr in enumerate((1e-5, 1e-4, 1e-3)):
         losses = [0.40 + 0.1 * n + 0.01 * k for k in range(3)]
         seeds = [{"seed": k + 1, "score": x, "best_step": STEPS} for k, x in enumerate(losses)]
-        trials.append(trial(n, {"optimizer.lr": lr}, [sum(losses) / 3], replicates=seeds))
+        spread = {"replicates": seeds, "deviation": 0.01}
+        trials.append(trial(n, {"optimizer.lr": lr}, [sum(losses) / 3], **spread))
     return study(trials, [LR], mode="min", metric="val/loss", explicit_grid=True)
 
 

@@ -39,6 +39,16 @@ def test_a_fixed_mistake_is_found_without_any_dimension():
     ]
 
 
+def test_tasks_that_are_judged_by_other_scores_do_not_compare():
+    assert told_of_configs("task=classification,multi_label") == [
+        "error[CONF-MONITOR] task: Classification is judged by val/accuracy, MultiLabel by "
+        "val/f1_micro: these do not compare; set callbacks.checkpoint.monitor to a score of both"
+    ]
+    assert told_of_configs("task=classification,contrastive,prompt") == []
+    both = "callbacks.checkpoint.monitor=val/f1_macro"
+    assert told_of_configs("task=classification,multi_label", both) == []
+
+
 def test_each_choice_of_a_group_is_composed_once():
     calls = []
 

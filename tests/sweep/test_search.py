@@ -40,6 +40,8 @@ def test_a_grid_runs_what_was_listed_and_ends_with_a_table(grid):
         scores = [replicate["score"] for replicate in trial["replicates"]]
         assert [replicate["seed"] for replicate in trial["replicates"]] == [1, 2]
         assert trial["score"] == pytest.approx(sum(scores) / 2)
+        assert trial["deviation"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+        assert f"{trial['score']:.4f} ± {trial['deviation']:.4f}" in done.stdout
     assert "val/accuracy" in done.stdout
     assert "trial" in done.stdout
     rows = (folder / "runs/grid/summary.csv").read_text().splitlines()

@@ -106,6 +106,20 @@ def test_the_end_of_a_grid() -> None:
     ]
 
 
+def test_a_mean_over_seeds_stands_with_its_deviation() -> None:
+    made = summaries.replicates()
+    text = shown(ranked_table(made))
+    assert "val/loss mean ± deviation of 3 seeds" in " ".join(text.split())
+    assert "0.4100 ± 0.0100" in text
+    assert "0.4100 ± 0.0100" in report_of(made)
+    [header, first, *_] = csv.reader(io.StringIO(csv_text(made)))
+    assert float(first[header.index("deviation")]) == 0.01
+    assert "±" not in shown(ranked_table(summaries.grid()))
+    older = {key: value for key, value in made["trials"][0].items() if key != "deviation"}
+    text = shown(ranked_table({**made, "trials": [older]}))
+    assert "0.4100" in text and "0.4100 ±" not in text
+
+
 def test_the_default_of_a_grid_is_called_so_and_is_not_replayed() -> None:
     made = summaries.confirmed_grid()
     text = shown(final(made), 300)

@@ -54,9 +54,8 @@ def built(folder, *changes):
     return made.eval(), build_data(cfg, parts, made, choose_machine(cfg)), parts
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_each_token_of_a_document_and_its_end_is_in_one_block(folder, side):
-    task, data, parts = built(folder, f"data.truncation={side}")
+def test_each_token_of_a_document_and_its_end_is_in_one_block(folder):
+    task, data, parts = built(folder, "data.truncation=left")
     blocks = list(data.encoded["train"].features)
     assert data.encoded["train"].lengths.max() == 24
     for i, row in enumerate(parts.rows.splits["train"]):
@@ -115,7 +114,9 @@ def test_perplexity_is_that_of_whole_logits(finished, folder):
     assert scores["val/lm_accuracy"] == pytest.approx(accuracy)
     assert scores["val/unigram_loss"] == pytest.approx(unigram, rel=1e-5)
     assert recorded["best"] == scores["val/lm_loss"] < scores["val/unigram_loss"] - 0.5
-    assert recorded["baseline"]["val/perplexity"] > 1
+    baseline = recorded["baseline"]["val/perplexity"]
+    _, _, expected = reference(finished / "model", texts[1], texts[1])
+    assert baseline == pytest.approx(math.exp(expected), rel=1e-5)
 
 
 def test_evaluate_repeats_what_validation_scored_and_predict_adds_up_to_it(finished, folder):
@@ -144,7 +145,7 @@ def greedy(model, ids, new, end, suppressed):
     return written
 
 
-@pytest.mark.parametrize("kind", ["bert", "electra", "roberta", "xlm-roberta"])
+@pytest.mark.parametrize("kind", ["bert", "electra", "roberta"])
 def test_texts_go_on_as_whole_passes_would(kind, folder, tmp_path):
     tiny_model(kind, tmp_path / "model")
     task, _, _ = built(folder, f"model.path={tmp_path}/model", "task.max_new_tokens=9")

@@ -134,7 +134,7 @@ def test_a_long_question_is_cut_and_said():
     ],
 )
 def test_windows_that_would_not_go_on_are_refused(options, message):
-    plan = Plan(options, None, TOKENIZERS["bert"](), LENGTH)
+    plan = Plan(options, None, TOKENIZERS["bert"](), LENGTH, LENGTH)
     with pytest.raises(ConfigError) as caught:
         QuestionAnswering.check(plan)
     assert message in str(caught.value)

@@ -15,7 +15,7 @@ from commands import only_run, searched, train
 from folders import WORDS, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.build import build_data, build_task, prepare
-from tunesmith.config import CONF, check
+from tunesmith.config import CONF, anew, check
 from tunesmith.errors import TunesmithError
 from tunesmith.models.encoder import load_model
 from tunesmith.models.source import find
@@ -89,9 +89,8 @@ def test_the_loss_is_that_of_transformers(folder):
     assert ours.weight == (batch["labels"] != IGNORE).sum()
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_targets_are_cut_at_their_end_and_end_with_an_end(folder, side):
-    task, _, _ = built(folder, f"data.truncation={side}", "task.max_target_length=4")
+def test_targets_are_cut_at_their_end_whatever_the_texts_are(folder):
+    task, _, _ = built(folder, "data.truncation=left", "task.max_target_length=4")
     words = WORDS[5:11]
     ids = task.tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
     [features] = task.encode({"text": " ".join(words), "target": " ".join(words)})
@@ -101,6 +100,13 @@ def test_targets_are_cut_at_their_end_and_end_with_an_end(folder, side):
     assert short["labels"] == [task.tokenizer.sep_token_id]
     assert short["full_length"] == short["length"]
     assert task.limit() == "texts cut at 20 tokens, targets at 4"
+
+
+def test_the_middle_of_a_long_text_can_be_left_out(folder):
+    task, _, _ = built(folder, "data.truncation=middle")
+    whole = task.tokenizer(" ".join(WORDS[20:60]))["input_ids"]
+    [features] = task.encode({"text": " ".join(WORDS[20:60]), "target": "a"})
+    assert features["input_ids"] == whole[:5] + whole[-15:]
 
 
 def test_plain_transformers_loads_the_run_and_writes_the_same(finished, folder, capfd):
@@ -136,6 +142,50 @@ def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     recorded = json.loads((finished / "metrics.json").read_text())["scores"]
     again = load(finished).evaluate("validation") | load(finished).evaluate("test")
     assert again == recorded
+
+
+def test_what_it_writes_by_is_set_anew(finished):
+    usual, other = load(finished), load(finished, options={"task.min_target_length": 7})
+    text = rows_of(1, seed=7)[0]["story"]
+    assert usual.predict([text])[0]["tokens"] < 7 <= other.predict([text])[0]["tokens"]
+    scores = [stored.evaluate("validation") for stored in (usual, other)]
+    assert scores[0]["val/loss"] == scores[1]["val/loss"]  # the same model
+    assert scores[0]["val/rouge1"] > scores[1]["val/rouge1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["task.tie=false"],
+            "error[CONF-KEY] task.tie: cannot be set anew once a run is trained; only "
+            "task.min_target_length, task.num_beams, task.length_penalty, "
+            "task.no_repeat_ngram_size, task.rouge_words",
+        ),
+        (
+            ["task.num_beam=2"],
+            "error[CONF-KEY] task.num_beam: cannot be set anew once a run is trained; "
+            "did you mean 'task.num_beams'?",
+        ),
+        (
+            ["task.num_beams=0"],
+            "error[CONF-RANGE] task.num_beams=0: must be an integer >= 1",
+        ),
+        (
+            ["task.num_beams"],
+            "error[CLI] --set task.num_beams: is not of the form task.OPTION=VALUE",
+        ),
+        (
+            ["task.min_target_length=8"],
+            "error[CONF-LENGTH] task.min_target_length=8: "
+            "must be less than task.max_target_length, 8",
+        ),
+    ],
+)
+def test_what_cannot_be_set_anew_is_said(words, says, finished):
+    with pytest.raises(TunesmithError) as caught:
+        load(finished, options=anew.read(words)).predict(["a"])
+    assert str(caught.value) == says
 
 
 def test_the_probability_is_that_of_the_tokens(finished):
@@ -215,7 +265,7 @@ def test_a_run_is_the_base_of_another_and_of_any_other_task(finished, folder):
         assert name.startswith("pooler.") or torch.equal(tensor, trained[f"encoder.{name}"])
 
 
-@pytest.mark.parametrize("kind", ["electra", "roberta", "xlm-roberta"])
+@pytest.mark.parametrize("kind", ["electra", "roberta"])
 def test_padding_changes_nothing_of_what_other_encoders_write(kind, folder, tmp_path):
     tiny_model(kind, tmp_path / "model")
     task, _, parts = built(folder, f"model.path={tmp_path}/model", "task.num_beams=2")
@@ -253,8 +303,7 @@ def test_learning_rates_are_searched(folder, tmp_path):
     assert summary["metric"] == "val/rougeL"
 
 
-@pytest.mark.parametrize("limit", [None, 3])
-def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(limit, folder, tmp_path):
+def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(folder, tmp_path):
     (tmp_path / "hub/3.0.0").mkdir(parents=True)
     for seed, (split, count) in enumerate(SPLITS.items()):
         made = [
@@ -268,12 +317,11 @@ def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(limit, folder, tmp_pa
     with initialize_config_dir(str(CONF), version_base="1.3"):
         named = ["task=summarisation", "data=cnn_dailymail", "model=base"]
         named += [f"model.path={folder}/model", f"data.path={tmp_path}/hub", "data.max_length=32"]
-        cfg = compose("train", [*named, f"paths.runs={tmp_path}", f"data.limit={limit or 'null'}"])
+        cfg = compose("train", [*named, f"paths.runs={tmp_path}"])
     splits = prepare(cfg).rows.splits
-    wanted = {split: min(count, limit or count) for split, count in SPLITS.items()}
-    assert {split: len(rows) for split, rows in splits.items()} == wanted
+    assert {split: len(rows) for split, rows in splits.items()} == SPLITS
     gist = rows_of(40, 0)[0]["gist"]
-    assert limit or splits["train"][0]["target"] == f"{gist}\n{gist}"
+    assert splits["train"][0]["target"] == f"{gist}\n{gist}"
 
 
 WRONG_INPUTS = {
@@ -295,9 +343,9 @@ WRONG_INPUTS = {
         "a vocabulary's tokens are no classes to weigh",
     ),
     "another loss": (
-        ["loss=mse"],
-        "error[CONF-LOSS] loss=tunesmith.loss.MeanSquaredError: is for regression, "
-        "the task is summarisation",
+        ["loss=binary_cross_entropy"],
+        "error[CONF-LOSS] loss=tunesmith.loss.BinaryCrossEntropy: is for "
+        "multi_label_classification, the task is summarisation",
     ),
     "no target column": (
         ["data.target=summary"],

@@ -308,7 +308,7 @@ BAD = {
 def test_windows_share_a_third_where_nothing_is_said():
     assert task_of(stride=None, max_length=30).stride == 10
     options = {"stride": None, "entities": True}
-    TokenClassification.check(Plan(options, BIO, TOKENIZERS["bert"](), 30))
+    TokenClassification.check(Plan(options, BIO, TOKENIZERS["bert"](), 30, 30))
 
 
 @pytest.mark.parametrize("case", BAD)

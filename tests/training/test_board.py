@@ -3,13 +3,20 @@
 import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from servers import eventually, fetch, hparams_rows, scalars, tensorboard
 from tunesmith.training.board import Board, plain
-from tunesmith.training.figures import confusion_matrix, examples_markdown
+from tunesmith.training.figures import (
+    Figures,
+    confusion_matrix,
+    examples_markdown,
+    samples_markdown,
+)
 from tunesmith.training.table import Table
 
 FLAT = {"optimizer.lr": 3e-5, "model.path": None, "optimizer.betas": [0.9, 0.999], "test": True}
@@ -165,6 +172,35 @@ def test_examples_cannot_write_markup() -> None:
     assert right == "| right | p | p | 0.800 | fine |"
     assert wrong.startswith("| wrong | p&#124;q | &#60;b&#62; | 0.900 | a&#124;b&#92;n&#60;script")
     assert wrong.count("|") == 6 and "<" not in wrong and "\x1b" not in wrong and "[" not in wrong
+
+
+def test_samples_stand_side_by_side_and_cannot_write_markup() -> None:
+    evil = "a|b\n<script>alert(1)</script>\x1b[31m " + "z" * 900
+    head, _, first, second = samples_markdown([("t", "w", evil), ("u", "v", "x")]).split("\n")
+    assert head == "| text | wanted | written |"
+    assert second == "| u | v | x |"
+    assert first.startswith("| t | w | a&#124;b&#92;n&#60;script")
+    assert first.count("|") == 4 and "<" not in first and "\x1b" not in first
+    assert 600 < len(first) < 900
+
+
+def test_samples_are_shown_at_each_validation_and_examples_at_the_best() -> None:
+    shown: list[tuple[str, int]] = []
+    board = SimpleNamespace(figure=None, text=lambda tag, _, step: shown.append((tag, step)))
+    trainer: Any = SimpleNamespace(
+        sanity_checking=False, loggers=[board], is_global_zero=True, global_step=0
+    )
+    task = SimpleNamespace(
+        counts=lambda *_: None,
+        examples=lambda *_: [("a", "b", "b", 0.5)],
+        samples=lambda *_: [("a", "b", "c")],
+    )
+    module: Any = SimpleNamespace(task=task, answers=[{}], answered_rows=[{}])
+    figures = Figures(SimpleNamespace(best_step=5))
+    for step in (5, 5, 10):
+        trainer.global_step = step
+        figures.on_validation_end(trainer, module)
+    assert shown == [("val/samples", 5), ("val/examples", 5), ("val/samples", 10)]
 
 
 def test_the_surest_mistakes_come_first_and_right_ones_beside_them() -> None:

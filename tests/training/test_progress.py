@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import re
 from itertools import pairwise
 from typing import Any
@@ -34,7 +35,7 @@ class Line(L.LightningModule):
         pass
 
     def on_validation_epoch_end(self) -> None:
-        self.scores = {"val/loss": 0.125, "val/accuracy": 0.97}
+        self.scores = {"val/loss": 0.125, "val/accuracy": 0.97, "val/f1": math.nan}
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=1e-3)

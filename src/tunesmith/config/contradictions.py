@@ -143,7 +143,8 @@ def _loss(get: Get) -> Errors:
     if names in _shipped_pairs():
         return
     task, loss = (targets.resolve(name, get("trust")) for name in names)
-    takes, problem = getattr(loss, "takes", None), getattr(task, "problem", None)
+    takes = getattr(loss, "takes", None)
+    problem = task.problem_of(get("task")) if hasattr(task, "problem_of") else None
     if takes is not None and problem not in takes:
         what = f"is for {', '.join(takes)}, the task is {problem}"
         yield ConfigError("CONF-LOSS", f"loss={names[1]}", what)

@@ -19,6 +19,11 @@ Order = Callable[[int, np.random.Generator], np.ndarray]  # how many features ->
 Vary = Callable[[Features, np.random.Generator, Sequence[Features]], Features]
 
 
+def unvaried(features: Features, rng: np.random.Generator, others: Sequence[Features]) -> Features:
+    """Draw nothing."""
+    return features
+
+
 class Epoch(Dataset):
     """The features of a split as one epoch sees them: what varies is drawn by their index."""
 

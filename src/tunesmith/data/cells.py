@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tunesmith.data.choices import Named, cell_of, names_of, right_one
 from tunesmith.data.files import HALF, Raw
 from tunesmith.data.media import digest_of, image_of, sound_of
 from tunesmith.data.rows import MEDIA, TABULAR, TEXTUAL, Column, Kind
@@ -16,7 +17,6 @@ from tunesmith.errors import DataError, did_you_mean, raise_all
 
 # Nothing to read: white space, control characters, zero-width marks.
 EMPTY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*")
-Theirs = str | list[str]  # what the source calls a column of ours, or several that make it up
 HAS_EMPTY, HAS_NUL, IS_MISPLACED = 1, 2, 4  # bits of `_flags`
 
 
@@ -41,39 +41,40 @@ class Source:
 
 
 def present_columns(
-    source: Source, columns: Mapping[str, Column], names: Mapping[str, Theirs | None], sealed: bool
-) -> dict[str, Theirs]:
-    """Return {our name: the source's name} of the columns to read.
+    source: Source, columns: Mapping[str, Column], names: Mapping[str, Named | None], split: str
+) -> dict[str, Named]:
+    """Return {our name: the source's name, or names} of the columns to read.
 
-    A column named in the config must be there; only a `sealed` split may lack its labels.
-    Raises DataError naming what is missing and what there is.
+    A column named in the config must be there; only test may lack its labels, and all but train
+    what is of use in learning alone. Raises DataError naming what is missing and what there is.
     """
-    labels = {c for c, column in columns.items() if column.target}
+    may_lack = {
+        ours
+        for ours, column in columns.items()
+        if (column.target and split == "test") or (column.learning and split != "train")
+    }
     chosen = {ours: theirs for ours, theirs in names.items() if theirs}
-    gaps = {ours: [n for n in listed(t) if n not in source.columns] for ours, t in chosen.items()}
-    absent = {ours: missing for ours, missing in gaps.items() if missing}
-    wrong = [n for ours, gap in absent.items() if not (sealed and ours in labels) for n in gap]
+    lacking = {
+        ours: [name for name in names_of(theirs) if name not in source.columns]
+        for ours, theirs in chosen.items()
+    }
+    absent = {ours: missing for ours, missing in lacking.items() if missing}
+    wrong = [name for ours, missing in absent.items() if ours not in may_lack for name in missing]
     # Two columns missing in a file of one column have one reason: the separator.
     raise_all([no_column(source, name) for name in (wrong[:1] if looks_split(source) else wrong)])
     return {ours: theirs for ours, theirs in chosen.items() if ours not in absent}
 
 
-def listed(theirs: Theirs) -> list[str]:
-    """Return the source's columns that make up one of ours."""
-    return [theirs] if isinstance(theirs, str) else list(theirs)
-
-
-def cell_of(
-    raw: Mapping[str, Any], theirs: Theirs, convert: Callable[[Any], Any], where: str
+def read_cells(
+    raw: Mapping[str, Any], named: Named, column: Column | None, convert: Callable[[Any], Any]
 ) -> Any:
-    """Convert the cell of a column of ours, or the list of those that make it up."""
-    cells = []
-    for name in listed(theirs):
-        try:
-            cells.append(convert(raw.get(name)))
-        except ValueError as error:
-            raise DataError("DATA-CELL", where, f"{name} {error}") from None
-    return cells[0] if isinstance(theirs, str) else cells
+    """Read the cell of a column; of those of a table a list. Raises ValueError with the name."""
+    try:
+        if column is None or column.kind not in TABULAR:
+            return convert(cell_of(raw, named))
+    except ValueError as error:
+        raise ValueError(f"{', '.join(names_of(named))} {error}") from None
+    return [read_cells(raw, name, None, convert) for name in names_of(named)]
 
 
 def looks_split(source: Source) -> str:
@@ -95,7 +96,7 @@ def no_column(source: Source, name: str) -> DataError:
 def canonical_rows(
     source: Source,
     columns: Mapping[str, Column],
-    chosen: Mapping[str, Theirs],
+    chosen: Mapping[str, Named],
     separator: str | None,
     media: str | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -105,7 +106,7 @@ def canonical_rows(
     """
     folder = source.folder if media is None else Path(media).expanduser()
     convert = {
-        ours: converter(columns.get(ours), source.classes.get(listed(theirs)[0]), separator, folder)
+        ours: converter(columns.get(ours), source.classes.get(str(theirs)), separator, folder)
         for ours, theirs in chosen.items()
     }
     read = {c: columns[c] for c in chosen if c in columns}
@@ -115,13 +116,37 @@ def canonical_rows(
     for position, (number, raw) in enumerate(source.rows()):
         row: dict[str, Any] = {"row": position, "_line": number}
         for ours, theirs in chosen.items():
-            if ours in texts and theirs not in raw:
+            if ours in texts and raw.keys().isdisjoint(names_of(theirs)):
                 raise DataError("DATA-COL", source.at(number), f"key {theirs!r} missing")
-            row[ours] = cell_of(raw, theirs, convert[ours], source.at(number))
+            try:
+                row[ours] = read_cells(raw, theirs, columns.get(ours), convert[ours])
+            except ValueError as error:
+                raise DataError("DATA-CELL", source.at(number), str(error)) from None
+        settle_choice(row, raw, read, chosen, source.at(number))
         check_lengths(row, read, source.at(number))
         row |= marks(row, texts, [c for c in read if read[c].kind in (*MEDIA, *TABULAR)])
         row["_flags"] |= IS_MISPLACED * any(misplaced(row))
         yield row
+
+
+def settle_choice(
+    row: dict[str, Any],
+    raw: Mapping[str, Any],
+    columns: Mapping[str, Column],
+    chosen: Mapping[str, Named],
+    where: str,
+) -> None:
+    """Put the number of the right choice for what a row calls it, in place."""
+    kinds = {column.kind: name for name, column in columns.items()}
+    if Kind.CHOICE not in kinds or Kind.CHOICES not in kinds:
+        return
+    ours, choices = kinds[Kind.CHOICE], kinds[Kind.CHOICES]
+    given = cell_of(raw, chosen[choices])
+    names = given.get("label") if isinstance(given, Mapping) else None
+    try:
+        row[ours] = right_one(row[ours], row[choices], names)
+    except ValueError as error:
+        raise DataError("DATA-CELL", where, f"{chosen[ours]} {error}") from None
 
 
 def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: str) -> None:
@@ -180,6 +205,10 @@ def converter(
         return lambda cell: classes_of(cell, names, separator)
     if kind is Kind.TAGS:
         return lambda cell: tags_of(cell, names)
+    if kind is Kind.TEXTS:
+        return lambda cell: texts_of(cell, separator)
+    if kind is Kind.CHOICES:
+        return lambda cell: choices_of(cell, separator)
     if kind is Kind.TEXT and column is not None and column.target:
         return lambda cell: None if cell is None else text_of(cell)
     read: dict[Kind, Callable[[Any], Any]] = {
@@ -187,6 +216,7 @@ def converter(
         Kind.GROUP: lambda cell: text_of(cell).strip(),
         Kind.NUMBER: number_of,
         Kind.WORDS: words_of,
+        Kind.CHOICE: lambda cell: cell,  # settled beside the row's choices
         Kind.SPANS: spans_of,
         Kind.IMAGE: partial(image_of, folder=folder),
         Kind.AUDIO: partial(sound_of, folder=folder),
@@ -264,6 +294,27 @@ def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:
     if None in tags:
         raise ValueError(f"has no tag at word {tags.index(None) + 1}")
     return tags  # type: ignore[return-value]
+
+
+def texts_of(cell: Any, separator: str | None) -> list[str]:
+    """Make several texts of a cell: a list, or one text cut at a separator. Raises ValueError.
+
+    Takes {"text": [...], "label": [...]} as well, as some hub data sets have choices.
+    """
+    if isinstance(cell, Mapping):
+        cell = cell.get("text")
+    if isinstance(cell, list | tuple):
+        return [text_of(text) for text in cell]
+    text = text_of(cell)
+    return (text.split(separator) if separator else [text]) if text else []
+
+
+def choices_of(cell: Any, separator: str | None) -> list[str]:
+    texts = texts_of(cell, separator)
+    if len(texts) < 2:
+        cut = "" if separator else "; data.label_separator cuts a text"
+        raise ValueError(f"has {len(texts)} of at least 2 choices{cut}")
+    return texts
 
 
 def spans_of(cell: Any) -> list[dict[str, Any]] | None:

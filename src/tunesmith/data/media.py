@@ -16,7 +16,11 @@ from tunesmith.errors import MachineError
 
 Media = dict[str, Any]  # {"bytes": of a file, or None; "path": of one, absolute, or None}
 
-WIDTHS: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<i2"), 4: np.dtype("<i4")}  # bytes a sample
+WIDTHS: dict[int, np.dtype[Any]] = {
+    1: np.dtype("u1"),
+    2: np.dtype("<i2"),
+    4: np.dtype("<i4"),
+}  # bytes a sample
 
 
 def image_of(cell: Any, folder: Path) -> Media | None:

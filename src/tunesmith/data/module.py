@@ -19,6 +19,7 @@ from tunesmith.data.batches import (
     TrainLoader,
     evaluation_loader,
     shuffled,
+    unvaried,
 )
 from tunesmith.data.encoding import Encoded, encode, say_what_was_cut
 from tunesmith.data.languages import balanced, groups_of
@@ -107,6 +108,18 @@ class DataModule(LightningDataModule):
             ranks=ranks,
             rank=rank,
             limit=limit,
+        )
+
+    def whole(self, split: str) -> DataLoader:
+        """Return every row of a split once, as it was encoded, on every rank alike."""
+        features, lengths, _ = self.encoded[split]
+        return evaluation_loader(
+            features,
+            lengths,
+            unvaried,
+            self.task.collate,
+            batch_size=self.eval_batch_size,
+            workers=self.workers,
         )
 
     def _train_loader(self, ranks: int, rank: int) -> TrainLoader:

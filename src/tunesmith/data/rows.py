@@ -17,6 +17,9 @@ class Kind(StrEnum):
     NUMBER = "number"
     WORDS = "words"  # one text, cut into words
     TAGS = "tags"  # one label for each of the words
+    TEXTS = "texts"  # any number of texts
+    CHOICES = "choices"  # two texts or more, of which one is right
+    CHOICE = "choice"  # which of the row's choices that is, from 0
     GROUP = "group"  # which part of the rows it belongs to; no model reads it
     IMAGE = "image"
     AUDIO = "audio"
@@ -29,7 +32,12 @@ LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a 
 Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
 
 NAMED = (Kind.CLASS, Kind.CLASSES, Kind.TAGS)  # kinds whose labels have names to find out
-TEXTUAL = (Kind.TEXT, Kind.WORDS)  # kinds that rows are compared and split by
+TEXTUAL = (
+    Kind.TEXT,
+    Kind.WORDS,
+    Kind.TEXTS,
+    Kind.CHOICES,
+)  # kinds that rows are compared and split by
 MEDIA = (Kind.IMAGE, Kind.AUDIO)  # kinds whose cells are files
 TABULAR = (Kind.NUMBERS, Kind.CATEGORIES)  # kinds that stand for several columns of a source
 
@@ -41,6 +49,7 @@ class Column:
     kind: Kind
     required: bool = True
     target: bool = False  # what is to be predicted: a test split may withhold it
+    learning: bool = False  # of use to the train split alone: others may lack it
 
 
 LANGUAGE = "language"  # the column of any task's rows that says theirs
@@ -60,6 +69,8 @@ COLUMNS = (  # every column that some task reads; `data` has a key for each: its
     "numeric",
     "categorical",
     "target",
+    "choices",
+    "negatives",
 )
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.cells import Source, Theirs, canonical_rows, present_columns
+from tunesmith.data.cells import Source, canonical_rows, present_columns
 from tunesmith.data.checks import STRATA, Part, check_same_source
+from tunesmith.data.choices import Named
 from tunesmith.data.delimited import QUOTING
 from tunesmith.data.languages import each, joined, only_languages, wanted_of
 from tunesmith.data.locate import Opener, Reading, openers
 from tunesmith.data.rows import MEDIA, NAMED, Column, Rows
+from tunesmith.data.shots import Shots
 from tunesmith.data.split import Cut
 from tunesmith.data.store import key_of, schema_of, stored
 from tunesmith.data.work import Work
@@ -38,7 +40,7 @@ def read(
     config: str | None,
     revision: str | None,
     splits: Mapping[str, str | None],
-    names: Mapping[str, Theirs | None],
+    names: Mapping[str, Named | None],
     media: str | None,
     languages: Sequence[str] | None,
     train_languages: Sequence[str] | None,
@@ -50,6 +52,9 @@ def read(
     encoding: str,
     encoding_errors: str,
     limit: int | None,
+    shots: int | None,
+    validation_shots: int | None,
+    draw: int,
     on_missing_label: str,
     on_empty_text: str,
     leakage: str,
@@ -73,7 +78,10 @@ def read(
         "on_empty_text": on_empty_text,
         "leakage": leakage,
     }
-    raise_all(how.mistakes() + wrong_choices(asked) + wrong_limit(limit))
+    target = next((name for name, column in columns.items() if column.target), None)
+    kind = columns[target].kind if target is not None else None
+    few = Shots(shots, validation_shots, draw)
+    raise_all(how.mistakes() + wrong_choices(asked) + wrong_limit(limit) + few.mistakes(kind))
     wanted = [name for name in SPLITS if only is None or name in only]
     reading = Reading(sep, quoting, encoding, encoding_errors)
     files = {"train": train_file, "validation": validation_file, "test": test_file}
@@ -90,16 +98,13 @@ def read(
         to_cut = splits_to_cut({split for found in theirs.values() for split in found}, how)
         found = joined(theirs, whose, any(to_cut.values()))
     check_validation(found, to_cut, need_validation and "validation" in wanted)
-    target = next((name for name, column in columns.items() if column.target), None)
-    kind = columns[target].kind if target is not None else None
     given = [str(name) for name in labels] if labels is not None else None
     named = given is not None or kind not in NAMED
     sources = opened(sources_needed(wanted, found, to_cut, named), found)
     if leakage != "ignore":
         raise_all(check_same_source(sources))
     chosen = choose(sources, columns, {name: names[name] for name in [*columns, "id"]})
-    label = names["label"]
-    strata = strata_of(how, columns, label if isinstance(label, str) else None, sources)
+    strata = strata_of(how, columns, names["label"], sources)
     if strata is not None:
         chosen["train"][STRATA] = strata
     parts = store_all(sources, columns, chosen, label_separator, media, reading, cache)
@@ -108,10 +113,11 @@ def read(
     parts = only_languages(work.divided(parts, how, to_cut), whose)
     work.check_labels(parts)
     parts = {name: part for name, part in parts.items() if name in wanted}
+    parts = work.few(parts, few)
     work.check_copies(parts, leakage)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
-    options += [whose, media_folders(sources, columns, names, media)]
+    options += [whose, *few.identity(), *media_folders(sources, columns, names, media)]
     finished = {name: work.finished(p, name, limit, how.seed) for name, p in parts.items()}
     return Rows(
         splits={name: data for name, (data, _) in finished.items()},
@@ -184,8 +190,8 @@ def opened(names: Collection[str], found: Mapping[str, Opener]) -> dict[str, Sou
 def choose(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
-    names: Mapping[str, Theirs | None],
-) -> dict[str, dict[str, Theirs]]:
+    names: Mapping[str, Named | None],
+) -> dict[str, dict[str, Named]]:
     """Return {split: {our column: the source's}}; all that is missing is said at once."""
     errors: list[TunesmithError] = [
         ConfigError("CONF-MISSING", f"data.{c}=null", "the task needs this column; give its name")
@@ -195,7 +201,7 @@ def choose(
     chosen = {}
     for split, source in sources.items():
         try:
-            chosen[split] = present_columns(source, columns, names, sealed=split == "test")
+            chosen[split] = present_columns(source, columns, names, split)
         except TunesmithError as error:
             errors.extend(getattr(error, "errors", [error]))
     raise_all(errors)
@@ -205,9 +211,9 @@ def choose(
 def strata_of(
     how: Cut,
     columns: Mapping[str, Column],
-    label: str | None,
+    label: Named | None,
     sources: Mapping[str, Source],
-) -> str | None:
+) -> Named | None:
     """Return the label column by which rows are stratified although the task reads no label.
 
     So a task on texts alone cuts a source as classification does: nobody's test texts are its
@@ -220,7 +226,7 @@ def strata_of(
 def media_folders(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
-    names: Mapping[str, Theirs | None],
+    names: Mapping[str, Named | None],
     media: str | None,
 ) -> list[str]:
     """Return the folders that paths in cells are relative to; none where no cell is a file."""
@@ -234,7 +240,7 @@ def media_folders(
 def store_all(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
-    chosen: Mapping[str, Mapping[str, Theirs]],
+    chosen: Mapping[str, Mapping[str, Named]],
     separator: str | None,
     media: str | None,
     reading: Reading,
@@ -247,7 +253,7 @@ def store_all(
         schema = schema_of(columns, chosen[split])
         format_ = [Path(source.name).suffix, source.columns, source.classes, asdict(reading)]
         folders = media_folders({split: source}, columns, chosen[split], media)
-        key = key_of(source.identity, str(schema), chosen[split], separator, format_, folders)
+        key = key_of(source.identity, str(schema), chosen[split], separator, format_, *folders)
         rows = canonical_rows(source, columns, chosen[split], separator, media)
         try:
             data = stored(rows, schema, key, cache)

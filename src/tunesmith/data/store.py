@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow
 from datasets import Dataset
 
+from tunesmith.data.choices import Named
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import MachineError
 
@@ -29,6 +30,9 @@ TYPES = {
     Kind.CATEGORIES: pyarrow.list_(pyarrow.string()),
     Kind.WORDS: pyarrow.list_(pyarrow.string()),
     Kind.TAGS: pyarrow.list_(pyarrow.string()),
+    Kind.TEXTS: pyarrow.list_(pyarrow.string()),
+    Kind.CHOICES: pyarrow.list_(pyarrow.string()),
+    Kind.CHOICE: pyarrow.int64(),
     Kind.SPANS: pyarrow.list_(
         pyarrow.struct([("text", pyarrow.string()), ("start", pyarrow.int64())])
     ),
@@ -41,7 +45,7 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def schema_of(columns: Mapping[str, Column], chosen: Mapping[str, Any]) -> pyarrow.Schema:
+def schema_of(columns: Mapping[str, Column], chosen: Mapping[str, Named]) -> pyarrow.Schema:
     kinds = {c: columns[c].kind if c in columns else Kind.TEXT for c in chosen}
     marks = ["_text", "_loose"] + (["_id"] if "id" in chosen else [])
     return pyarrow.schema(

@@ -4,12 +4,14 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
+import pyarrow
 from datasets import Dataset
 
 from tunesmith.data.checks import Part, check_ids, contradictions, filtered, leaks
 from tunesmith.data.fingerprint import hash_of_rows
 from tunesmith.data.labels import LabelColumn, choose_names, spelling, unknown_labels
 from tunesmith.data.rows import NAMED, Kind
+from tunesmith.data.shots import Shots, few
 from tunesmith.data.split import Cut, cut, sample
 from tunesmith.errors import DataError, TunesmithError, raise_all
 
@@ -131,6 +133,15 @@ class Work:
         )
         shown = ", ".join(f"{name}={i}" for i, name in enumerate(self.names[:20]))
         log.info("%d labels: %s", len(self.names), shown)
+
+    def few(self, parts: Mapping[str, Part], shots: Shots) -> dict[str, Part]:
+        """Keep of some splits a few rows of each class, as the options say."""
+        kept = dict(parts)
+        for split in shots.counts.keys() & parts.keys():
+            named = self.labels[split].spelled(self.spell[split], self.kind)
+            labels = named.take(pyarrow.array(parts[split].rows)).to_pylist()
+            kept[split] = few(parts[split], split, labels, self.names or [], shots)
+        return kept
 
     def check_copies(self, parts: Mapping[str, Part], leakage: str) -> None:
         """Warn of the same text in two splits, and of texts under two labels."""

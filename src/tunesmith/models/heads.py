@@ -12,6 +12,7 @@ import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
     MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
     MODEL_FOR_PRETRAINING_MAPPING,
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
@@ -66,12 +67,16 @@ _WRITERS: dict[str, Any] = {
     "among": MODEL_FOR_MASKED_LM_MAPPING,  # the rest are no encoders
     "instead": "BERT, RoBERTa, ELECTRA and XLM-R can",
 }
+_BARE = Head(  # no head: what a task does with the encoder's output is its own
+    MODEL_MAPPING, "embed texts", outputs=2, among=MODEL_FOR_MASKED_LM_MAPPING
+)
 HEADS = {  # by the `problem` of a task
     "single_label_classification": Head(*_CLASSIFY, typed=True),
     "multi_label_classification": Head(*_CLASSIFY, typed=True),
     "regression": Head(*_CLASSIFY, outputs=1, typed=True),
     "token_classification": Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words"),
     "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
+    "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
     "masked_language_modelling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
     "pretraining": Head(
         MODEL_FOR_PRETRAINING_MAPPING,
@@ -80,11 +85,12 @@ HEADS = {  # by the `problem` of a task
         among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
         instead="task=mlm needs no pairs",
     ),
-    "multimodal_classification": Head(  # no head: what a task does with the tokens is its own
-        MODEL_MAPPING, "embed texts", outputs=2, among=MODEL_FOR_MASKED_LM_MAPPING
-    ),
     "causal_language_modelling": Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER),
     "summarisation": Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR),
+    "embedding": _BARE,
+    "multimodal_classification": _BARE,
+    "retrieval": _BARE,
+    "similarity": _BARE,
 }
 
 
@@ -136,12 +142,17 @@ def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]
         handle.remove()
 
 
+def is_bare(model: PreTrainedModel) -> bool:
+    """Tell whether a model is an encoder without a head."""
+    return model.base_model is model and not is_pair(model.config)
+
+
 def head_names(model: PreTrainedModel) -> set[str]:
     """Return the names of the parameters that no encoder has; of a pair also cross-attention.
 
     An output layer that is tied to the embeddings is the encoder's; a bare encoder has no head.
     """
-    if model.base_model is model and not is_pair(model.config):
+    if is_bare(model):
         return set()
     theirs = {
         id(parameter)
@@ -165,7 +176,7 @@ def has_own_head(
 
     Raises ModelError (MODEL-HEAD) if it brings another task's; a bare encoder takes any.
     """
-    if model.base_model is model and not is_pair(model.config):
+    if is_bare(model):
         return True
     made_as = [a for a in raw.get("architectures") or [] if isinstance(a, str)]
     if type(model).__name__ in made_as:

@@ -98,7 +98,7 @@ def _unusable(error: Exception, where: str) -> ModelError:
 
 def _check_class(config: PreTrainedConfig, sense: str, where: str) -> None:
     """Raise ModelError unless transformers has a model for the config that takes the sense."""
-    found: Any = MODEL_MAPPING[type(config)] if type(config) in MODEL_MAPPING else None
+    found: Any = MODEL_MAPPING.get(type(config), None)
     if isinstance(found, type) and getattr(found, "main_input_name", "") in INPUTS[sense]:
         return
     what = f"{config.model_type} models are no {sense} encoders"

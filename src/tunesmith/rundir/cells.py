@@ -13,7 +13,8 @@ SPLITS = ("val", "test")  # as scores are named
 def scores(metrics: Mapping[str, Any], of: str = "scores") -> dict[str, tuple[Any, Any]]:
     """Return a score's name without its split -> (validation, test), None where there is none.
 
-    `of` is the key of metrics.json: the run's own "scores", or those of its "baseline".
+    `of` is the key of metrics.json: the run's own "scores", or those of its "baseline". What is
+    no number on either split is left out.
     """
     found: dict[str, list[Any]] = {}
     named = metrics.get(of)
@@ -21,7 +22,7 @@ def scores(metrics: Mapping[str, Any], of: str = "scores") -> dict[str, tuple[An
         split, _, name = str(full_name).partition("/")
         if split in SPLITS and (value is None or isinstance(value, (int, float))):
             found.setdefault(name, [None, None])[SPLITS.index(split)] = value
-    return {name: (pair[0], pair[1]) for name, pair in found.items()}
+    return {name: (pair[0], pair[1]) for name, pair in found.items() if pair != [None, None]}
 
 
 def number(value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from tunesmith import config
+from tunesmith import config, targets
 from tunesmith.errors import ConfigError, MistakesError, TunesmithError
 from tunesmith.sweep.dimension import Dimension, same
 from tunesmith.sweep.quoting import quoted
@@ -27,7 +27,7 @@ def check_space(space: Space, compose: Compose) -> list[TunesmithError]:
             corners.visit(dimension, value)
     if not space.dimensions:
         corners.compose(frozenset(), {})
-    return corners.mistakes()
+    return corners.mistakes() + corners.unlike_scores()
 
 
 def check_point(space: Space, params: Mapping[str, Any]) -> list[TunesmithError]:
@@ -98,6 +98,21 @@ class _Corners:
 
     def mistakes(self) -> list[TunesmithError]:
         return [self._told(text, error) for text, error in self.found.items()]
+
+    def unlike_scores(self) -> list[TunesmithError]:
+        """Refuse tasks that are not judged by the same score: they could not be ranked."""
+        if not any(d.is_group and d.key == "task" for d in self.space.dimensions):
+            return []
+        found: dict[tuple[str, str], str] = {}
+        for cfg in filter(None, self.configs.values()):
+            task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+            found.setdefault(config.monitor_of(cfg, task), task.__name__)
+        if len(found) < 2:
+            return []
+        (one, first), (other, second) = [(name, task) for (name, _), task in found.items()][:2]
+        what = f"{first} is judged by {one}, {second} by {other}: these do not compare"
+        fix = "set callbacks.checkpoint.monitor to a score of both"
+        return [ConfigError("CONF-MONITOR", "task", what, fix)]
 
     def _groups(self, params: Mapping[str, Any]) -> list[Dimension]:
         return [d for d in self.space.dimensions if d.is_group and d.key in params]

@@ -9,7 +9,17 @@ from typing import Any
 from tunesmith.errors import printable
 from tunesmith.sweep import ranking
 
-FIXED = ("place", "trial", "state", "failure", "score", "rung", "is_default", "bracket")
+FIXED = (
+    "place",
+    "trial",
+    "state",
+    "failure",
+    "score",
+    "deviation",
+    "rung",
+    "is_default",
+    "bracket",
+)
 MEASURED = ("steps", "total_steps", "best_step", "seconds", "replicates", "threads", "precision")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
 
@@ -37,6 +47,7 @@ def _row(
     summary: Mapping[str, Any], place: int | None, trial: Mapping[str, Any], keys: list[str]
 ) -> list[Any]:
     known = {
+        "deviation": None,  # a summary of an earlier version has none
         **trial,
         "place": place,
         "trial": trial["number"],

@@ -73,6 +73,17 @@ def finalists(summary: Summary) -> list[Trial]:
     return [trial for trial in trials if trial["rung"] == trials[0]["rung"]] if trials else []
 
 
+def over_seeds(summary: Summary) -> str:
+    """Return what a column of scores adds to its metric: over how many seeds each is the mean."""
+    seeds = max((len(trial["replicates"]) for trial in summary["trials"]), default=0)
+    return f" mean ± deviation of {seeds} seeds" if seeds > 1 else ""
+
+
+def shown_score(trial: Trial) -> str:
+    """Return a trial's score; over several seeds with its standard deviation."""
+    return spelling.mean(trial["score"], trial.get("deviation"))
+
+
 def horizon(trial: Trial) -> int:
     """Return the steps of one seed's full training, as `best_step` and `history` are of one.
 

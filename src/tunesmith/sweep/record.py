@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from tunesmith.sweep.policies.base import Standing
@@ -60,9 +60,14 @@ class Record:
 
     def score_at(self, rung: int) -> float | None:
         """Return the mean over the seeds of the best score at a rung; None until all have one."""
+        numbers = self._scores_at(rung)
+        return fmean(numbers) if numbers else None
+
+    def _scores_at(self, rung: int) -> list[float]:
+        """Return the score of each seed at a rung; none until all have one."""
         values = [self.replicates[s].scores.get(rung) for s in self.seeds if s in self.replicates]
         numbers = [value for value in values if value is not None]
-        return fmean(numbers) if len(numbers) == len(self.seeds) else None
+        return numbers if len(numbers) == len(self.seeds) else []
 
     @property
     def rungs(self) -> list[int]:
@@ -74,6 +79,12 @@ class Record:
     def score(self) -> float | None:
         """The objective at the highest rung."""
         return self.score_at(self.rungs[-1]) if self.rungs else None
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation over the seeds of what the objective is the mean of."""
+        numbers = self._scores_at(self.rungs[-1]) if self.rungs else []
+        return stdev(numbers) if len(numbers) > 1 else None
 
     def state(self, last_rung: int) -> str:
         if self.pending:

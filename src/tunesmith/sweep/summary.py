@@ -87,6 +87,7 @@ def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
         "is_default": record.is_default,
         "bracket": record.bracket,
         "score": record.score,
+        "deviation": record.deviation,
         "rung": rungs[-1] if rungs else None,
         "scores": {str(rung): record.score_at(rung) for rung in rungs},
         "replicates": [

@@ -35,7 +35,8 @@ def ranked_table(summary: Summary, most: int = MOST) -> RenderableType:
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column(_cell(summary["metric"]), justify="right", overflow="fold", min_width=6)
+    scores = _cell(summary["metric"]) + Text(ranking.over_seeds(summary))
+    table.add_column(scores, justify="right", overflow="fold", min_width=6)
     table.add_column("state", overflow="fold", min_width=8)
     for key in keys:
         table.add_column(_cell(names[key]), overflow="fold")
@@ -56,7 +57,7 @@ def _shown(ranked: list[ranking.Ranked], most: int) -> list[ranking.Ranked]:
 
 def _row(summary: Summary, place: int | None, trial: Trial, keys: list[str]) -> list[Any]:
     number = f"{trial['number']} (default)" if trial["is_default"] else trial["number"]
-    start = ["" if place is None else place, number, spelling.score(trial["score"])]
+    start = ["" if place is None else place, number, ranking.shown_score(trial)]
     params = trial["params"]
     settings = [spelling.setting(params[k]) if k in params else spelling.INACTIVE for k in keys]
     return [*start, ranking.state_name(summary, trial), *settings]

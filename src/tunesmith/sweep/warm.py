@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from tunesmith.build import Parts, plain, prepare
+from tunesmith.build import Parts, draw_of, plain, prepare
 
 ROOM = 4  # parts kept at once: a search over models does not fill the memory
 
@@ -31,7 +31,8 @@ class Warm:
 
 
 def _decides_parts(cfg: DictConfig) -> dict[str, Any]:
-    skipped = ("batch_size", "bucket_window", "language_temperature")
+    skipped = ("batch_size", "bucket_window", "language_temperature", "draw")
     data = {k: v for k, v in plain(cfg.data).items() if k not in skipped}
-    task = cfg.task._target_
-    return {"data": data, "model": plain(cfg.model), "task": task, "test": cfg.test}
+    if data["shots"] is not None or data["validation_shots"] is not None:
+        data["draw"] = draw_of(cfg)
+    return {"data": data, "model": plain(cfg.model), "task": plain(cfg.task), "test": cfg.test}

@@ -1,7 +1,7 @@
 """What a task must say for itself. Everything else is shared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -89,7 +89,9 @@ class Task(nn.Module, ABC):
     minimised: ClassVar[tuple[str, ...]] = ()  # those of them that are better when lower
     encoded_columns: ClassVar[tuple[str, ...]] = ()  # each has an encoder of its own: task.NAME
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
+    answers_alone: ClassVar[bool] = True  # False: a row's answer depends on the other rows
     cuts: ClassVar[tuple[str, ...]] = AT_AN_END  # how it can cut a long text: data.truncation
+    tuned: ClassVar[tuple[str, ...]] = ()  # keys of its yaml that a finished run may get anew
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -125,6 +127,13 @@ class Task(nn.Module, ABC):
         it sets is a buffer: a checkpoint keeps it beside the weights that it was tuned for.
         """
 
+    def refit(self, batches: Iterable[Batch]) -> None:
+        """Fit, on the train split, what no gradient teaches: a head on embeddings.
+
+        Called before each validation of a training, in evaluation mode, with every train row
+        once, unvaried, in an order of their own that never changes. What it sets is a buffer.
+        """
+
     @abstractmethod
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         """Turn the predictions of a split into one answer a row.
@@ -135,6 +144,15 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         """Compare answers with what the rows say; the keys are those of `metrics`."""
+
+    @classmethod
+    def problem_of(cls, options: Mapping[str, Any]) -> str:
+        """Return the head that the task wants with these options, the keys of its yaml."""
+        return cls.problem
+
+    @classmethod
+    def check_pieces(cls, options: Mapping[str, Any], pieces: int) -> None:
+        """Raise ConfigError where a batch cannot be cut: its loss is no mean over its rows."""
 
     @classmethod
     def check(cls, plan: Plan) -> None:

@@ -40,6 +40,7 @@ class CausalLanguageModelling(PlainText):
     metrics = ("lm_loss", "perplexity", "lm_accuracy", "unigram_loss")
     minimised = ("lm_loss", "perplexity", "unigram_loss")
     monitor = "lm_loss"
+    tuned = ("max_new_tokens", "num_beams", "sample", "temperature", "top_p")
 
     def __init__(
         self,
@@ -190,7 +191,10 @@ class CausalLanguageModelling(PlainText):
         """Return what makes draws of choices, where asked for."""
         if not self.draws:
             return LogitsProcessorList()
-        warpers = [TemperatureLogitsWarper(float(self.temperature)), TopPLogitsWarper(float(self.top_p))]
+        warpers = [
+            TemperatureLogitsWarper(float(self.temperature)),
+            TopPLogitsWarper(float(self.top_p)),
+        ]
         return LogitsProcessorList([*warpers, Draws(prompts)])
 
     def text(self, ids: Sequence[int]) -> str:

@@ -21,10 +21,13 @@ from tunesmith.tasks.windows import pooled
 
 
 class OneLabel(Task, ABC):
-    """Scores every label of a text, logits (B, C); the answer is the most probable one."""
+    """Scores every label of a text, logits (B, C); the answer is the most probable one.
+
+    Of two labels `f1` is that of the second, as GLUE scores MRPC and QQP; of more it is no number.
+    """
 
     columns = texts_with(Kind.CLASS)
-    metrics = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc")
+    metrics = ("accuracy", "f1", "f1_macro", "f1_micro", "mcc", "auroc")
     monitor = "accuracy"
 
     loss: Any  # of logits and labels; a subclass that learns otherwise has another `forward`
@@ -51,9 +54,11 @@ class OneLabel(Task, ABC):
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         guesses, truths = self.tensors(answers, rows)  # (N, C), (N,)
         classes: dict[str, Any] = {"num_classes": len(self.index)}
+        f1 = multiclass_f1_score(guesses, truths, **classes, average=None)  # (C,)
         present = truths.unique().numel() == len(self.index)  # AUROC needs every class
         scores = {
             "accuracy": multiclass_accuracy(guesses, truths, **classes, average="micro"),
+            "f1": f1[1] if len(f1) == 2 else torch.nan,
             "f1_macro": multiclass_f1_score(guesses, truths, **classes, average="macro"),
             "f1_micro": multiclass_f1_score(guesses, truths, **classes, average="micro"),
             "mcc": multiclass_matthews_corrcoef(guesses, truths, **classes),
@@ -66,8 +71,9 @@ class OneLabel(Task, ABC):
         return multiclass_confusion_matrix(guesses, truths, num_classes=len(self.index)).numpy()
 
     def undefined(self, rows: Any) -> dict[str, str]:
-        absent = [label for label in self.index if label not in set(rows["label"])]
-        return {"auroc": f"no row is {absent[0]!r}"} if absent else {}
+        count, absent = len(self.index), [x for x in self.index if x not in set(rows["label"])]
+        found = {"auroc": f"no row is {absent[0]!r}"} if absent else {}
+        return found if count == 2 else {**found, "f1": f"{count} labels, not two"}
 
     def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         counts = Counter(train["label"])

@@ -1,5 +1,6 @@
 """Regression: one number per text, or per pair of texts."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,12 +69,20 @@ class Regression(Task):
         return [{"label": float(np.mean(train["label"]))}] * len(rows)
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        guesses = torch.tensor([a["label"] for a in answers], dtype=torch.float64)
-        truths = torch.tensor([row["label"] for row in rows], dtype=torch.float64)
-        varied = len(guesses) > 1 and bool(guesses.std() > 0) and bool(truths.std() > 0)
-        scores = {
-            "pearson": pearson_corrcoef(guesses, truths) if varied else torch.nan,
-            "spearman": spearman_corrcoef(guesses, truths) if varied else torch.nan,
-            "mse": mean_squared_error(guesses, truths),
-        }
-        return {name: float(value) for name, value in scores.items()}
+        guesses, truths = numbers(answers, rows)
+        return {**correlations(guesses, truths), "mse": float(mean_squared_error(guesses, truths))}
+
+
+def numbers(answers: Sequence[Answer], rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Return the numbers (N,) that were answered and those that the rows say, float64."""
+    guesses = torch.tensor([a["label"] for a in answers], dtype=torch.float64)
+    return guesses, torch.tensor([row["label"] for row in rows], dtype=torch.float64)
+
+
+def correlations(guesses: Tensor, truths: Tensor) -> dict[str, float]:
+    """Correlate numbers (N,) by value and by rank; not a number where one of them is constant."""
+    varied = len(guesses) > 1 and bool(guesses.std() > 0) and bool(truths.std() > 0)
+    return {
+        "pearson": float(pearson_corrcoef(guesses, truths)) if varied else math.nan,
+        "spearman": float(spearman_corrcoef(guesses, truths)) if varied else math.nan,
+    }

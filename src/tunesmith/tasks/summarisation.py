@@ -19,6 +19,7 @@ from tunesmith.models.roles import share, writer_of
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Sample, Task
 from tunesmith.tasks.plain_text import refuse_class_weights
 from tunesmith.tasks.segments import sentence_starts
+from tunesmith.tasks.windows import AT_AN_END
 from tunesmith.tasks.writing import aligned, beams, check_ends, labels_of, search
 
 SAMPLES = 4  # texts of a split, the first ones, that TensorBoard shows
@@ -47,6 +48,14 @@ class Summarisation(Task):
     problem = "summarisation"
     metrics = (*KINDS, "lead_rougeL")
     monitor = "rougeL"
+    cuts = (*AT_AN_END, "middle")
+    tuned = (
+        "min_target_length",
+        "num_beams",
+        "length_penalty",
+        "no_repeat_ngram_size",
+        "rouge_words",
+    )
 
     loss: CrossEntropy
     lead: Tensor  # () words of a target text, the median of the train split's

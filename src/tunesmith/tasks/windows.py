@@ -45,8 +45,11 @@ def encoded(
         return [_without_middle(tokenizer, row["text"], max_length)]
     if truncation == "windows":
         return _in_windows(tokenizer, row["text"], max_length)
-    found = tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=max_length)
-    return [_read(found) | {"full_length": _length_before_truncation(found.encodings[0])}]
+    texts = (row["text"], row.get("text_pair"))
+    found = tokenizer(*texts, truncation=True, max_length=max_length)
+    # What was cut off a pair is listed more than once: only a second look tells how much it was.
+    whole = tokenizer(*texts, verbose=False) if found.encodings[0].overflowing else found
+    return [_read(found) | {"full_length": len(whole["input_ids"])}]
 
 
 def _without_middle(
@@ -83,8 +86,3 @@ def _read(found: Mapping[str, Any]) -> dict[str, Any]:
 def pooled(predictions: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """Return one prediction a row, (N, ...): the mean of its windows' logits."""
     return np.stack([np.mean(windows, axis=0) for windows in predictions])
-
-
-def _length_before_truncation(encoding: Any) -> int:
-    special = sum(encoding.special_tokens_mask)
-    return len(encoding) + sum(len(part) - special for part in encoding.overflowing)

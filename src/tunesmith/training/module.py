@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -223,6 +223,14 @@ class Module(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._pieces: list[tuple[list[int], Any, float, float]] = []
+        if self.trainer.state.fn == "fit":  # later, it is as it was saved
+            with self.trainer.precision_plugin.val_step_context():
+                self.task.refit(self._train_batches())
+
+    def _train_batches(self) -> Iterator[Batch]:
+        """Yield the train split, read only if the task asks for it."""
+        for batch in self.trainer.datamodule.whole("train"):  # type: ignore[attr-defined]
+            yield self.trainer.strategy.batch_to_device(batch)
 
     def on_test_epoch_start(self) -> None:
         self._pieces = []

@@ -102,7 +102,9 @@ class Progress(Callback):
     def _line(self, trainer: Trainer, module: LightningModule) -> str:
         scores = {**trainer.callback_metrics, **getattr(module, "scores", {})}.items()
         step, total = trainer.global_step, _total(module)
-        shown = [f"{name} {_number(value)}" for name, value in sorted(scores) if _is_val(name)]
+        shown = [
+            f"{name} {_number(value)}" for name, value in sorted(scores) if _is_told(name, value)
+        ]
         return "  ".join([f"step {step}/{total}", *shown, f"{self._left(step, total)} left"])
 
     def _per_second(self, step: int) -> float:
@@ -175,5 +177,6 @@ def _number(value: Any) -> str:
     return f"{float(value):.4g}"
 
 
-def _is_val(name: str) -> bool:
-    return name.startswith("val/")
+def _is_told(name: str, value: Any) -> bool:
+    """Tell scores of the validation; one that is not defined on its rows is no news, a loss is."""
+    return name.startswith("val/") and (name == "val/loss" or math.isfinite(float(value)))

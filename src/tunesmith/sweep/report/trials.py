@@ -41,7 +41,7 @@ def all_trials(summary: Summary) -> Section:
     header = [
         "",
         "trial",
-        _heading(summary["metric"], summary["metric"]),
+        joined(_heading(summary["metric"], summary["metric"]), ranking.over_seeds(summary)),
         "state",
         *(_heading(k, names[k]) for k in keys),
     ]
@@ -65,7 +65,7 @@ def _row(summary: Summary, place: int | None, trial: Trial, keys: list[str]) -> 
     number: Any = trial["number"]
     if trial["is_default"]:
         number = joined(number, " ", element("em", "default"))
-    start = [place, number, spelling.score(trial["score"]), ranking.state_name(summary, trial)]
+    start = [place, number, ranking.shown_score(trial), ranking.state_name(summary, trial)]
     steps = f"{trial['steps']} of {trial['total_steps']}"
     best = "" if trial["best_step"] is None else trial["best_step"]
     return [*start, *settings, best, steps, spelling.duration(trial["seconds"])]

@@ -1,0 +1,96 @@
+"""Multiple choice: which of a row's texts goes with its context; rows may have any number."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tunesmith.data.rows import Column, Kind
+from tunesmith.loss import ChoiceCrossEntropy
+from tunesmith.tasks import several
+from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task, no_tokens
+
+
+class MultipleChoice(Task):
+    """Reads the context with each choice, and scores the choices of a row against each other.
+
+    What begins every choice (SWAG's second sentence) is a column of its own, `text_pair`, and is
+    read in front of each.
+    """
+
+    columns: ClassVar[Mapping[str, Column]] = {
+        "text": Column(Kind.TEXT),
+        "text_pair": Column(Kind.TEXT, required=False),
+        "choices": Column(Kind.CHOICES),
+        "label": Column(Kind.CHOICE, target=True),
+    }
+    problem = "multiple_choice"
+    metrics = ("accuracy",)
+    monitor = "accuracy"
+
+    loss: ChoiceCrossEntropy
+
+    def limit(self) -> str:
+        return f"contexts with a choice cut at {self.max_length} tokens"
+
+    def encode(self, row: Row) -> list[Features]:
+        """Make one feature a row, which holds all its choices."""
+        begun = row.get("text_pair") or ""
+        second = [f"{begun} {choice}" if begun else choice for choice in row["choices"]]
+        pairs = [(row["text"], choice) for choice in second]
+        features = several.encoded(self.tokenizer, pairs, self.max_length)
+        if not all(features["input_ids"]):
+            raise no_tokens(row, row["text"])
+        if row.get("label") is not None:
+            features["labels"] = int(row["label"])
+        return [features]
+
+    def padded(self, features: list[Features]) -> Batch:
+        return several.padded(self.tokenizer, features)
+
+    def forward(self, batch: Batch) -> Output:
+        logits = self.logits(batch)  # (B, C)
+        mean, weight = self.loss(logits, batch["labels"])
+        return Output(mean, logits, weight)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Score the choices (B, C), -inf where a row has fewer."""
+        chosen = several.is_text(batch)
+        inputs = several.of_texts(self.inputs(batch), chosen)  # (N, T)
+        # To the model they are the choices of one row: its head scores each by itself.
+        scores = self.model(**{k: v.unsqueeze(0) for k, v in inputs.items()}).logits[0].float()
+        return several.put_back(scores, chosen, -torch.inf)
+
+    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+        return [
+            answer(logits[: len(row["choices"])], row["choices"])
+            for [logits], row in zip(predictions, rows, strict=True)
+        ]
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        right = [a["index"] == row["label"] for a, row in zip(answers, rows, strict=True)]
+        return {"accuracy": sum(right) / len(right)}
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        """Give the place that is right most often in the train split."""
+        index, count = Counter(train["label"]).most_common(1)[0]
+        same = {"choice": None, "index": index, "probabilities": [count / len(train)]}
+        return [same] * len(rows)
+
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+        return [example(a, row) for a, row in zip(answers, rows, strict=True)]
+
+
+def answer(logits: Any, choices: Sequence[str]) -> Answer:
+    """Give the most probable choice, its place from 0, and the probability of each."""
+    probabilities = torch.as_tensor(logits).softmax(-1).tolist()
+    best = max(range(len(choices)), key=probabilities.__getitem__)
+    return {"choice": choices[best], "index": best, "probabilities": probabilities}
+
+
+def example(answer: Answer, row: Row) -> Example:
+    text = " / ".join(text for text in (row["text"], row.get("text_pair")) if text)
+    certainty = answer["probabilities"][answer["index"]]
+    return Example(text, row["choices"][row["label"]], answer["choice"], certainty)

@@ -1,0 +1,177 @@
+"""Retrieval: the passage that belongs to a query, found among many by its vector."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tunesmith.data.cells import digest
+from tunesmith.data.rows import Column, Kind
+from tunesmith.errors import ConfigError
+from tunesmith.loss import InfoNCE
+from tunesmith.metrics.ranking import Ranked, ranked, recall_and_mrr
+from tunesmith.tasks import several
+from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task
+from tunesmith.tasks.embedding import embedded
+
+RECALL_AT = (1, 5, 10)
+
+
+class Retrieval(Task):
+    """Learns one vector a text, so that a query is nearest to its passage.
+
+    In training the candidates of a query are the passages of its batch and their negatives; not
+    another copy of its passage, nor another passage of the same query. In an evaluation they are
+    the passages of all rows, and so they are in a file to predict: a row without a query adds a
+    candidate, one without a passage only asks.
+    """
+
+    columns: ClassVar[Mapping[str, Column]] = {
+        "text": Column(Kind.TEXT),
+        "text_pair": Column(Kind.TEXT),
+        "negatives": Column(Kind.TEXTS, required=False, learning=True),
+    }
+    problem = "retrieval"
+    metrics = (*(f"recall_at_{k}" for k in RECALL_AT), "mrr")
+    monitor = "mrr"
+    answers_alone = False
+
+    loss: InfoNCE
+
+    def __init__(self, *, pooling: str, n_best: int, negatives_from: str, **common: Any) -> None:
+        super().__init__(**common)
+        self.pooling, self.n_best = pooling, n_best
+
+    @classmethod
+    def check_pieces(cls, options: Mapping[str, Any], pieces: int) -> None:
+        if pieces > 1 and options["negatives_from"] == "batch":
+            what = f"cannot be those of a batch that is cut into {pieces} (devices x accumulate)"
+            fix = "task.negatives_from=part takes those of a part, which learns something else"
+            raise ConfigError("CONF-BATCH", "task.negatives_from=batch", what, fix)
+
+    # Rows to batches
+
+    def encode(self, row: Row) -> list[Features]:
+        """Make one feature a row: query, passage, negatives; `keys` name their texts."""
+        given = [row["text"], row["text_pair"]]
+        given += [text for text in row.get("negatives") or () if text.strip()]
+        texts = [text if text.strip() else None for text in given]
+        features = several.encoded(self.tokenizer, texts, self.max_length)
+        # 64 bits, with a sign as tensors have it.
+        return [features | {"keys": [digest(text) - (1 << 63) for text in given]}]
+
+    def collate(self, features: list[Features]) -> Batch:
+        """Pad to the most and the longest texts: (B, C, T); `keys` (B, C)."""
+        batch = several.padded(self.tokenizer, features)
+        keys = np.zeros(batch["input_ids"].shape[:2], dtype=np.int64)
+        for i, f in enumerate(features):
+            keys[i, : len(f["keys"])] = f["keys"]
+        return {**batch, "keys": torch.from_numpy(keys)}
+
+    # Batches to answers
+
+    def forward(self, batch: Batch) -> Output:
+        vectors = self.logits(batch)  # (B, C, H)
+        mean, weight = self.loss(*in_batch(vectors, several.is_text(batch), batch["keys"]))
+        return Output(mean, vectors, weight)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the vectors (B, C, H) of query, passage and negatives; 0 where there is none."""
+        return embedded(self.model, self.inputs(batch), self.pooling)
+
+    def decode(self, batch: Batch, output: Output) -> list[np.ndarray]:
+        """Return the vectors (2, H) of query and passage."""
+        return list(output.logits[:, :2].detach().float().cpu().numpy())
+
+    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+        """Rank the passages of all rows for each query; `rank` is that of the row's own one."""
+        answers: list[Answer] = [NOTHING] * len(rows)
+        asking = [i for i, row in enumerate(rows) if row["text"].strip()]
+        where = passages_of(rows)
+        if not where or not asking:
+            return answers
+        vectors = torch.from_numpy(np.stack([vectors for [vectors] in predictions]))  # (N, 2, H)
+        passages = list(where)
+        number = {passage: i for i, passage in enumerate(passages)}
+        found = ranked(
+            vectors[asking, 0],
+            vectors[list(where.values()), 1],
+            [number.get(rows[i]["text_pair"]) for i in asking],
+            self.n_best,
+        )
+        for i, ranking in zip(asking, found, strict=True):
+            answers[i] = answer(ranking, passages)
+        return answers
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        """Average over the different queries, each of which may have several right passages."""
+        ranks: dict[str, dict[str, int | None]] = defaultdict(dict)
+        for given, row in zip(answers, rows, strict=True):
+            if is_pair(row["text"], row["text_pair"]):
+                ranks[row["text"]][row["text_pair"]] = given["rank"]
+        return recall_and_mrr([list(right.values()) for right in ranks.values()], RECALL_AT)
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        """Give the commonest passage of the train split: as a rule no candidate here."""
+        [(passage, _)] = Counter(train["text_pair"]).most_common(1)
+        return [NOTHING | {"passage": passage}] * len(rows)
+
+    def undefined(self, rows: Any) -> dict[str, str]:
+        if any(map(is_pair, rows["text"], rows["text_pair"])):
+            return {}
+        return dict.fromkeys(self.metrics, "no row has a query and a passage")
+
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+        return [
+            Example(row["text"], row["text_pair"], given["passage"], max(0.0, given["score"]))
+            for given, row in zip(answers, rows, strict=True)
+            if given["n_best"] and is_pair(row["text"], row["text_pair"])
+        ]
+
+
+NOTHING: Answer = {"passage": None, "score": None, "rank": None, "n_best": []}
+
+
+def answer(ranking: Ranked, passages: Sequence[str]) -> Answer:
+    """Name the best passages, each with its cosine to the query."""
+    best = [
+        {"passage": passages[i], "score": score}
+        for i, score in zip(ranking.best, ranking.scores, strict=True)
+    ]
+    return {**best[0], "rank": ranking.rank, "n_best": best}
+
+
+def passages_of(rows: Sequence[Row]) -> dict[str, int]:
+    """Return the different passages, each with the first row that has it."""
+    where: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        if row["text_pair"].strip():
+            where.setdefault(row["text_pair"], i)
+    return where
+
+
+def is_pair(query: str, passage: str) -> bool:
+    return bool(query.strip() and passage.strip())
+
+
+def in_batch(vectors: Tensor, is_text: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cosines (N, M) of N queries with M passages of their batch, and the right ones.
+
+    `vectors` (B, C, H), `is_text` and `keys` (B, C) are of a query, its passage and negatives;
+    only rows with both ask. -inf hides a passage that is right as well: one with the same key, or
+    one of the same query.
+    """
+    row, place = is_text[:, 1:].nonzero(as_tuple=True)  # (M,) each: where a passage stands
+    asking = is_text[:, :2].all(-1)  # (B,)
+    queries, passages = vectors[asking, 0], vectors[row, place + 1]  # (N, H), (M, H)
+    with torch.autocast(vectors.device.type, enabled=False):  # 16 bits cannot rank near ones
+        cosines = queries @ passages.T
+    same_row = asking.nonzero() == row  # (N, M)
+    is_own = same_row & (place == 0)
+    same_query = (keys[asking, :1] == keys[row, 0]) & is_text[row, 0] & (place == 0)
+    same_passage = keys[asking, 1:2] == keys[row, place + 1]
+    hidden = (same_query | same_passage) & ~is_own
+    return cosines.masked_fill(hidden, -torch.inf), is_own.nonzero()[:, 1]

@@ -1,0 +1,103 @@
+"""Similarity: how alike two texts are, as a number; each read by itself, or both at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tunesmith.data.rows import Column, Kind
+from tunesmith.loss import MeanSquaredError
+from tunesmith.tasks import several
+from tunesmith.tasks.base import Answer, Batch, Features, Output, Row, Task, no_tokens
+from tunesmith.tasks.embedding import embedded
+from tunesmith.tasks.regression import correlations, numbers
+
+
+class Similarity(Task):
+    """Predicts a number for two texts.
+
+    `encoder="bi"` gives each text a vector; their cosine learns the labels of the train split,
+    moved to 0 to 1 (Reimers & Gurevych, 2019, 3). `encoder="cross"` reads the pair at once, and
+    one output learns them in standard units.
+    """
+
+    columns: ClassVar[Mapping[str, Column]] = {
+        "text": Column(Kind.TEXT),
+        "text_pair": Column(Kind.TEXT),
+        "label": Column(Kind.NUMBER, target=True),
+    }
+    problem = "regression"
+    metrics = ("spearman", "pearson")
+    monitor = "spearman"
+
+    loss: MeanSquaredError
+    zero: Tensor  # (): the label that an output of 0 means
+    unit: Tensor  # (): how much an output of 1 is above it
+
+    def __init__(self, *, encoder: str, pooling: str, **common: Any) -> None:
+        super().__init__(**common)
+        self.is_bi, self.pooling = encoder == "bi", pooling
+        self.register_buffer("zero", torch.zeros(()))
+        self.register_buffer("unit", torch.ones(()))
+
+    @classmethod
+    def problem_of(cls, options: Mapping[str, Any]) -> str:
+        return "similarity" if options["encoder"] == "bi" else cls.problem
+
+    def fit_to(self, rows: Any) -> None:
+        labels = np.asarray(rows["label"], dtype=np.float64)
+        zero, unit = (labels.min(), np.ptp(labels)) if self.is_bi else (labels.mean(), labels.std())
+        self.zero.fill_(float(zero))
+        self.unit.fill_(float(unit) or 1.0)
+
+    def label_of(self, row: Row) -> float:
+        return float(row["label"])
+
+    def encode(self, row: Row) -> list[Features]:
+        if not self.is_bi:
+            return super().encode(row)
+        texts = (row["text"], row["text_pair"])
+        features = several.encoded(self.tokenizer, texts, self.max_length)
+        for text, ids in zip(texts, features["input_ids"], strict=True):
+            if not ids:
+                raise no_tokens(row, text)
+        if row.get("label") is not None:
+            features["labels"] = self.label_of(row)
+        return [features]
+
+    def padded(self, features: list[Features]) -> Batch:
+        return several.padded(self.tokenizer, features) if self.is_bi else super().padded(features)
+
+    def forward(self, batch: Batch) -> Output:
+        logits = self.logits(batch)  # (B, 1)
+        wanted = (batch["labels"].float() - self.zero) / self.unit
+        mean, weight = self.loss(logits.squeeze(-1), wanted)
+        return Output(mean, logits, weight)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the cosine, or the head's output, of each pair (B, 1)."""
+        if not self.is_bi:
+            return super().logits(batch).float()
+        vectors = embedded(self.model, self.inputs(batch), self.pooling)  # (B, 2, H)
+        return vectors.prod(1).sum(-1, keepdim=True)
+
+    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+        zero, unit = float(self.zero), float(self.unit)
+        outputs = [float(logits[0]) for [logits] in predictions]
+        return [
+            {"label": zero + unit * output} | ({"cosine": output} if self.is_bi else {})
+            for output in outputs
+        ]
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        return correlations(*numbers(answers, rows))
+
+    def undefined(self, rows: Any) -> dict[str, str]:
+        if len(set(rows["label"])) > 1:
+            return {}
+        return dict.fromkeys(self.metrics, f"all labels are {rows['label'][0]}")
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        return [{"label": float(np.mean(train["label"]))}] * len(rows)
