@@ -1,6 +1,7 @@
 """An encoder of images or sounds beside that of the text: found, checked, loaded, saved."""
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def find(
     whole = _config(safety.read_json(folder / "config.json"), path)
     settled = getattr(whole, "vision_config", whole) if sense == "image" else whole
     _check_class(settled, sense, path)
-    processor = _processor(folder, sense, whole, path)
+    processor = _processor(folder, sense, whole, settled, path)
     files: tuple[Path, ...] = ()
     if pretrained:
         files = weights.weight_files(folder, path)
@@ -75,7 +76,7 @@ def _made(sense: str, where: str, config: Mapping[str, Any], seconds: float) -> 
         raise ConfigError("CONF-MODEL", where, what)
     settled = _config(config, f"{where}.config")
     _check_class(settled, sense, f"{where}.config")
-    processor = _default_processor(sense, settled, f"{where}.config")
+    processor = _default_processor(sense, settled, settled, f"{where}.config")
     return MediaSource(sense, None, settled, processor, (), seconds)
 
 
@@ -105,7 +106,9 @@ def _check_class(config: PreTrainedConfig, sense: str, where: str) -> None:
     raise ModelError("MODEL-CONFIG", where, what)
 
 
-def _processor(folder: Path, sense: str, config: PreTrainedConfig, name: str) -> Any:
+def _processor(
+    folder: Path, sense: str, config: PreTrainedConfig, part: PreTrainedConfig, name: str
+) -> Any:
     """Read how inputs are prepared: values from the folder, code from transformers alone."""
     for file in PROCESSOR_FILES:
         if (folder / file).is_file():
@@ -113,7 +116,7 @@ def _processor(folder: Path, sense: str, config: PreTrainedConfig, name: str) ->
             own = values.get(NESTED[sense], values if file == PROCESSOR_FILES[0] else None)
             if isinstance(own, dict):
                 return _processor_from(own, sense, config, name)
-    return _default_processor(sense, config, name)
+    return _default_processor(sense, config, part, name)
 
 
 def _processor_from(
@@ -128,15 +131,24 @@ def _processor_from(
         raise _unusable(error, f"{name}/{PROCESSOR_FILES[0]}") from None
 
 
-def _default_processor(sense: str, config: PreTrainedConfig, name: str) -> Any:
+def _default_processor(
+    sense: str, config: PreTrainedConfig, part: PreTrainedConfig, name: str
+) -> Any:
+    """Return the architecture's own, in the size that the `part` that is taken of it reads."""
     kind = _processor_class(sense, config, name, None)
-    size = getattr(config, "image_size", None)
-    if sense == "audio" or size is None:
-        return kind(**_masked(config)) if sense == "audio" else kind()
-    height, width = (size, size) if isinstance(size, int) else size
-    sizes = {"height": height, "width": width}
+    if sense == "audio":
+        return kind(**_masked(config))
+    size = getattr(part, "image_size", None)
     with quiet():
-        return kind(size=sizes, do_resize=True, do_center_crop=False)
+        return kind(**_sizes(kind, size)) if size is not None else kind()
+
+
+def _sizes(kind: Any, size: Any) -> dict[str, Any]:
+    height, width = (size, size) if isinstance(size, int) else size
+    whole = {"height": height, "width": width}
+    if "shortest_edge" in (kind.size or {}):
+        return {"size": {"shortest_edge": min(height, width)}, "crop_size": whole}
+    return {"size": whole, "do_resize": True, "do_center_crop": False}
 
 
 def _masked(config: PreTrainedConfig) -> dict[str, Any]:
@@ -272,17 +284,35 @@ def load(source: MediaSource) -> MediaEncoder:
         raise _unusable(error, where) from None
 
 
+def _class_of(config: PreTrainedConfig) -> Any:
+    """Return the model's class; of one that also writes (Whisper) that of the part that reads."""
+    kind: Any = MODEL_MAPPING[type(config)]
+    if not config.is_encoder_decoder:
+        return kind
+    with torch.device("meta"):
+        return type(kind(config).get_encoder())
+
+
+def _without_writer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = re.compile(r"(model\.)?encoder\.")
+    if not any(start.match(name) for name in tensors):
+        return tensors  # saved without it
+    return {start.sub("", name, 1): t for name, t in tensors.items() if start.match(name)}
+
+
 def _drawn(source: MediaSource) -> Any:
-    kind: Any = MODEL_MAPPING[type(source.config)]
+    kind = _class_of(source.config)
     return kind._from_config(source.config, dtype=torch.float32)
 
 
 def _loaded(source: MediaSource) -> Any:
-    kind: Any = MODEL_MAPPING[type(source.config)]
+    kind, tensors = _class_of(source.config), weights.read_weights(source.weights)
+    if source.config.is_encoder_decoder:
+        tensors = _without_writer(tensors)
     model, info = kind.from_pretrained(
         None,
         config=source.config,
-        state_dict=weights.read_weights(source.weights),
+        state_dict=tensors,
         dtype=torch.float32,
         ignore_mismatched_sizes=True,  # to say it in our words
         output_loading_info=True,
