@@ -216,7 +216,7 @@ def test_what_reads_something_else_is_refused(tmp_path):
         found("image", path=str(tiny_bert(tmp_path / "bert")))
     with pytest.raises(ModelError, match="vit models are no audio encoders"):
         found("audio", path=str(folder_of(tmp_path)))
-    with pytest.raises(ConfigError, match="neither task.image.path nor"):
+    with pytest.raises(ConfigError, match=r"neither task\.image\.path nor"):
         found("image")
     with pytest.raises(ModelError, match="its config cannot be used"):
         loaded("image", config={"model_type": "vit", "hidden_size": "wide"})

@@ -12,8 +12,6 @@ import torch
 import transformers
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_MAPPING, PreTrainedConfig, PreTrainedModel
-from transformers.models.auto.auto_mappings import FEATURE_EXTRACTOR_MAPPING_NAMES
-from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
 from tunesmith.data.media import Media, read_image, read_sound
 from tunesmith.errors import ConfigError, ModelError, did_you_mean
@@ -71,7 +69,7 @@ def find(
 
 
 def _made(sense: str, where: str, config: Mapping[str, Any], seconds: float) -> MediaSource:
-    if "model_type" not in config:
+    if config.get("model_type") is None:
         what = f"no {sense} encoder: neither {where}.path nor {where}.config.model_type is set"
         raise ConfigError("CONF-MODEL", where, what)
     settled = _config(config, f"{where}.config")
@@ -162,6 +160,10 @@ def _normalises_frames(config: PreTrainedConfig) -> bool:
 
 def _processor_class(sense: str, config: PreTrainedConfig, name: str, told: Any) -> Any:
     """Return the class that a file names, if transformers has it, else the architecture's."""
+    # Imported here: a run on texts alone need not load what images need.
+    from transformers.models.auto.auto_mappings import FEATURE_EXTRACTOR_MAPPING_NAMES
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+
     if sense == "audio":
         known = set(FEATURE_EXTRACTOR_MAPPING_NAMES.values())
         found = told if told in known else FEATURE_EXTRACTOR_MAPPING_NAMES.get(config.model_type)

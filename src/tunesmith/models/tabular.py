@@ -23,6 +23,8 @@ class Tabular(nn.Module):
     embedding of its value; one that the train split did not have is the unknown one.
     """
 
+    SIZES = frozenset({"mean", "column", "codes"})  # what says how large all is
+
     mean: Tensor  # (N,)
     deviation: Tensor  # (N,)
     codes: Tensor  # (K,) int64, ascending: the values that the train split had

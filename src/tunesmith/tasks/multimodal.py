@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.data.rows import Column, Kind
-from tunesmith.errors import ConfigError, DataError
+from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models.fusion import FUSIONS, Tokens
 from tunesmith.models.media import MediaEncoder, save
 from tunesmith.models.tabular import Tabular, category_code
@@ -101,6 +101,8 @@ class Multimodal(OneLabel):
         start = "table."
         own = {name.removeprefix(start): s for name, s in shapes.items() if name.startswith(start)}
         if own:
+            if not Tabular.SIZES <= {name for name, shape in own.items() if shape}:
+                raise ModelError("MODEL-CORRUPT", "task.safetensors", "no whole table of columns")
             self.table = Tabular.of_shapes(self.width, own)
             self._join()
 
