@@ -9,15 +9,24 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from folders import sentences, tiny_bert
+from media_files import write_media
 from tunesmith.build import build_data, build_task, prepare
 from tunesmith.config import CONF
 from tunesmith.errors import ConfigError
-from tunesmith.models.encoder import head_parameters
 from tunesmith.models.heads import is_bare
 from tunesmith.run import choose_machine
 from tunesmith.stored import _answers
 
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
+OPTIONS = {  # of a task that reads nothing by default but what others read too
+    "multimodal": [
+        "data.image=photo",
+        "data.audio=clip",
+        "data.numeric=[price,age]",
+        "data.categorical=[brand]",
+        "task.audio.seconds=0.1",
+    ]
+}
 
 
 def made_row(columns, names, i):
@@ -35,10 +44,18 @@ def made_row(columns, names, i):
         "choices": [second, third, first][: 2 + i % 2],
         "choice": i % 2,
         "spans": {"text": [words[1]], "answer_start": [len(words[0]) + 1]},
+        "image": f"{i % 5}.png" if i % 3 else None,
+        "audio": f"{i % 4}.wav" if i % 2 else None,
+        "numbers": [0.1 * i, None if i % 4 else 2],
+        "categories": ["abc"[i % 3]],
     }
-    row = {column: cells[what.kind] for column, what in columns.items() if names[column]}
-    row |= {"text_pair": second} if "text_pair" in row else {}
-    return {names[column]: cell for column, cell in row.items()}
+    cells = {column: cells[what.kind] for column, what in columns.items() if names[column]}
+    cells |= {"text_pair": second} if "text_pair" in cells else {}
+    row = {}
+    for column, cell in cells.items():
+        several = not isinstance(names[column], str)
+        row |= dict(zip(names[column], cell, strict=True)) if several else {names[column]: cell}
+    return row
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -59,11 +76,13 @@ def made(request, tmp_path_factory):
                 f"model.path={model}",
                 f"paths.runs={folder}/runs",
                 "trainer.precision=32",
+                *OPTIONS.get(request.param, []),
             ],
         )
     from tunesmith import targets
 
     columns = targets.resolve(cfg.task._target_).columns
+    write_media(folder)
     for column, what in columns.items():
         if what.required and cfg.data[column] is None:
             cfg.data[column] = column
@@ -175,12 +194,12 @@ def test_a_second_seed_gives_another_head(made):
     other_cfg = cfg.copy()
     other_cfg.seed = 1
     other, _ = build_task(other_cfg, parts)
-    drawn = {name for name, p in task.model.named_parameters() if p.ndim > 1}  # no norms, no biases
-    fresh = sorted(head_parameters(task.model) & drawn)
+    drawn = {name for name, p in task.named_parameters() if p.ndim > 1}  # no norms, no biases
+    fresh = sorted(task.head_names() & drawn)
     first, same, second = (
-        [dict(t.model.named_parameters())[name] for name in fresh] for t in (task, again, other)
+        [dict(t.named_parameters())[name] for name in fresh] for t in (task, again, other)
     )
-    assert bool(fresh) != is_bare(task.model)
+    assert fresh or is_bare(task.model)
     assert all(map(torch.equal, first, same))
     assert not any(map(torch.equal, first, second))
 

@@ -1,7 +1,7 @@
 """Which parameters of a model learn, and how fast."""
 
 from tunesmith.errors import ConfigError
-from tunesmith.models.encoder import embeddings, encoder_layers, head_parameters
+from tunesmith.models.encoder import embeddings, encoder_layers
 from tunesmith.tasks.base import Task
 
 
@@ -21,12 +21,13 @@ def full(task: Task, head_lr_multiplier: float = 1.0) -> Adaptation:
 def frozen(task: Task, layers: int | str = "all", head_lr_multiplier: float = 1.0) -> Adaptation:
     """Fix the embeddings and the first `layers` encoder blocks; "all" leaves only the head."""
     fixed = _fixed_modules(task, layers)
-    head = head_parameters(task.model)
-    names = {id(p): name for name, p in task.model.named_parameters()}
+    head = task.head_names()
+    names = {id(p): name for name, p in task.named_parameters()}
     for module in fixed:
         module.eval()
         for parameter in module.parameters():
-            parameter.requires_grad_(names[id(parameter)] in head)
+            if names[id(parameter)] not in head:
+                parameter.requires_grad_(False)
     factors = _factors(task, head_lr_multiplier)
     if not factors:
         what = "the task has no head, so nothing is left to learn"
@@ -37,7 +38,7 @@ def frozen(task: Task, layers: int | str = "all", head_lr_multiplier: float = 1.
 def _fixed_modules(task: Task, count: int | str) -> list:
     blocks = encoder_layers(task.model)
     if count == "all":
-        return [task.model.base_model]
+        return task.readers()
     if not isinstance(count, int) or not 0 <= count <= len(blocks):
         raise ConfigError(
             "CONF-RANGE", f"adapt.layers={count}", f"this model has {len(blocks)} layers"
@@ -46,7 +47,7 @@ def _fixed_modules(task: Task, count: int | str) -> list:
 
 
 def _factors(task: Task, head_lr_multiplier: float) -> dict[str, float]:
-    head = {f"model.{name}" for name in head_parameters(task.model)}
+    head = task.head_names()
     return {
         name: head_lr_multiplier if name in head else 1.0
         for name, parameter in task.named_parameters()

@@ -2,8 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from tunesmith.data.module import DataModule
 from tunesmith.data.rows import COLUMNS, LANGUAGE, Column, Kind, Rows
 from tunesmith.data.source import read
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.models import media
 from tunesmith.models.encoder import load_model
+from tunesmith.models.media import MediaSource
 from tunesmith.models.source import Source, find, max_tokens, tokenizer
 from tunesmith.optim.schedulers import held
 from tunesmith.seeds import derive
@@ -52,6 +54,7 @@ class Parts:
     source: Source
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    encoders: Mapping[str, MediaSource] = field(default_factory=dict)
 
 
 def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
@@ -79,7 +82,16 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     words = tokenizer(source)
     words.truncation_side = side_of(cfg.data.truncation)
     task.check(plan_of(cfg, rows.labels, words, wanted, longest))
-    return Parts(rows, source, words, wanted)
+    return Parts(rows, source, words, wanted, find_encoders(cfg, task))
+
+
+def find_encoders(cfg: DictConfig, task: type[Task]) -> dict[str, MediaSource]:
+    """Find what reads the columns that have an encoder of their own, where the rows have them."""
+    return {
+        name: media.find(name, **plain(cfg.task[name]))
+        for name in task.encoded_columns
+        if cfg.data[name] is not None
+    }
 
 
 def plan_of(
@@ -91,7 +103,7 @@ def plan_of(
 ) -> Plan:
     """Return what a task is checked by; `longest` is how many tokens the model takes."""
     columns = targets.resolve(cfg.task._target_, trust=cfg.trust).columns
-    has = frozenset(name for name in columns if cfg.data[name] is not None)
+    has = frozenset(name for name in columns if cfg.data[name])
     return Plan(plain(cfg.task), labels, words, max_length, longest, has)
 
 
@@ -192,15 +204,19 @@ def make_task(cfg: DictConfig, parts: Parts) -> Task:
     if problem not in getattr(loss, "takes", (problem,)):
         what = f"{type(loss).__name__} is for {', '.join(loss.takes)}, the task is {problem}"
         raise ConfigError("CONF-LOSS", "loss", what)
+    encoded = targets.resolve(cfg.task._target_, trust=cfg.trust).encoded_columns
+    model = load_model(parts.source)
+    encoders = {name: media.load(source) for name, source in parts.encoders.items()}
     return targets.build(
         cfg.task,
         trust=cfg.trust,
-        model=load_model(parts.source),
+        model=model,
         tokenizer=parts.tokenizer,
         labels=parts.rows.labels,
         max_length=parts.max_length,
         truncation=cfg.data.truncation,
         loss=loss,
+        **({"encoders": encoders} if encoded else {}),
     )
 
 

@@ -41,6 +41,7 @@ class CrossEntropy(ClassWeighted):
 
     takes = (
         "single_label_classification",
+        "multimodal_classification",
         "token_classification",
         "masked_language_modelling",
         "pretraining",

@@ -8,9 +8,10 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.cells import reader
-from tunesmith.data.choices import Named, cell_of, names_of
+from tunesmith.data.cells import read_cells, reader
+from tunesmith.data.choices import Named, names_of
 from tunesmith.data.files import columns_of, kind_of, readable, stream
+from tunesmith.data.rows import Column
 from tunesmith.errors import ConfigError, DataError, MachineError
 from tunesmith.stored import Stored
 from tunesmith.tasks.base import Answer
@@ -93,8 +94,10 @@ def _paired(
     """Pair each raw row with its answer, a chunk in memory at a time."""
     raw = stream(source, **options)
     kinds, separator = stored.task.columns, stored.cfg.data.label_separator
+    folder = Path(stored.cfg.data.media or source.absolute().parent).expanduser()
     read = {
-        ours: (theirs, reader(kinds[ours], separator)) for ours, theirs in stored.columns.items()
+        ours: (kinds[ours], theirs, reader(kinds[ours], separator, folder))
+        for ours, theirs in stored.columns.items()
     }
     known = set(columns)
     while chunk := list(islice(raw, stored.chunk)):
@@ -106,15 +109,14 @@ def _paired(
 
 
 def _converted(
-    row: Mapping[str, Any], read: Mapping[str, tuple[Named, Any]], where: str
+    row: Mapping[str, Any], read: Mapping[str, tuple[Column, Named, Any]], where: str
 ) -> dict[str, Any]:
     cells = {}
-    for column, (name, convert) in read.items():
+    for ours, (column, named, convert) in read.items():
         try:
-            cells[column] = convert(cell_of(row, name))
+            cells[ours] = read_cells(row, named, column, convert)
         except ValueError as error:
-            what = f"{', '.join(names_of(name))} {error}"
-            raise DataError("DATA-CELL", where, what) from None
+            raise DataError("DATA-CELL", where, str(error)) from None
     return cells
 
 

@@ -118,6 +118,7 @@ NOT_NEGATIVE = number(">= 0", lambda x: x >= 0)
 UNIT = number(">= 0 and <= 1", lambda x: 0 <= x <= 1)
 BETAS = list_of(FRACTION, "a list of two numbers >= 0 and < 1", length=2)
 WORD = Rule("text or an integer", lambda x: _is_text(x) or _is_integer(x))
+NAMES = list_of(TEXT, "a list of columns", length=None)
 COLUMNS = Rule(
     "a column, or a list of columns",
     lambda x: _is_text(x) or (isinstance(x, list) and all(map(_is_text, x))),
@@ -186,6 +187,11 @@ RULES: dict[str, Rule] = {
     "data.context": TEXT,
     "data.answers": TEXT,
     "data.target": TEXT,
+    "data.image": optional(TEXT),
+    "data.audio": optional(TEXT),
+    "data.numeric": optional(NAMES),
+    "data.categorical": optional(NAMES),
+    "data.media": optional(PATH),
     "data.choices": COLUMNS,
     "data.negatives": optional(COLUMNS),
     "data.id": optional(TEXT),
@@ -246,6 +252,17 @@ RULES: dict[str, Rule] = {
     "task.sample": FLAG,
     "task.temperature": POSITIVE,
     "task.top_p": SHARE,
+    "task.fusion": one_of("concat", "gate", "cross_attention"),
+    "task.dropout": FRACTION,
+    "task.image.path": optional(PATH),
+    "task.image.revision": optional(TEXT),
+    "task.image.pretrained": FLAG,
+    "task.image.config": MAPPING,
+    "task.audio.path": optional(PATH),
+    "task.audio.revision": optional(TEXT),
+    "task.audio.pretrained": FLAG,
+    "task.audio.config": MAPPING,
+    "task.audio.seconds": POSITIVE,
     "task.encoder": one_of("bi", "cross"),
     "task.pooling": one_of("mean", "first"),
     "task.negatives_from": one_of("batch", "part"),

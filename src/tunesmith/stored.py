@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
-from tunesmith.build import Parts, build_data, make_task, plain, plan_of, prepare
+from tunesmith.build import Parts, build_data, find_encoders, make_task, plain, plan_of, prepare
 from tunesmith.config import anew
 from tunesmith.data.choices import Named
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
@@ -39,7 +39,7 @@ class Stored:
     """
 
     def __init__(self, directory: Path, cfg: DictConfig) -> None:
-        self.directory, self.cfg = directory, cfg
+        self.directory, self.cfg = directory, _with_own_encoders(cfg, directory)
         self.machine = _machine(cfg)
         self._task: Task | None = None
 
@@ -62,7 +62,7 @@ class Stored:
         return {
             ours: theirs if isinstance(theirs, str) else list(theirs)
             for ours, theirs in named.items()
-            if theirs is not None
+            if theirs
         }
 
     def predict(self, rows: Iterable[Given]) -> list[Answer]:
@@ -151,7 +151,7 @@ class Stored:
         longest = max_tokens(source)
         length = cfg.data.max_length or longest
         task.check(plan_of(cfg, labels, words, length, longest))
-        return Parts(Rows({}, labels, ""), source, words, length)
+        return Parts(Rows({}, labels, ""), source, words, length, find_encoders(cfg, task))
 
 
 def load(
@@ -217,6 +217,15 @@ def _with_model(cfg: DictConfig, directory: Path, cache: Path) -> DictConfig:
     return cfg
 
 
+def _with_own_encoders(cfg: DictConfig, directory: Path) -> DictConfig:
+    """Return the config with the run's own encoders in place of those that it started from."""
+    cfg = cfg.copy()
+    for name in targets.resolve(cfg.task._target_, trust=cfg.trust).encoded_columns:
+        own = {"path": str(directory / "model" / name), "revision": None}
+        cfg.task[name] = {**cfg.task[name], **own, "pretrained": True, "config": {}}
+    return cfg
+
+
 def _load_task(cfg: DictConfig, parts: Parts) -> Task:
     task = make_task(cfg, parts)
     if (parts.source.folder / "task.safetensors").exists():
@@ -225,17 +234,33 @@ def _load_task(cfg: DictConfig, parts: Parts) -> Task:
 
 
 def _restore(task: Task, file: Path) -> None:
-    """Put back what the task learnt besides its model: buffers that it declares, nothing else."""
+    """Put back what the task learnt besides its encoders: what it declares, and all of it."""
     check_weights([file])
-    modules = {name: m for name, m in task.named_modules() if name.partition(".")[0] != "model"}
-    for name, tensor in read_weights([file]).items():
+    tensors = read_weights([file])
+    task.make_room({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    ours = {name: p for name, p in task.named_parameters() if not _has_own_file(name, task)}
+    lacking = sorted(ours.keys() - tensors.keys())
+    if lacking:
+        raise ModelError("MODEL-MISSING", file.name, f"lacks {len(lacking)}, such as {lacking[0]}")
+    modules = {n: m for n, m in task.named_modules() if not _has_own_file(f"{n}.", task)}
+    for name, tensor in tensors.items():
+        if name in ours:
+            if ours[name].shape != tensor.shape:
+                raise ModelError("MODEL-CORRUPT", file.name, f"{name!r} has another shape")
+            ours[name].data.copy_(tensor)
+            continue
         owner, _, buffer = name.rpartition(".")
         if owner not in modules or buffer not in modules[owner]._buffers:
-            raise SafetyError("UNSAFE-STATE", file.name, f"sets {name!r}, no buffer of the task")
+            raise SafetyError("UNSAFE-STATE", file.name, f"sets {name!r}, nothing of the task's")
         known = modules[owner]._buffers[buffer]
         if known is not None and known.shape != tensor.shape:
             raise ModelError("MODEL-CORRUPT", file.name, f"{name!r} has another shape")
         modules[owner]._buffers[buffer] = tensor
+
+
+def _has_own_file(name: str, task: Task) -> bool:
+    """Tell whether a part of the task lies beside task.safetensors."""
+    return name.startswith(("model.", *(f"encoders.{n}.model." for n in task.besides())))
 
 
 def _evaluate(

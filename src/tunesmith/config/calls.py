@@ -9,7 +9,7 @@ from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 
 # What the program itself hands to a target.
 GIVEN = {
-    "task": {"model", "tokenizer", "labels", "max_length", "truncation", "loss"},
+    "task": {"model", "tokenizer", "labels", "max_length", "truncation", "loss", "encoders"},
     "adapt": {"task"},
     "optimizer": {"params"},
     "scheduler": {"optimizer", "steps"},

@@ -3,13 +3,16 @@
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tunesmith.data.choices import Named, cell_of, names_of, right_one
 from tunesmith.data.files import HALF, Raw
-from tunesmith.data.rows import TEXTUAL, Column, Kind
+from tunesmith.data.media import digest_of, image_of, sound_of
+from tunesmith.data.rows import MEDIA, TABULAR, TEXTUAL, Column, Kind
 from tunesmith.errors import DataError, did_you_mean, raise_all
 
 # Nothing to read: white space, control characters, zero-width marks.
@@ -27,6 +30,7 @@ class Source:
     rows: Callable[[], Iterator[Raw]]
     in_lines: bool = True  # rows are numbered by lines of a file, else by themselves from 1
     classes: Mapping[str, list[str]] = field(default_factory=dict)  # names behind integers
+    folder: Path = Path()  # what the paths in its cells are relative to
 
     def at(self, number: int) -> str:
         """Return where a row stands, as a message begins: `train.csv:3`."""
@@ -49,7 +53,7 @@ def present_columns(
         for ours, column in columns.items()
         if (column.target and split == "test") or (column.learning and split != "train")
     }
-    chosen = {ours: theirs for ours, theirs in names.items() if theirs is not None}
+    chosen = {ours: theirs for ours, theirs in names.items() if theirs}
     lacking = {
         ours: [name for name in names_of(theirs) if name not in source.columns]
         for ours, theirs in chosen.items()
@@ -59,6 +63,18 @@ def present_columns(
     # Two columns missing in a file of one column have one reason: the separator.
     raise_all([no_column(source, name) for name in (wrong[:1] if looks_split(source) else wrong)])
     return {ours: theirs for ours, theirs in chosen.items() if ours not in absent}
+
+
+def read_cells(
+    raw: Mapping[str, Any], named: Named, column: Column | None, convert: Callable[[Any], Any]
+) -> Any:
+    """Read the cell of a column; of those of a table a list. Raises ValueError with the name."""
+    try:
+        if column is None or column.kind not in TABULAR:
+            return convert(cell_of(raw, named))
+    except ValueError as error:
+        raise ValueError(f"{', '.join(names_of(named))} {error}") from None
+    return [read_cells(raw, name, None, convert) for name in names_of(named)]
 
 
 def looks_split(source: Source) -> str:
@@ -82,10 +98,15 @@ def canonical_rows(
     columns: Mapping[str, Column],
     chosen: Mapping[str, Named],
     separator: str | None,
+    media: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows under our names, with what later checks need to know of each."""
+    """Yield the rows under our names, with what later checks need to know of each.
+
+    `media` is the folder that paths in cells are relative to; None: the source's own.
+    """
+    folder = source.folder if media is None else Path(media).expanduser()
     convert = {
-        ours: converter(columns.get(ours), source.classes.get(str(theirs)), separator)
+        ours: converter(columns.get(ours), source.classes.get(str(theirs)), separator, folder)
         for ours, theirs in chosen.items()
     }
     read = {c: columns[c] for c in chosen if c in columns}
@@ -98,13 +119,12 @@ def canonical_rows(
             if ours in texts and raw.keys().isdisjoint(names_of(theirs)):
                 raise DataError("DATA-COL", source.at(number), f"key {theirs!r} missing")
             try:
-                row[ours] = convert[ours](cell_of(raw, theirs))
+                row[ours] = read_cells(raw, theirs, columns.get(ours), convert[ours])
             except ValueError as error:
-                what = f"{', '.join(names_of(theirs))} {error}"
-                raise DataError("DATA-CELL", source.at(number), what) from None
+                raise DataError("DATA-CELL", source.at(number), str(error)) from None
         settle_choice(row, raw, read, chosen, source.at(number))
         check_lengths(row, read, source.at(number))
-        row |= marks(row, texts)
+        row |= marks(row, texts, [c for c in read if read[c].kind in (*MEDIA, *TABULAR)])
         row["_flags"] |= IS_MISPLACED * any(misplaced(row))
         yield row
 
@@ -148,16 +168,22 @@ def misplaced(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield answer
 
 
-def marks(row: Mapping[str, Any], texts: Mapping[str, Kind]) -> dict[str, int]:
-    """Return hashes of the texts (and of the id), by which rows are compared and split."""
+def marks(
+    row: Mapping[str, Any], texts: Mapping[str, Kind], others: Sequence[str] = ()
+) -> dict[str, int]:
+    """Return hashes of the texts (and of the id), by which rows are compared and split.
+
+    `others` are columns of files and of tables: the same text with others is another row.
+    """
     given = [cell for c in texts for cell in ([row[c]] if isinstance(row[c], str) else row[c])]
     given = given or [""]
-    whole = "\0".join(given)
+    beside = [digest_of(row[c]) if isinstance(row[c], dict | None) else str(row[c]) for c in others]
+    whole = "\0".join([*given, *beside])
     # One odd word empties no sentence.
     whole_texts = [" ".join(row[c]) for c in texts if texts[c] is Kind.WORDS] or given
     flags = HAS_EMPTY * any(EMPTY.fullmatch(t) is not None for t in whole_texts)
     flags |= HAS_NUL * any("\0" in t for t in given)
-    loose = "\0".join(" ".join(t.casefold().split()) for t in given)
+    loose = "\0".join([*(" ".join(t.casefold().split()) for t in given), *beside])
     found = {"_text": digest(whole), "_loose": digest(loose), "_flags": flags}
     return found | ({"_id": digest(row["id"])} if "id" in row else {})
 
@@ -169,8 +195,9 @@ def digest(text: str) -> int:
 
 
 def converter(
-    column: Column | None, names: list[str] | None, separator: str | None
+    column: Column | None, names: list[str] | None, separator: str | None, folder: Path = Path()
 ) -> Callable[[Any], Any]:
+    """Return how a cell is read; of a column that is made up of several, each of them."""
     kind = column.kind if column is not None else Kind.TEXT
     if kind is Kind.CLASS:
         return lambda cell: class_of(cell, names)
@@ -184,14 +211,19 @@ def converter(
         return lambda cell: choices_of(cell, separator)
     if kind is Kind.TEXT and column is not None and column.target:
         return lambda cell: None if cell is None else text_of(cell)
-    return {
+    read: dict[Kind, Callable[[Any], Any]] = {
         Kind.TEXT: text_of,
         Kind.GROUP: lambda cell: text_of(cell).strip(),
         Kind.NUMBER: number_of,
         Kind.WORDS: words_of,
         Kind.CHOICE: lambda cell: cell,  # settled beside the row's choices
         Kind.SPANS: spans_of,
-    }[kind]
+        Kind.IMAGE: partial(image_of, folder=folder),
+        Kind.AUDIO: partial(sound_of, folder=folder),
+        Kind.NUMBERS: number_of,
+        Kind.CATEGORIES: partial(class_of, names=None),
+    }
+    return read[kind]
 
 
 def text_of(cell: Any) -> str:
@@ -247,9 +279,11 @@ def words_or_text(cell: Any) -> str | list[str]:
     return text_of(cell) if isinstance(cell, str) else words_of(cell)
 
 
-def reader(column: Column, separator: str | None) -> Callable[[Any], Any]:
+def reader(column: Column, separator: str | None, folder: Path = Path()) -> Callable[[Any], Any]:
     """Return how a cell is read for a prediction: as a converter does, but a text stays whole."""
-    return words_or_text if column.kind is Kind.WORDS else converter(column, None, separator)
+    if column.kind is Kind.WORDS:
+        return words_or_text
+    return converter(column, None, separator, folder)
 
 
 def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:

@@ -1,10 +1,11 @@
 """Rows handed over in Python: one text, its values in order, or a mapping under our names."""
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tunesmith.data.cells import reader
-from tunesmith.data.rows import Column
+from tunesmith.data.rows import TABULAR, Column
 from tunesmith.errors import DataError
 
 Given = str | Sequence[Any] | Mapping[str, Any]
@@ -25,6 +26,7 @@ def given_row(
     unread: Collection[str],
     separator: str | None,
     number: int,
+    folder: Path = Path(),
 ) -> dict[str, Any]:
     """Return the cells of exactly these columns, as a file's would be read.
 
@@ -40,10 +42,20 @@ def given_row(
     made = {}
     for name, column in columns.items():
         try:
-            made[name] = reader(column, separator)(cells[name])
+            made[name] = read_cell(column, cells[name], separator, folder)
         except ValueError as error:
             raise DataError("DATA-CELL", where, f"{name} {error}") from None
     return made
+
+
+def read_cell(column: Column, cell: Any, separator: str | None, folder: Path) -> Any:
+    """Read a cell as a file's would be; raise ValueError for what it cannot be."""
+    read = reader(column, separator, folder)
+    if column.kind not in TABULAR:
+        return read(cell)
+    if not isinstance(cell, list | tuple):
+        raise ValueError("must be a list: a value for each column that the run names")
+    return [read(value) for value in cell]
 
 
 def named_cells(row: Given, columns: Collection[str], where: str) -> Mapping[str, Any]:

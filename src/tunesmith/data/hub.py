@@ -122,6 +122,7 @@ def hub_source(
         dataset = datasets.load_dataset(
             path, config, split=split, revision=revision, **as_text(path, config, revision)
         )
+        dataset = with_files(dataset)
     return Source(
         name=f"{path}:{split}",
         identity=f"{identity}/{split}",
@@ -130,6 +131,14 @@ def hub_source(
         in_lines=False,
         classes=class_names(dataset.features),
     )
+
+
+def with_files(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Leave images and sounds the files that they are: they are decoded when a batch is made."""
+    for name, feature in dataset.features.items():
+        if isinstance(feature, datasets.Image | datasets.Audio):
+            dataset = dataset.cast_column(name, type(feature)(decode=False))
+    return dataset
 
 
 def as_text(path: str, config: str | None, revision: str | None) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def _opened(split: str, openers: Mapping[str, Opener]) -> Source:
         rows=partial(_marked, parts),
         in_lines=False,
         classes=first.classes,
+        folder=first.folder,
     )
 
 

@@ -111,6 +111,7 @@ def file_source(
         rows=partial(stream, path, **options),
         in_lines=kind_of(path) in ("csv", "json", "conll", "text"),
         classes={**parquet_classes(path), **(named or {})},
+        folder=path.absolute().parent,
     )
 
 
@@ -139,6 +140,7 @@ def shards(
         rows=partial(numbered_through, parts),
         in_lines=False,
         classes=parts[0].classes,
+        folder=parts[0].folder,
     )
 
 

@@ -21,6 +21,10 @@ class Kind(StrEnum):
     CHOICES = "choices"  # two texts or more, of which one is right
     CHOICE = "choice"  # which of the row's choices that is, from 0
     GROUP = "group"  # which part of the rows it belongs to; no model reads it
+    IMAGE = "image"
+    AUDIO = "audio"
+    NUMBERS = "numbers"  # of several columns of the source
+    CATEGORIES = "categories"  # of several columns of the source
     SPANS = "spans"  # any number of stretches of another column: their texts and where they begin
 
 
@@ -34,6 +38,8 @@ TEXTUAL = (
     Kind.TEXTS,
     Kind.CHOICES,
 )  # kinds that rows are compared and split by
+MEDIA = (Kind.IMAGE, Kind.AUDIO)  # kinds whose cells are files
+TABULAR = (Kind.NUMBERS, Kind.CATEGORIES)  # kinds that stand for several columns of a source
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,10 @@ COLUMNS = (  # every column that some task reads; `data` has a key for each: its
     "question",
     "context",
     "answers",
+    "image",
+    "audio",
+    "numeric",
+    "categorical",
     "target",
     "choices",
     "negatives",

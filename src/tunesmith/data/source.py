@@ -13,7 +13,7 @@ from tunesmith.data.choices import Named
 from tunesmith.data.delimited import QUOTING
 from tunesmith.data.languages import each, joined, only_languages, wanted_of
 from tunesmith.data.locate import Opener, Reading, openers
-from tunesmith.data.rows import NAMED, Column, Rows
+from tunesmith.data.rows import MEDIA, NAMED, Column, Rows
 from tunesmith.data.shots import Shots
 from tunesmith.data.split import Cut
 from tunesmith.data.store import key_of, schema_of, stored
@@ -41,6 +41,7 @@ def read(
     revision: str | None,
     splits: Mapping[str, str | None],
     names: Mapping[str, Named | None],
+    media: str | None,
     languages: Sequence[str] | None,
     train_languages: Sequence[str] | None,
     validation_languages: Sequence[str] | None,
@@ -106,7 +107,7 @@ def read(
     strata = strata_of(how, columns, names["label"], sources)
     if strata is not None:
         chosen["train"][STRATA] = strata
-    parts = store_all(sources, columns, chosen, label_separator, reading, cache)
+    parts = store_all(sources, columns, chosen, label_separator, media, reading, cache)
     work = Work(target, kind, given, wanted)
     parts = work.without_gaps(parts, on_missing_label, on_empty_text)
     parts = only_languages(work.divided(parts, how, to_cut), whose)
@@ -116,7 +117,7 @@ def read(
     work.check_copies(parts, leakage)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
-    options += [whose, *few.identity()]
+    options += [whose, *few.identity(), *media_folders(sources, columns, names, media)]
     finished = {name: work.finished(p, name, limit, how.seed) for name, p in parts.items()}
     return Rows(
         splits={name: data for name, (data, _) in finished.items()},
@@ -222,11 +223,26 @@ def strata_of(
     return label if cut_here and label in sources["train"].columns else None
 
 
+def media_folders(
+    sources: Mapping[str, Source],
+    columns: Mapping[str, Column],
+    names: Mapping[str, Named | None],
+    media: str | None,
+) -> list[str]:
+    """Return the folders that paths in cells are relative to; none where no cell is a file."""
+    if not any(names.get(c) and column.kind in MEDIA for c, column in columns.items()):
+        return []
+    return [
+        str(Path(media or source.folder).expanduser().absolute()) for source in sources.values()
+    ]
+
+
 def store_all(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
     chosen: Mapping[str, Mapping[str, Named]],
     separator: str | None,
+    media: str | None,
     reading: Reading,
     cache: Path,
 ) -> dict[str, Part]:
@@ -236,8 +252,9 @@ def store_all(
     for split, source in sources.items():
         schema = schema_of(columns, chosen[split])
         format_ = [Path(source.name).suffix, source.columns, source.classes, asdict(reading)]
-        key = key_of(source.identity, str(schema), chosen[split], separator, format_)
-        rows = canonical_rows(source, columns, chosen[split], separator)
+        folders = media_folders({split: source}, columns, chosen[split], media)
+        key = key_of(source.identity, str(schema), chosen[split], separator, format_, *folders)
+        rows = canonical_rows(source, columns, chosen[split], separator, media)
         try:
             data = stored(rows, schema, key, cache)
             if not len(data):

@@ -24,6 +24,10 @@ TYPES = {
     Kind.CLASSES: pyarrow.list_(pyarrow.string()),
     Kind.NUMBER: pyarrow.float64(),
     Kind.GROUP: pyarrow.string(),
+    Kind.IMAGE: pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+    Kind.AUDIO: pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+    Kind.NUMBERS: pyarrow.list_(pyarrow.float64()),
+    Kind.CATEGORIES: pyarrow.list_(pyarrow.string()),
     Kind.WORDS: pyarrow.list_(pyarrow.string()),
     Kind.TAGS: pyarrow.list_(pyarrow.string()),
     Kind.TEXTS: pyarrow.list_(pyarrow.string()),
@@ -99,12 +103,19 @@ def batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     size = 0
     for row in rows:
         batch.append(row)
-        size += sum(len(cell) for cell in row.values() if isinstance(cell, str))
+        size += sum(map(size_of, row.values()))
         if len(batch) >= BATCH_ROWS or size >= BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def size_of(cell: Any) -> int:
+    """Return about how much of the memory a cell takes, of those that can take much."""
+    if isinstance(cell, dict):
+        return len(cell["bytes"] or b"")
+    return len(cell) if isinstance(cell, str) else 0
 
 
 def publish(fresh: Path, place: Path) -> None:

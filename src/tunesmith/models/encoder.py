@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,13 @@ def save(
     *,
     labels: Sequence[str] | None = None,
     extra: Mapping[str, Tensor] | None = None,
+    besides: Mapping[str, Callable[[Path], None]] | None = None,
 ) -> None:
     """Write a folder that plain transformers loads; it appears whole or not at all.
 
     `labels` go to labels.json, tensors that a task has learnt beside the model (`extra`) to
-    task.safetensors. Everything is safetensors or JSON.
+    task.safetensors; what `besides` writes, other encoders, to folders of these names. Everything
+    is safetensors or JSON.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -85,6 +87,8 @@ def save(
         if extra:
             tensors = {name: tensor.contiguous().cpu() for name, tensor in extra.items()}
             save_file(tensors, new / "task.safetensors")
+        for name, write in (besides or {}).items():
+            write(new / name)
         disk.sync_tree(new)  # before its name: a power cut must not leave a folder of empty files
         _put(new, folder)
         disk.sync(folder.parent)

@@ -88,6 +88,7 @@ HEADS = {  # by the `problem` of a task
     "causal_language_modelling": Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER),
     "summarisation": Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR),
     "embedding": _BARE,
+    "multimodal_classification": _BARE,
     "retrieval": _BARE,
     "similarity": _BARE,
 }
@@ -149,7 +150,7 @@ def is_bare(model: PreTrainedModel) -> bool:
 def head_names(model: PreTrainedModel) -> set[str]:
     """Return the names of the parameters that no encoder has; of a pair also cross-attention.
 
-    An output layer that is tied to the embeddings is the encoder's.
+    An output layer that is tied to the embeddings is the encoder's; a bare encoder has no head.
     """
     if is_bare(model):
         return set()

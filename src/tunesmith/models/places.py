@@ -41,13 +41,18 @@ DESCRIPTION_FILES = (
     "merges.txt",
     "labels.json",
 )
+# Of encoders of images and sounds.
+MEDIA_FILES = ("preprocessor_config.json", "processor_config.json")
 log = logging.getLogger(__name__)
 
 
-def folder_of(path: str, revision: str | None = None) -> Path:
+def folder_of(
+    path: str, revision: str | None = None, besides: tuple[str, ...] = TOKENIZER_FILES
+) -> Path:
     """Return the folder that `path` means: a folder, RUN/model, a package's, or the hub's.
 
-    A hub id is looked for in the local cache first, then downloaded. Raises SafetyError for
+    A hub id is looked for in the local cache first, then downloaded; of the files `besides` its
+    weights at least one must be there. Raises SafetyError for
     URLs, MachineError for a missing package, ModelError where there is no model.
     """
     if URL.match(path):
@@ -60,7 +65,7 @@ def folder_of(path: str, revision: str | None = None) -> Path:
     if _looks_local(path):
         what = "not a directory" if folder.exists() else "no such directory"
         raise ModelError("MODEL-404", path, what)
-    return _of_hub(path, revision)
+    return _of_hub(path, revision, besides)
 
 
 def _of_package(path: str) -> Path:
@@ -108,14 +113,14 @@ def _looks_local(path: str) -> bool:
     return Path(path).exists()
 
 
-def _of_hub(name: str, revision: str | None) -> Path:
+def _of_hub(name: str, revision: str | None, besides: tuple[str, ...]) -> Path:
     cached = try_to_load_from_cache(name, "config.json", revision=revision)
-    if isinstance(cached, str) and _is_complete(Path(cached).parent, name):
+    if isinstance(cached, str) and _is_complete(Path(cached).parent, name, besides):
         return Path(cached).parent
     if is_offline_mode():
         raise _unreachable(name)
     try:
-        return _download(name, revision)
+        return _download(name, revision, besides)
     except GatedRepoError:
         fix = "accept its terms on the hub, then hf auth login"
         raise ModelError("MODEL-404", name, "this model is gated", fix) from None
@@ -132,7 +137,7 @@ def _of_hub(name: str, revision: str | None) -> Path:
         raise _unreachable(name) from None
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None, besides: tuple[str, ...]) -> Path:
     # Asked once, with a short timeout: the downloader itself retries for a minute.
     siblings = HfApi().model_info(name, revision=revision, timeout=PATIENCE).siblings or []
     files = [file.rfilename for file in siblings]
@@ -140,18 +145,18 @@ def _download(name: str, revision: str | None) -> Path:
     pickled = [
         f for f in files if re.fullmatch(r"pytorch_model(-[\d-]+of-\d+)?\.bin(\..*json)?", f)
     ]
-    wanted = [*TOKENIZER_FILES, *DESCRIPTION_FILES, *(safe or pickled)]
+    wanted = [*besides, *DESCRIPTION_FILES, *(safe or pickled)]
     log.info("downloading %s", name)
     return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
 
 
-def _is_complete(snapshot: Path, name: str) -> bool:
+def _is_complete(snapshot: Path, name: str, besides: tuple[str, ...]) -> bool:
     # A download that was cut off leaves a snapshot that lacks files.
     try:
         weight_files(snapshot, name)
     except ModelError:
         return False
-    return any((snapshot / file).is_file() for file in TOKENIZER_FILES)
+    return any((snapshot / file).is_file() for file in besides)
 
 
 def _unreachable(name: str) -> ModelError:

@@ -14,7 +14,13 @@ from tunesmith.errors import ModelError, SafetyError
 
 MAX_JSON = 4_000_000  # bytes; the config of a model with 20,000 labels has 1.5 million
 MAX_PICKLE = 64_000_000  # bytes of opcodes; the tensors themselves lie outside them
-DESCRIPTIONS = ("config.json", "tokenizer_config.json", "generation_config.json")
+DESCRIPTIONS = (
+    "config.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
 
 # What torch itself writes for a dictionary of tensors, and nothing else.
 KINDS = ["Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"]

@@ -1,7 +1,8 @@
 """What a task must say for itself. Everything else is shared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import TunesmithError
+from tunesmith.models.encoder import head_parameters
 from tunesmith.tasks.windows import AT_AN_END, encoded
 
 Row = Mapping[str, Any]  # one raw example, as the data source gives it
@@ -85,6 +87,7 @@ class Task(nn.Module, ABC):
     problem: ClassVar[str]  # the head: a key of models.heads.HEADS
     metrics: ClassVar[tuple[str, ...]]  # what `score` returns; "loss" comes with every task
     minimised: ClassVar[tuple[str, ...]] = ()  # those of them that are better when lower
+    encoded_columns: ClassVar[tuple[str, ...]] = ()  # each has an encoder of its own: task.NAME
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
     answers_alone: ClassVar[bool] = True  # False: a row's answer depends on the other rows
     cuts: ClassVar[tuple[str, ...]] = AT_AN_END  # how it can cut a long text: data.truncation
@@ -161,6 +164,24 @@ class Task(nn.Module, ABC):
 
     def fit_to(self, rows: Any) -> None:
         """Learn what must come from the train split (statistics, weights), before training."""
+
+    def make_room(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Make what `fit_to` makes, in the sizes that a stored run has of it, by their names."""
+
+    def head_names(self) -> set[str]:
+        """Return the names of the parameters that are no encoder's: the head, above all."""
+        return {f"model.{name}" for name in head_parameters(self.model)}
+
+    def readers(self) -> list[nn.Module]:
+        """Return the encoders: what is fixed where only the head learns."""
+        return [self.model.base_model]
+
+    def besides(self) -> dict[str, Callable[[Path], None]]:
+        """Return what writes the other encoders than `model`, each to a folder: {name: writer}.
+
+        The one called NAME is `encoders.NAME.model`.
+        """
+        return {}
 
     def limit(self) -> str:
         """Say what `encode` cuts, and at how many tokens; continues "5% of ..."."""

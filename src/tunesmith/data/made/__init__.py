@@ -37,7 +37,7 @@ def made_splits(path: str) -> dict[str, Callable[[], Source]]:
 def _source(name: str, rows: list[dict[str, Any]]) -> Source:
     return Source(
         name=name,
-        identity=key_of(name, json.dumps(rows)),
+        identity=key_of(name, json.dumps(rows, default=repr)),
         columns=list(rows[0]),
         rows=partial(_numbered, rows),
         in_lines=False,
