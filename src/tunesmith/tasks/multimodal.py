@@ -101,7 +101,7 @@ class Multimodal(OneLabel):
         start = "table."
         own = {name.removeprefix(start): s for name, s in shapes.items() if name.startswith(start)}
         if own:
-            if not Tabular.SIZES <= {name for name, shape in own.items() if shape}:
+            if not {name for name, shape in own.items() if shape} >= Tabular.SIZES:
                 raise ModelError("MODEL-CORRUPT", "task.safetensors", "no whole table of columns")
             self.table = Tabular.of_shapes(self.width, own)
             self._join()
