@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith import config, targets
 from tunesmith.adapt import Adaptation
+from tunesmith.data.media import without_files
 from tunesmith.data.module import DataModule
 from tunesmith.data.rows import COLUMNS, LANGUAGE, Column, Kind, Rows
 from tunesmith.data.source import read
@@ -279,7 +280,7 @@ def build_module(
         make_scheduler,
         lr=cfg.optimizer.lr,
         factors=adaptation.factors,
-        rows=parts.rows.splits,
+        rows={split: without_files(rows) for split, rows in parts.rows.splits.items()},
         learnt_languages=cfg.data.train_languages or (),
         total_steps=total_steps(cfg, per_epoch),
         scheduler_every=every,

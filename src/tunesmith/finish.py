@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from tunesmith import rundir
 from tunesmith.build import Parts, build_data
+from tunesmith.data.media import without_files
 from tunesmith.errors import ModelError
 from tunesmith.models.encoder import save
 from tunesmith.place import Place
@@ -61,7 +62,7 @@ def _baseline(trained: Trained, scores: Mapping[str, float]) -> dict[str, float]
     found: dict[str, float] = {}
     for split, prefix in (("validation", "val"), ("test", "test")):
         if split in splits and f"{prefix}/{task.monitor}" in scores:
-            rows = splits[split].to_list()
+            rows = without_files(splits[split]).to_list()
             answers = task.trivial(splits["train"], rows)
             with warnings.catch_warnings():  # a constant has no correlation: that is the point
                 warnings.simplefilter("ignore")

@@ -16,6 +16,7 @@ from tunesmith.build import Parts, build_data, find_encoders, make_task, plain, 
 from tunesmith.config import anew
 from tunesmith.data.choices import Named
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
+from tunesmith.data.media import without_files
 from tunesmith.data.rows import Column, Rows
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.models.safety import inside
@@ -278,7 +279,7 @@ def _evaluate(
         lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer),
         lr=0.0,
         factors={},
-        rows={as_split: parts.rows.splits[split]},
+        rows={as_split: without_files(parts.rows.splits[split])},
         learnt_languages=cfg.data.train_languages or (),
         total_steps=0,
     )

@@ -2,9 +2,20 @@
 
 import numpy as np
 import pytest
+from datasets import Dataset, Image
 
 from media_files import png, tone, wav, write_media
-from tunesmith.data.media import digest_of, image_of, media_of, read_image, read_sound, sound_of
+from tunesmith.data.files import stream
+from tunesmith.data.hub import with_files
+from tunesmith.data.media import (
+    digest_of,
+    image_of,
+    media_of,
+    read_image,
+    read_sound,
+    sound_of,
+    without_files,
+)
 
 
 def test_a_path_is_below_its_folder_and_bytes_are_bytes(tmp_path):
@@ -77,3 +88,19 @@ def test_other_sounds_are_refused(data, tmp_path):
 def test_a_sound_of_no_length_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no sound"):
         sound_of(wav(np.zeros(0)), tmp_path)
+
+
+def test_what_is_scored_holds_no_files():
+    rows = Dataset.from_list([{"text": "a", "image": {"bytes": png((1, 2, 3)), "path": None}}])
+    assert without_files(rows).to_list() == [{"text": "a"}]
+
+
+def test_the_image_feature_of_the_hub_is_a_file(tmp_path):
+    data = png((9, 8, 7))
+    rows = Dataset.from_list([{"image": {"bytes": data, "path": "a.png"}}, {"image": None}])
+    rows = rows.cast_column("image", Image())
+    rows.to_parquet(tmp_path / "rows.parquet")
+    from_parquet = [row for _, row in stream(tmp_path / "rows.parquet")]
+    for found in (list(with_files(rows)), from_parquet):
+        assert image_of(found[0]["image"], tmp_path) == {"bytes": data, "path": None}
+        assert image_of(found[1]["image"], tmp_path) is None

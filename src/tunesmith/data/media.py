@@ -96,6 +96,11 @@ def read_sound(media: Media, rate: int | None = None) -> np.ndarray:
     return _resampled(samples, own_rate, rate or own_rate).astype(np.float32)
 
 
+def without_files(rows: Any) -> Any:
+    """Leave out of a split the columns of files: what is scored need not hold them in memory."""
+    return rows.remove_columns([name for name in ("image", "audio") if name in rows.column_names])
+
+
 def _numbers(data: bytes, width: int) -> np.ndarray:
     if width == 3:  # no such type: each is put into the upper bytes of four
         wide = np.zeros((len(data) // 3, 4), dtype=np.uint8)
