@@ -196,7 +196,11 @@ CONTRADICTIONS = [
     (["scheduler=plateau", "scheduler.monitor=null"], "CONF-MISSING", "follows a score"),
     (["scheduler=plateau", "scheduler.monitor=val/loss"], "CONF-MODE", "use min"),
     (["scheduler=plateau", "task=regression"], "CONF-MONITOR", "the task has val/pearson"),
-    (["loss=mse"], "CONF-LOSS", "is for regression, similarity, the task is single_label_classification"),
+    (
+        ["loss=mse"],
+        "CONF-LOSS",
+        "is for regression, similarity, the task is single_label_classification",
+    ),
 ]
 
 

@@ -16,6 +16,7 @@ from tunesmith.models.encoder import (
 )
 from tunesmith.models.roles import share
 from tunesmith.models.source import find, max_tokens, tokenizer
+from tunesmith.tasks.base import Task
 
 PAIR, DECODER, CLASSES = "summarisation", "causal_language_modelling", "single_label_classification"
 MASKS = "masked_language_modelling"
@@ -175,6 +176,8 @@ def test_dropout_is_set_in_both_parts(made, tmp_path):
 
 def test_of_a_pair_the_encoders_layers_are_frozen(made):
     class Holder(torch.nn.Module):
+        head_names, readers = Task.head_names, Task.readers
+
         def __init__(self):
             super().__init__()
             self.model = load_model(found(made / "bert", PAIR))
