@@ -41,7 +41,12 @@ SWEEPS = [
     ),
     (
         "model=glob([distil*,bert_b*,mini*],exclude=*_base*)",
-        Dimension("model", "categorical", choices=("distilbert", "minilm"), is_group=True),
+        Dimension(
+            "model",
+            "categorical",
+            choices=("distilbert", "distilbert_multilingual", "minilm"),
+            is_group=True,
+        ),
     ),
     (
         "experiment=null,bbc_news_frozen",

@@ -160,7 +160,7 @@ def test_a_search_does_not_open_the_test_split(sealed):
     assert "DATA-404" in first.stderr  # the winner's test, after the search
     assert second.returncode == 0, second.stderr[-3000:]
     assert second.stdout.count("test/accuracy") == 1
-    assert "test set used 1 time" in second.stdout
+    assert "test set used 1 time" in " ".join(second.stdout.split())  # wherever it is broken
     assert len((folder / "runs/test_uses.jsonl").read_text().splitlines()) == 1
 
 
@@ -195,7 +195,7 @@ def test_a_stopped_and_a_killed_controller_take_their_workers_along_and_go_on_to
     assert left_over(folder) == {}
     stopped = summary(folder, "killed")
     assert (stopped["stopped_by"], stopped["winner"]) == ("signal", None)
-    assert 1 <= len(stopped["trials"]) <= 2
+    assert stopped["counts"]["complete"] < len(stopped["trials"]) <= 4
     assert "Interrupted" in (folder / "runs/killed/report.html").read_text()
     kill(begun(folder, arguments, "killed", trial=2), folder)
     assert summary(folder, "killed")["stopped_by"] is None  # what it said when it began

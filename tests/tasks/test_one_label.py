@@ -1,7 +1,5 @@
 """The scores of tasks that give a text one label: those of scikit-learn."""
 
-import math
-
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -29,13 +27,13 @@ def test_scores_are_those_of_the_reference(seed: int, count: int) -> None:
     several = {"multi_class": "ovr"} if count > 2 else {}
     wanted = {
         "accuracy": reference.accuracy_score(truths, given),
-        "f1": reference.f1_score(truths, given) if count == 2 else math.nan,
+        **({"f1": reference.f1_score(truths, given)} if count == 2 else {}),
         "f1_macro": reference.f1_score(truths, given, average="macro"),
         "f1_micro": reference.f1_score(truths, given, average="micro"),
         "mcc": reference.matthews_corrcoef(truths, given),
         "auroc": reference.roc_auc_score(truths, shares if several else shares[:, 1], **several),
     }
-    assert task.score(answers, rows) == pytest.approx(wanted, abs=1e-5, nan_ok=True)
+    assert task.score(answers, rows) == pytest.approx(wanted, abs=1e-5)
     assert task.counts(answers, rows).tolist() == (
         reference.confusion_matrix(truths, given, labels=range(count)).tolist()
     )

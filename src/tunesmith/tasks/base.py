@@ -143,7 +143,10 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        """Compare answers with what the rows say; the keys are those of `metrics`."""
+        """Compare answers with what the rows say; the keys are those of `metrics`.
+
+        One that `undefined` names may be left out, or is NaN.
+        """
 
     @classmethod
     def problem_of(cls, options: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from tunesmith.tasks.windows import pooled
 class OneLabel(Task, ABC):
     """Scores every label of a text, logits (B, C); the answer is the most probable one.
 
-    Of two labels `f1` is that of the second, as GLUE scores MRPC and QQP; of more it is no number.
+    Of two labels `f1` is that of the second, as GLUE scores MRPC and QQP; of more there is none.
     """
 
     columns = texts_with(Kind.CLASS)
@@ -58,7 +58,7 @@ class OneLabel(Task, ABC):
         present = truths.unique().numel() == len(self.index)  # AUROC needs every class
         scores = {
             "accuracy": multiclass_accuracy(guesses, truths, **classes, average="micro"),
-            "f1": f1[1] if len(f1) == 2 else torch.nan,
+            **({"f1": f1[1]} if len(f1) == 2 else {}),
             "f1_macro": multiclass_f1_score(guesses, truths, **classes, average="macro"),
             "f1_micro": multiclass_f1_score(guesses, truths, **classes, average="micro"),
             "mcc": multiclass_matthews_corrcoef(guesses, truths, **classes),
