@@ -224,6 +224,7 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
     assert "\n" not in said
 
 
+@pytest.mark.torture
 def test_encoders_are_compared_in_a_search(inputs, tmp_path):
     words = [*inputs[1], f"paths.runs={tmp_path}/runs", "trainer.max_epochs=1", "study=both"]
     done = train(["-m", *words, "executor.workers=1", "task.encoder=bi,cross"])
