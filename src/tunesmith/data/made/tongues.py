@@ -1,7 +1,8 @@
 """Short texts about six subjects in three made languages that share some words.
 
 Each language has words of its own for every subject, and little words between them; the names of
-things are the same in all three. What is learnt in one language of the others is told by those.
+things are the same in all three. What is learnt in one language is of use in the others where a
+text has such a name, as three in four have.
 The codes are those that ISO 639 leaves to private use.
 """
 
@@ -52,6 +53,4 @@ def _words(dice: random.Random, vowels: str) -> tuple[list[list[str]], list[str]
 def _text(dice: random.Random, own: list[list[str]], little: list[str], subject: int) -> str:
     things = SUBJECTS[subject]["what"]  # the same in all languages
     kinds = dice.choices((little, own[subject], things), weights=(6, 3, 1), k=dice.randint(*LENGTH))
-    words = [dice.choice(kind) for kind in (*kinds, things)]
-    dice.shuffle(words)
-    return f"{' '.join(words).capitalize()}."
+    return f"{' '.join(map(dice.choice, kinds)).capitalize()}."
