@@ -26,6 +26,7 @@ LAYERS = [
     "adapt",
     "training",
     "targets",
+    "rules",
     "schema",
     "config",
     "grammar",

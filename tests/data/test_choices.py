@@ -10,7 +10,8 @@ from reading import rows, write
 
 from tunesmith.build import read_rows
 from tunesmith.config import CONF
-from tunesmith.data.choices import cell_of, right_one
+from tunesmith.data.canonical import cell_of
+from tunesmith.data.choices import right_one
 from tunesmith.data.made import errands
 from tunesmith.errors import DataError, TunesmithError
 from tunesmith.tasks.multiple_choice import MultipleChoice

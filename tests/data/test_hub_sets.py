@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from commands import only_run
 from folders import sentences, tiny_bert
+from runs import composed
 from tunesmith import config
 from tunesmith.build import read_rows
 from tunesmith.config import CONF
@@ -124,11 +124,6 @@ def folder_of(name: str, folder: Path) -> Path:
 def described(name: str, splits: tuple[str, ...]) -> dict[str, Any]:
     files = [{"split": split, "path": f"{name}/{split}-*"} for split in splits]
     return {"config_name": name, "data_files": files}
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides))
 
 
 def arguments(name: str, folder: Path) -> list[str]:

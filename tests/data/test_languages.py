@@ -7,12 +7,11 @@ from functools import partial
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
-from hydra import compose, initialize_config_dir
 
 from commands import make_inputs, only_run, train, tunesmith, use_inputs
 from folders import sentences
+from runs import composed, lines
 from tunesmith.build import prepare, read_rows
-from tunesmith.config import CONF
 from tunesmith.data.batches import plan_epoch
 from tunesmith.data.languages import balanced
 from tunesmith.data.made import tongues
@@ -22,20 +21,11 @@ from tunesmith.metrics.languages import by_language
 LANGUAGES = ("en", "de", "fr")
 
 
-def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides))
-
-
 def rows_of(language, count, seed=0):
     return [
         {"text": f"{language} {text}", "label": ("neg", "pos")[i % 2]}
         for i, text in enumerate(sentences(count, seed=seed + len(language) * 7 + ord(language[0])))
     ]
-
-
-def write(path, rows):
-    path.write_text("\n".join(json.dumps(row) for row in rows))
 
 
 @pytest.fixture
@@ -47,7 +37,7 @@ def column(tmp_path):
             for language in LANGUAGES
             for row in rows_of(language, 12, seed)
         ]
-        write(tmp_path / f"{split}.jsonl", rows)
+        lines(tmp_path / f"{split}.jsonl", rows)
     names = [f"data.{s}_file={tmp_path}/{s}.jsonl" for s in ("train", "validation", "test")]
     return ["data=files", *names, f"paths.runs={tmp_path}/runs", "data.language=lang"]
 
@@ -57,7 +47,7 @@ def files(tmp_path):
     """A file for each language; train has English alone."""
     for seed, split in enumerate(("train", "validation", "test")):
         for language in LANGUAGES if split != "train" else ("en",):
-            write(tmp_path / f"{split}.{language}.jsonl", rows_of(language, 12, seed))
+            lines(tmp_path / f"{split}.{language}.jsonl", rows_of(language, 12, seed))
     names = [f"'data.{s}_file={tmp_path}/{s}.{{language}}.jsonl'" for s in ("train", "test")]
     names += [f"'data.validation_file={tmp_path}/validation.{{language}}.jsonl'"]
     names = [name.replace("'data", "data").replace("=/", "='/") for name in names]
@@ -127,7 +117,7 @@ def test_what_is_not_there_is_refused(column, more, error, message):
 
 
 def test_files_of_other_columns_do_not_go_together(files, tmp_path):
-    write(tmp_path / "test.de.jsonl", [{"text": "a", "tag": "pos"}])
+    lines(tmp_path / "test.de.jsonl", [{"text": "a", "tag": "pos"}])
     with pytest.raises(DataError, match="columns or labels are not those of"):
         read_rows(composed(*files, "data.train_languages=[en]"))
 

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tunesmith.data.cells import digest
+from tunesmith.data.fingerprint import digest
 from tunesmith.data.split import Cut, cut, sample
 from tunesmith.errors import ConfigError
 

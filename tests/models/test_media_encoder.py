@@ -11,7 +11,7 @@ from transformers import AutoModel, CLIPConfig, CLIPModel, WhisperConfig, Whispe
 from folders import tiny_bert
 from media_files import png, tone, wav
 from tunesmith.errors import ConfigError, ModelError, SafetyError
-from tunesmith.models import media
+from tunesmith.models import media, media_source
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 SMALL |= {"intermediate_size": 32}
@@ -47,7 +47,7 @@ OPTIONS = {"path": None, "revision": None, "pretrained": True, "config": {}}
 
 def found(sense, **options):
     seconds = {"seconds": 0.2} if sense == "audio" else {}
-    return media.find(sense, **{**OPTIONS, **seconds, **options})
+    return media_source.find(sense, **{**OPTIONS, **seconds, **options})
 
 
 def loaded(sense, **options):

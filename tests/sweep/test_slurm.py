@@ -21,7 +21,7 @@ def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
     study = tmp_path / "runs" / "on-slurm"
     kept = [word for word in small(tmp_path) if not word.startswith("optimizer.lr=")]
     arguments = [*kept, "trainer.max_epochs=40", "optimizer.lr=1e-3,8e-4,6e-4"]
-    options = ["executor=slurm", "executor.workers=2", "executor.poll=1", "study=on-slurm"]
+    options = ["executor=slurm", "executor.workers=2", "executor.poll=0.2", "study=on-slurm"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", *arguments, *options]
     env = {**os.environ, "PATH": slurm.path, "OMP_NUM_THREADS": "1"}
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}

@@ -4,12 +4,11 @@ import json
 import random
 
 import pytest
-from hydra import compose, initialize_config_dir
 from transformers import AutoTokenizer
 
 from commands import only_run
+from runs import composed
 from tunesmith import load
-from tunesmith.config import CONF
 from tunesmith.run import run
 from tunesmith.vocabulary import make
 
@@ -84,8 +83,7 @@ def trained(vocabulary, folder, rows, *more):
     words += [f"+model.sizes={{{sizes}}}", "+model.config={initializer_range: 0.1}"]
     words += ["optimizer.lr=5e-3", "trainer.max_epochs=6", "trainer.precision=32", *more]
     words += ["data.leakage=ignore", "trainer.threads=1"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        run(compose("train", words))
+    run(composed(*words))
     directory = only_run(folder)
     return load(directory), json.loads((directory / "metrics.json").read_text())["scores"]
 

@@ -5,13 +5,12 @@ import random
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from sklearn import metrics as reference
 
 from commands import only_run, small
 from folders import sentences, word_pieces
+from runs import composed
 from tunesmith import cli
-from tunesmith.config import CONF
 from tunesmith.errors import DataError
 from tunesmith.loss import CrossEntropy
 from tunesmith.run import run
@@ -62,11 +61,6 @@ def test_scores_are_those_of_scikit_learn(labels):
 def test_a_label_that_nobody_gave_or_wanted_has_an_f1_of_0():
     task = task_of(["no", "yes"])
     assert task.score([answer(task.index, [0.9, 0.1])] * 3, [{"label": "no"}] * 3)["f1"] == 0
-
-
-def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides))
 
 
 @pytest.fixture(scope="module")

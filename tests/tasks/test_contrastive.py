@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoTokenizer
 
-from commands import only_run, small, train, tunesmith
+from commands import only_run, small, train
 from folders import KINDS, TOKENIZERS, sentences, tiny_bert, tiny_model
+from runs import composed, predicted, scored_again, trained
 from tunesmith import load
-from tunesmith.config import CONF
 from tunesmith.errors import TunesmithError
 from tunesmith.loss import PairCosine
 from tunesmith.models.encoder import head_parameters, load_model
@@ -185,11 +184,6 @@ def test_any_head_of_a_checkpoint_is_left_out(tmp_path):
 # Runs
 
 
-def composed(arguments):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("few")
@@ -200,9 +194,7 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(inputs):
     folder, arguments = inputs
-    run(composed([*arguments, "name=whole"]))
-    directory = only_run(folder, "whole")
-    return directory, json.loads((directory / "metrics.json").read_text())
+    return trained(folder, *arguments, name="whole")
 
 
 def test_it_learns_from_a_few_rows(finished):
@@ -213,10 +205,7 @@ def test_it_learns_from_a_few_rows(finished):
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished, inputs):
     directory, record = finished
-    scores = load(directory).evaluate("validation") | load(directory).evaluate("test")
-    assert {name: value.hex() for name, value in scores.items()} == {
-        name: float(value).hex() for name, value in record["scores"].items()
-    }
+    scored_again(directory, record)
     assert load(directory).evaluate("train")["train/accuracy"] > 0.5
     again = load(directory).evaluate(data=f"{inputs[0]}/test.csv")
     assert again["test/accuracy"] == record["scores"]["test/accuracy"]
@@ -224,11 +213,7 @@ def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished, inputs):
 
 def test_predictions_are_what_was_scored(finished, inputs, tmp_path):
     directory, record = finished
-    done = tunesmith(
-        ["predict", directory, inputs[0] / "test.csv", "--output", tmp_path / "o.jsonl"]
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    given = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    given = predicted(directory, inputs[0] / "test.csv", tmp_path / "o.jsonl")
     right = [row["label"] == row["predicted_label"] for row in given]
     assert sum(right) / len(right) == pytest.approx(record["scores"]["test/accuracy"])
 
@@ -241,7 +226,7 @@ def test_the_head_is_that_of_the_best_weights_on_the_drawn_rows(finished, inputs
     words = AutoTokenizer.from_pretrained(directory / "model")
     from tunesmith.build import prepare
 
-    rows = prepare(composed(inputs[1])).rows.splits["train"].to_list()
+    rows = prepare(composed(*inputs[1])).rows.splits["train"].to_list()
     assert Counter(row["label"] for row in rows) == {"neg": 6, "pos": 6}
     with torch.no_grad():
         means = [model(**words(r["text"], return_tensors="pt"))[0].mean(1) for r in rows]
@@ -254,10 +239,10 @@ def test_the_head_is_that_of_the_best_weights_on_the_drawn_rows(finished, inputs
 def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, inputs):
     whole, record = finished
     folder, arguments = inputs
-    cfg = composed([*arguments, "name=stopped", "trainer.stop_at_step=4"])
+    cfg = composed(*arguments, "name=stopped", "trainer.stop_at_step=4")
     assert exit_code(lambda: run(cfg)) == 75
     directory = only_run(folder, "stopped")
-    run(composed([*arguments, "name=stopped", f"resume={directory}"]))
+    run(composed(*arguments, "name=stopped", f"resume={directory}"))
     again = json.loads((directory / "metrics.json").read_text())
     assert again["scores"] == record["scores"]
     states = [storage.read(d / "checkpoints/last.ckpt")["state_dict"] for d in (whole, directory)]
@@ -270,13 +255,13 @@ def test_another_seed_draws_other_rows_and_a_fixed_draw_does_not(inputs, tmp_pat
     from tunesmith.build import prepare
 
     asked = [[], ["seed=1"], ["seed=1", "data.draw=0"]]
-    first, other, held = (prepare(composed([*inputs[1], *more])).rows.hashes for more in asked)
+    first, other, held = (prepare(composed(*inputs[1], *more)).rows.hashes for more in asked)
     assert first["validation"] == other["validation"] == held["validation"]
     assert first["train"] == held["train"] != other["train"]
 
 
 def test_a_wholly_frozen_encoder_is_refused(inputs):
-    cfg = composed([*inputs[1], "adapt=frozen", "name=frozen"])
+    cfg = composed(*inputs[1], "adapt=frozen", "name=frozen")
     with pytest.raises(TunesmithError) as caught:
         run(cfg)
     assert str(caught.value) == (

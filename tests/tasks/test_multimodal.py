@@ -6,18 +6,17 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file, save_file
 
 from commands import only_run, tunesmith
 from folders import sentences, tiny_bert
 from media_files import write_media
+from runs import composed, of_files, predicted, scored_again, trained
 from tunesmith import load
 from tunesmith.adapt import frozen, full
 from tunesmith.build import build_data, build_task, prepare
-from tunesmith.config import CONF
 from tunesmith.errors import DataError, ModelError, SafetyError
-from tunesmith.models import media
+from tunesmith.models import media, media_source
 from tunesmith.models.fusion import FUSIONS
 from tunesmith.program import exit_code
 from tunesmith.run import choose_machine, run
@@ -57,27 +56,9 @@ def inputs(tmp_path_factory):
         write(folder / f"{split}.jsonl", rows_of(count, seed))
     torch.manual_seed(0)
     options = {"path": None, "revision": None, "pretrained": True, "config": VIT}
-    media.save(media.load(media.find("image", **options)), folder / "vit")
-    return folder, [
-        "task=multimodal",
-        "data=files",
-        *(f"data.{s}_file={folder}/{s}.jsonl" for s in SIZES),
-        *BESIDE,
-        f"task.image.path={folder}/vit",
-        "data.max_length=24",
-        "data.batch_size=8",
-        "model=base",
-        f"model.path={folder}/model",
-        "optimizer.lr=1e-3",
-        "trainer.threads=1",
-        "trainer.max_epochs=1",
-        f"paths.runs={folder}/runs",
-    ]
-
-
-def composed(arguments):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
+    media.save(media.load(media_source.find("image", **options)), folder / "vit")
+    own = [*BESIDE, f"task.image.path={folder}/vit", "data.max_length=24", "trainer.max_epochs=1"]
+    return folder, of_files(folder, "multimodal", *own)
 
 
 @pytest.fixture(scope="module")
@@ -88,26 +69,19 @@ def finished(inputs, tmp_path_factory):
     for name in ("model", "vit"):
         shutil.copytree(folder / name, apart / name)
     used = [*arguments, f"task.image.path={apart}/vit", f"model.path={apart}/model"]
-    run(composed([*used, "name=one"]))
+    done = trained(folder, *used, name="one")
     shutil.rmtree(apart)
-    directory = only_run(folder, "one")
-    return directory, json.loads((directory / "metrics.json").read_text())
+    return done
 
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     directory, record = finished
-    scores = load(directory).evaluate("validation") | load(directory).evaluate("test")
-    assert {n: v.hex() for n, v in scores.items()} == {
-        n: float(v).hex() for n, v in record["scores"].items()
-    }
+    scored_again(directory, record)
 
 
 def test_predictions_are_what_was_scored(finished, inputs, tmp_path):
     directory, record = finished
-    output = tmp_path / "o.jsonl"
-    done = tunesmith(["predict", directory, inputs[0] / "test.jsonl", "--output", output])
-    assert done.returncode == 0, done.stderr[-3000:]
-    given = [json.loads(line) for line in output.read_text().splitlines()]
+    given = predicted(directory, inputs[0] / "test.jsonl", tmp_path / "o.jsonl")
     right = sum(row["predicted_label"] == row["label"] for row in given)
     assert right / len(given) == pytest.approx(record["scores"]["test/accuracy"])
     rows = [
@@ -203,7 +177,7 @@ def test_a_run_cannot_name_weights_outside_of_it(finished, inputs, tmp_path):
 
 @pytest.fixture(scope="module", params=FUSIONS)
 def built(request, inputs):
-    cfg = composed([*inputs[1], f"task.fusion={request.param}", "name=built"])
+    cfg = composed(*inputs[1], f"task.fusion={request.param}", "name=built")
     parts = prepare(cfg)
     task, _ = build_task(cfg, parts)
     return cfg, parts, task.eval(), build_data(cfg, parts, task, choose_machine(cfg))
@@ -241,7 +215,7 @@ def test_every_part_is_read(built):
 
 
 def test_the_head_learns_where_all_else_is_frozen(inputs):
-    cfg = composed([*inputs[1], "name=frozen"])
+    cfg = composed(*inputs[1], "name=frozen")
     task, _ = build_task(cfg, prepare(cfg))
     everything = set(full(task, 10.0).factors)
     factors = frozen(task, "all", 10.0).factors
@@ -273,7 +247,7 @@ def test_each_modality_alone_is_enough(beside, inputs, tmp_path):
     ]
     words += ["task.audio.seconds=0.1", "test=false", "logger=none", f"paths.runs={tmp_path}/runs"]
     media_folder = [f"data.media={tmp_path}"] if "clip" in beside[0] else []
-    run(composed([*words, *media_folder]))
+    run(composed(*words, *media_folder))
     stored = load(only_run(tmp_path))
     cell = {"data.numeric=[age]": [3], "data.audio=clip": str(tmp_path / "1.wav")}
     [answer] = stored.predict([("a text", cell.get(beside[0], str(inputs[0] / "photos/1.png")))])
@@ -307,7 +281,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_is_one_line(inputs, name, capsys):
     more, code, message = BAD[name]
-    cfg = composed([*inputs[1], *more, "name=bad"])
+    cfg = composed(*inputs[1], *more, "name=bad")
     assert exit_code(lambda: run(cfg)) == code
     said = capsys.readouterr().err.strip().splitlines()
     assert message in said[0]
@@ -330,7 +304,7 @@ def test_a_bad_file_is_named_with_its_row(inputs, name, tmp_path, finished, caps
     train = write(tmp_path / "train.jsonl", rows)
     words = [word for word in inputs[1] if "_file=" not in word and word not in BESIDE]
     words += [f"data.{kind}=photo", f"data.train_file={train}", "data.split.validation=0.3"]
-    assert exit_code(lambda: run(composed([*words, "name=bad"]))) == 3
+    assert exit_code(lambda: run(composed(*words, "name=bad"))) == 3
     said = capsys.readouterr().err.strip()
     assert f"train.jsonl:7: {message}" in said
     assert "\n" not in said
@@ -358,5 +332,5 @@ def test_the_same_text_with_another_image_is_another_row(inputs, tmp_path, caplo
         train = write(tmp_path / "train.jsonl", rows + more)
         dev = write(tmp_path / "dev.jsonl", [{**row, "text": "dev " + row["text"]} for row in rows])
         files = [f"data.train_file={train}", f"data.validation_file={dev}", "data.image=photo"]
-        notes = prepare(composed([*words, *files])).rows.notes
+        notes = prepare(composed(*words, *files)).rows.notes
         assert len([note for note in notes if "two labels" in note]) == count

@@ -1,24 +1,18 @@
 """Multiple choice from the command line: trained, tested, predicted, searched."""
 
-import json
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 from catalogue import row
-from commands import only_run, tunesmith
 from folders import KINDS, TOKENIZERS, tiny_bert, tiny_model
+from runs import composed, lines, of_files, one_line, predicted, scored_again, trained
 from tunesmith import load
-from tunesmith.config import CONF
 from tunesmith.data.made import errands
 from tunesmith.errors import DataError
 from tunesmith.loss import ChoiceCrossEntropy
 from tunesmith.models.encoder import load_model
 from tunesmith.models.source import find, tokenizer
-from tunesmith.program import exit_code
-from tunesmith.run import run
 from tunesmith.tasks.multiple_choice import MultipleChoice
 
 SIZES = {"train": 40, "validation": 16, "test": 24}
@@ -36,53 +30,26 @@ def inputs(tmp_path_factory):
     tiny_bert(folder / "model")
     for split, count in SIZES.items():
         rows = [short(made, i) for i, made in enumerate(errands.rows()[split][:count], start=1)]
-        lines = [json.dumps({**r, "ending3": r.get("ending3")}) for r in rows]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines))
-    return folder, [
-        "task=multiple_choice",
-        "data=files",
-        *(f"data.{split}_file={folder}/{split}.jsonl" for split in SIZES),
-        "data.text=sent1",
-        "data.text_pair=sent2",
-        "data.choices=[ending0,ending1,ending2,ending3]",
-        "data.max_length=32",
-        "data.batch_size=8",
-        "model=base",
-        f"model.path={folder}/model",
-        "optimizer.lr=1e-3",
-        "trainer.threads=1",
-        "trainer.max_epochs=1",
-        f"paths.runs={folder}/runs",
-    ]
-
-
-def composed(arguments):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
+        lines(folder / f"{split}.jsonl", ({**r, "ending3": r.get("ending3")} for r in rows))
+    columns = ["data.text=sent1", "data.text_pair=sent2"]
+    columns += ["data.choices=[ending0,ending1,ending2,ending3]"]
+    return folder, of_files(folder, "multiple_choice", *columns, "trainer.max_epochs=1")
 
 
 @pytest.fixture(scope="module")
 def finished(inputs):
     folder, arguments = inputs
-    run(composed(arguments))
-    directory = only_run(folder)
-    return directory, json.loads((directory / "metrics.json").read_text())
+    return trained(folder, *arguments)
 
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     directory, record = finished
-    scores = load(directory).evaluate("validation") | load(directory).evaluate("test")
-    assert {name: value.hex() for name, value in scores.items()} == {
-        name: float(value).hex() for name, value in record["scores"].items()
-    }
+    scored_again(directory, record)
 
 
 def test_predictions_are_what_was_scored(finished, inputs, tmp_path):
     directory, record = finished
-    file = inputs[0] / "test.jsonl"
-    done = tunesmith(["predict", directory, file, "--output", tmp_path / "out.jsonl"])
-    assert done.returncode == 0, done.stderr[-3000:]
-    given = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    given = predicted(directory, inputs[0] / "test.jsonl", tmp_path / "out.jsonl")
     right = [answer["index"] == answer["label"] for answer in given]
     assert sum(right) / len(right) == pytest.approx(record["scores"]["test/accuracy"])
     numbers = set()
@@ -139,10 +106,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_is_one_line(inputs, name, capsys):
     more, message = BAD[name]
-    assert exit_code(lambda: run(composed([*inputs[1], *more, "name=bad"]))) == 2
-    said = capsys.readouterr().err.strip()
+    code, said = one_line(composed(*inputs[1], *more, "name=bad"), capsys)
+    assert code == 2
     assert said.startswith(message)
-    assert "\n" not in said
 
 
 @pytest.mark.parametrize("kind", KINDS)

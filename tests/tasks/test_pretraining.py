@@ -8,15 +8,13 @@ import random
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torchmetrics.text import Perplexity
 from transformers import AutoModelForMaskedLM, BertForPreTraining, pipeline
 
+import runs
 from folders import KINDS, WORDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.build import build_data, build_task, prepare
-from tunesmith.config import CONF
-from tunesmith.errors import TunesmithError
 from tunesmith.models.encoder import load_model, save
 from tunesmith.models.source import find, tokenizer
 from tunesmith.run import choose_machine, run
@@ -44,8 +42,7 @@ def composed(folder, *changes, task="pretraining"):
     own += ["data.split.validation=0.2", "data.max_length=32", "data.batch_size=8"]
     own += ["model=base", f"model.path={folder}/model", f"paths.runs={folder}/runs", "logger=none"]
     own += ["callbacks.progress=false", "trainer.precision=32", "trainer.threads=1"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [*own, *changes])
+    return runs.composed(*own, *changes)
 
 
 def built(folder, *changes, task="pretraining"):
@@ -363,8 +360,7 @@ def test_any_encoder_learns_masks_and_cuts_documents_into_blocks(kind, folder, t
 @pytest.mark.parametrize("task", ["mlm", "pretraining"])
 def test_a_run_is_an_encoder_for_any_other_task(finished, folder, task):
     trained = load(finished[task]).task.model
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["model=base", f"model.path={finished[task]}"])
+    cfg = runs.composed("model=base", f"model.path={finished[task]}")
     source = find(cfg.model.path, labels=["a", "b"], problem="single_label_classification")
     torch.manual_seed(0)
     model = load_model(source)
@@ -389,8 +385,7 @@ def test_a_run_goes_on_with_its_own_head(finished):
 
 def test_bbc_news_is_split_as_for_classification(tmp_path):
     def texts(task):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", [f"task={task}", f"paths.cache={tmp_path}"])
+        cfg = runs.composed(f"task={task}", f"paths.cache={tmp_path}")
         from tunesmith.build import read_rows
 
         splits = read_rows(cfg).splits
@@ -445,7 +440,7 @@ def test_what_is_wrong_is_said_in_one_line(folder, case):
     if not (folder / "roberta").exists():
         tiny_model("roberta", folder / "roberta")
         (folder / "one.txt").write_text(document(80))
-    with pytest.raises(TunesmithError) as caught:
-        run(composed(folder, *(change.format(folder=folder) for change in changes)))
-    assert str(caught.value) == says.format(folder=folder)
-    assert caught.value.exit_code == code
+    cfg = composed(folder, *(change.format(folder=folder) for change in changes))
+    error = runs.refused(cfg)
+    assert str(error) == says.format(folder=folder)
+    assert error.exit_code == code

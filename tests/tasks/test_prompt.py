@@ -1,23 +1,19 @@
 """Prompting: templates that are never cut, words that are one token, labels by their words."""
 
-import json
 import random
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from transformers import AutoModelForMaskedLM
 
-from commands import only_run, small
+from commands import small
 from folders import KINDS, LETTERS, TOKENIZERS, WORDS, sentences, tiny_bert, tiny_model
+from runs import composed, one_line, scored_again, trained
 from tunesmith import load
-from tunesmith.config import CONF
 from tunesmith.errors import TunesmithError
 from tunesmith.loss import CrossEntropy
 from tunesmith.models.encoder import load_model
 from tunesmith.models.source import find
-from tunesmith.program import exit_code
-from tunesmith.run import run
 from tunesmith.tasks.base import Plan
 from tunesmith.tasks.prompt import Prompt, tokens_of
 from tunesmith.tasks.template import Template, encoded, pieces_of
@@ -223,11 +219,6 @@ def test_logits_are_those_of_the_words_at_the_mask(kind, tmp_path):
 # Runs
 
 
-def composed(arguments):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prompt")
@@ -246,9 +237,7 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(inputs):
     folder, arguments = inputs
-    run(composed([*arguments, "name=whole"]))
-    directory = only_run(folder, "whole")
-    return directory, json.loads((directory / "metrics.json").read_text())
+    return trained(folder, *arguments, name="whole")
 
 
 def test_it_learns_from_a_few_rows(finished):
@@ -258,10 +247,7 @@ def test_it_learns_from_a_few_rows(finished):
 
 def test_a_stored_run_scores_and_predicts_as_its_training_did(finished, inputs):
     directory, record = finished
-    scores = load(directory).evaluate("validation") | load(directory).evaluate("test")
-    assert {name: value.hex() for name, value in scores.items()} == {
-        name: float(value).hex() for name, value in record["scores"].items()
-    }
+    scored_again(directory, record)
     lines = (inputs[0] / "test.csv").read_text().splitlines()[1:]
     pairs = [line.rsplit(",", 1) for line in lines]
     answers = load(directory).predict([text for text, _ in pairs])
@@ -295,8 +281,6 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_is_one_line(inputs, name, capsys):
     more, message = BAD[name]
-    cfg = composed([*inputs[1], *more, "name=bad"])
-    assert exit_code(lambda: run(cfg)) in (2, 3)
-    said = capsys.readouterr().err.strip()
+    code, said = one_line(composed(*inputs[1], *more, "name=bad"), capsys)
+    assert code in (2, 3)
     assert said.startswith(message)
-    assert "\n" not in said

@@ -4,14 +4,13 @@ import json
 import random
 
 import pytest
-from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
 from catalogue import row
 from commands import only_run, searched, tunesmith
 from folders import sentences, tiny_bert
+from runs import composed, of_files, scored_again, trained
 from tunesmith import load
-from tunesmith.config import CONF
 from tunesmith.errors import DataError
 from tunesmith.metrics.answers import best_threshold, exact_match, f1
 from tunesmith.program import exit_code
@@ -46,42 +45,19 @@ def inputs(tmp_path_factory):
     tiny_bert(folder / "model")
     for seed, (split, count) in enumerate({"train": 40, "validation": 20, "test": 20}.items()):
         squad_file(folder / f"{split}.json", count, seed)
-    return folder, [
-        "task=question_answering",
-        "data=files",
-        *(f"data.{s}_file={folder}/{s}.json" for s in ("train", "validation", "test")),
-        "data.id=id",
-        "data.max_length=24",
-        "data.batch_size=8",
-        "model=base",
-        f"model.path={folder}/model",
-        "optimizer.lr=1e-3",
-        "trainer.threads=1",
-        f"paths.runs={folder}/runs",
-    ]
-
-
-def composed(arguments):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
+    own = ["data.id=id", "data.max_length=24"]
+    return folder, of_files(folder, "question_answering", *own, suffix="json")
 
 
 @pytest.fixture(scope="module")
 def finished(inputs):
     folder, arguments = inputs
-    score = run(composed(arguments))
-    directory = only_run(folder)
-    record = json.loads((directory / "metrics.json").read_text())
-    assert record["best"] == score
-    return directory, record
+    return trained(folder, *arguments)
 
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     directory, record = finished
-    scores = load(directory).evaluate("validation") | load(directory).evaluate("test")
-    assert {name: value.hex() for name, value in scores.items()} == {
-        name: float(value).hex() for name, value in record["scores"].items()
-    }
+    scores = scored_again(directory, record)
     assert {f"{s}/{n}" for s in ("val", "test") for n in ("exact_match", "f1", "loss")} < set(
         scores
     )
@@ -175,7 +151,7 @@ BAD = {
 def test_what_cannot_be_is_one_line(inputs, name, capsys):
     _, arguments = inputs
     more, code, message = BAD[name]
-    cfg = composed([*arguments, *more, "name=bad"])
+    cfg = composed(*arguments, *more, "name=bad")
     assert exit_code(lambda: run(cfg)) == code
     said = capsys.readouterr().err.strip()
     assert said.startswith(message)
@@ -191,7 +167,7 @@ def test_a_misplaced_answer_ends_the_command_with_3(inputs, tmp_path, capsys):
     )
     question["answers"][0]["answer_start"] += 1
     (tmp_path / "train.json").write_text(json.dumps(whole))
-    cfg = composed([*arguments, f"data.train_file={tmp_path}/train.json", "name=bad"])
+    cfg = composed(*arguments, f"data.train_file={tmp_path}/train.json", "name=bad")
     assert exit_code(lambda: run(cfg)) == 3
     assert "1 row with an answer that is not in the context there" in capsys.readouterr().err
 
@@ -209,6 +185,6 @@ def test_the_experiment_runs_on_a_few_rows(inputs, tmp_path):
     folder, _ = inputs
     model = ["model=base", f"model.path={folder}/model", "data.max_length=64"]
     few = ["data.limit=16", "trainer.max_epochs=1", "trainer.precision=32", "logger=none"]
-    score = run(composed(["experiment=qa", *model, *few, f"paths.runs={tmp_path}/runs"]))
+    score = run(composed("experiment=qa", *model, *few, f"paths.runs={tmp_path}/runs"))
     assert 0 <= score <= 1
     assert (only_run(tmp_path, "qa") / "metrics.json").exists()

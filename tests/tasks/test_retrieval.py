@@ -5,14 +5,12 @@ from collections import defaultdict
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from transformers import AutoModel, AutoTokenizer
 
 from catalogue import row
-from commands import only_run, tunesmith
 from folders import sentences, tiny_bert
+from runs import composed, lines, of_files, predicted, scored_again, trained
 from tunesmith import load, stored
-from tunesmith.config import CONF
 from tunesmith.errors import DataError
 from tunesmith.loss import InfoNCE
 from tunesmith.program import exit_code
@@ -35,37 +33,15 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("retrieval")
     tiny_bert(folder / "model")
     for split, count in SIZES.items():
-        lines = [json.dumps(asked(split, i)) for i in range(count)]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines))
-    return folder, [
-        "task=retrieval",
-        "data=files",
-        *(f"data.{split}_file={folder}/{split}.jsonl" for split in SIZES),
-        "data.text=query",
-        "data.text_pair=passage",
-        "data.negatives=[other]",
-        "data.max_length=32",
-        "data.batch_size=8",
-        "model=base",
-        f"model.path={folder}/model",
-        "optimizer.lr=1e-3",
-        "trainer.threads=1",
-        "trainer.precision=32",
-        f"paths.runs={folder}/runs",
-    ]
-
-
-def composed(arguments):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
+        lines(folder / f"{split}.jsonl", (asked(split, i) for i in range(count)))
+    columns = ["data.text=query", "data.text_pair=passage", "data.negatives=[other]"]
+    return folder, of_files(folder, "retrieval", *columns, "trainer.precision=32")
 
 
 @pytest.fixture(scope="module")
 def finished(inputs):
     folder, arguments = inputs
-    run(composed([*arguments, "trainer.max_epochs=3"]))
-    directory = only_run(folder)
-    return directory, json.loads((directory / "metrics.json").read_text())
+    return trained(folder, *arguments, "trainer.max_epochs=3")
 
 
 def test_it_learns_more_than_chance(finished):
@@ -75,25 +51,14 @@ def test_it_learns_more_than_chance(finished):
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     directory, record = finished
-    scores = load(directory).evaluate("validation") | load(directory).evaluate("test")
-    assert {name: value.hex() for name, value in scores.items()} == {
-        name: float(value).hex() for name, value in record["scores"].items()
-    }
+    scored_again(directory, record)
 
 
 def test_predictions_are_what_was_scored(finished, inputs, tmp_path, monkeypatch):
     directory, record = finished
-    lines = (inputs[0] / "test.jsonl").read_text().splitlines()
-    (tmp_path / "in.jsonl").write_text(
-        "\n".join(
-            json.dumps({k: v for k, v in json.loads(one).items() if k != "other"}) for one in lines
-        )
-    )
-    done = tunesmith(
-        ["predict", directory, tmp_path / "in.jsonl", "--output", tmp_path / "o.jsonl"]
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    given = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    rows = map(json.loads, (inputs[0] / "test.jsonl").read_text().splitlines())
+    lines(tmp_path / "in.jsonl", ({k: v for k, v in r.items() if k != "other"} for r in rows))
+    given = predicted(directory, tmp_path / "in.jsonl", tmp_path / "o.jsonl")
     assert len(given) == SIZES["test"]
     ranks = defaultdict(set)
     for answer in given:
@@ -231,7 +196,7 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
     lone = {"query": "", "passage": "lo vote", "other": ""}
     (folder / "lone.jsonl").write_text(json.dumps(lone))
     more, code, message = BAD[name]
-    cfg = composed([*arguments, *(one.format(folder=folder) for one in more), "name=bad"])
+    cfg = composed(*arguments, *(one.format(folder=folder) for one in more), "name=bad")
     assert exit_code(lambda: run(cfg)) == code
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert len(said) == 1
@@ -241,4 +206,4 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
 def test_in_parts_it_is_learnt_once_that_is_asked_for(inputs):
     _, arguments = inputs
     more = ["task.negatives_from=part", "trainer.accumulate=2", "trainer.max_steps=1"]
-    assert run(composed([*arguments, *more, "name=parts", "test=false"])) > 0
+    assert run(composed(*arguments, *more, "name=parts", "test=false")) > 0

@@ -6,23 +6,20 @@ import random
 import pytest
 import torch
 from datasets import Dataset, Features, Value
-from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 from scipy.stats import pearsonr, spearmanr
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from commands import only_run, train, tunesmith
+from commands import train
 from folders import KINDS, sentences, tiny_bert, tiny_model
+from runs import composed, lines, of_files, one_line, predicted, scored_again, trained
 from tunesmith import load
 from tunesmith.build import read_rows
-from tunesmith.config import CONF
 from tunesmith.loss import MeanSquaredError
 from tunesmith.models.encoder import load_model
 from tunesmith.models.source import find, tokenizer
-from tunesmith.program import exit_code
-from tunesmith.run import run
 from tunesmith.tasks.embedding import pooled
-from tunesmith.tasks.regression import correlations
+from tunesmith.tasks.one_number import correlations
 from tunesmith.tasks.similarity import Similarity
 
 SIZES = {"train": 48, "validation": 16, "test": 24}
@@ -43,54 +40,27 @@ def inputs(tmp_path_factory):
     tiny_bert(folder / "model")
     start = 0
     for split, count in SIZES.items():
-        lines = [json.dumps(pair(start + i)) for i in range(count)]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines))
+        lines(folder / f"{split}.jsonl", (pair(start + i) for i in range(count)))
         start += count
-    return folder, [
-        "task=similarity",
-        "data=files",
-        *(f"data.{split}_file={folder}/{split}.jsonl" for split in SIZES),
-        "data.text=a",
-        "data.text_pair=b",
-        "data.label=score",
-        "data.max_length=32",
-        "data.batch_size=8",
-        "model=base",
-        f"model.path={folder}/model",
-        "optimizer.lr=1e-3",
-        "trainer.threads=1",
-        "trainer.precision=32",
-        f"paths.runs={folder}/runs",
-    ]
-
-
-def composed(arguments):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
+    columns = ["data.text=a", "data.text_pair=b", "data.label=score"]
+    return folder, of_files(folder, "similarity", *columns, "trainer.precision=32")
 
 
 @pytest.fixture(scope="module", params=["bi", "cross"])
 def finished(request, inputs):
     folder, arguments = inputs
-    run(composed([*arguments, f"task.encoder={request.param}", f"name={request.param}"]))
-    directory = only_run(folder, request.param)
-    return request.param, directory, json.loads((directory / "metrics.json").read_text())
+    encoder = request.param
+    return encoder, *trained(folder, *arguments, f"task.encoder={encoder}", name=encoder)
 
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     _, directory, record = finished
-    scores = load(directory).evaluate("validation") | load(directory).evaluate("test")
-    assert {name: value.hex() for name, value in scores.items()} == {
-        name: float(value).hex() for name, value in record["scores"].items()
-    }
+    scored_again(directory, record)
 
 
 def test_predictions_are_what_was_scored_as_scipy_scores_them(finished, inputs, tmp_path):
     encoder, directory, record = finished
-    file = inputs[0] / "test.jsonl"
-    done = tunesmith(["predict", directory, file, "--output", tmp_path / "out.jsonl"])
-    assert done.returncode == 0, done.stderr[-3000:]
-    given = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    given = predicted(directory, inputs[0] / "test.jsonl", tmp_path / "out.jsonl")
     pairs = [(row["label"], row["score"]) for row in given]
     assert spearmanr(*zip(*pairs, strict=True)).statistic == pytest.approx(
         record["scores"]["test/spearman"]
@@ -218,10 +188,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_is_one_line(inputs, name, capsys):
     more, message = BAD[name]
-    assert exit_code(lambda: run(composed([*inputs[1], *more, "name=bad"]))) == 2
-    said = capsys.readouterr().err.strip()
+    code, said = one_line(composed(*inputs[1], *more, "name=bad"), capsys)
+    assert code == 2
     assert said.startswith(message)
-    assert "\n" not in said
 
 
 @pytest.mark.torture
@@ -259,9 +228,9 @@ def test_stsb_is_read_as_the_hub_has_it(tmp_path):
         + "---\n"
     )
     more = [f"data.path={tmp_path}/hub", f"paths.cache={tmp_path}/cache"]
-    usual = read_rows(composed(["task=similarity", "data=stsb", *more]))
+    usual = read_rows(composed("task=similarity", "data=stsb", *more))
     assert len(usual.splits["train"]) + len(usual.splits["validation"]) == 40
     assert max(usual.splits["test"]["label"]) <= 5 and not usual.hidden_labels
     own = ["data.splits.validation=validation", "data.splits.test=test"]
-    theirs = read_rows(composed(["task=similarity", "data=stsb", *more, *own]))
+    theirs = read_rows(composed("task=similarity", "data=stsb", *more, *own))
     assert theirs.hidden_labels == {"test"}

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
-from hydra import compose, initialize_config_dir
 from seqeval import metrics as reference
 
 from commands import only_run, searched, train, tunesmith
 from folders import TOKENIZERS, WORDS, tiny_bert
+from runs import composed
 from tunesmith import load
 from tunesmith.build import prepare
-from tunesmith.config import CONF
 from tunesmith.loss import CrossEntropy
 from tunesmith.program import exit_code
 from tunesmith.run import run
@@ -50,11 +49,6 @@ def task_of(labels=BIO, *, entities=True, max_length=20, stride=4, kind="bert"):
         truncation="left",
         loss=CrossEntropy(),
     )
-
-
-def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides))
 
 
 def tagged(count, seed=0):
