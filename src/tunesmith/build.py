@@ -19,9 +19,9 @@ from tunesmith.data.module import DataModule
 from tunesmith.data.rows import COLUMNS, LANGUAGE, Column, Kind, Rows
 from tunesmith.data.source import read
 from tunesmith.errors import ConfigError, DataError
-from tunesmith.models import media
+from tunesmith.models import media, media_source
 from tunesmith.models.encoder import load_model
-from tunesmith.models.media import MediaSource
+from tunesmith.models.media_source import MediaSource
 from tunesmith.models.source import Source, find, max_tokens, tokenizer
 from tunesmith.optim.schedulers import held
 from tunesmith.seeds import derive
@@ -89,7 +89,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
 def find_encoders(cfg: DictConfig, task: type[Task]) -> dict[str, MediaSource]:
     """Find what reads the columns that have an encoder of their own, where the rows have them."""
     return {
-        name: media.find(name, **plain(cfg.task[name]))
+        name: media_source.find(name, **plain(cfg.task[name]))
         for name in task.encoded_columns
         if cfg.data[name] is not None
     }

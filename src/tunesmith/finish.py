@@ -131,7 +131,6 @@ def _test(trained: Trained) -> dict[str, float]:
 def save_model(module: Module, folder: Path) -> None:
     """Write the weights for plain transformers, and what else the task has learnt beside them."""
     task = module.task
-    own = ("model.", *(f"encoders.{name}.model." for name in task.besides()))
-    extra = {k: v for k, v in task.state_dict().items() if not k.startswith(own)}
+    extra = {k: v for k, v in task.state_dict().items() if not task.lies_apart(k)}
     besides = task.besides()
     save(task.model, task.tokenizer, folder, labels=task.labels, extra=extra, besides=besides)

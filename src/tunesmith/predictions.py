@@ -8,10 +8,10 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.cells import read_cells, reader
-from tunesmith.data.choices import Named, names_of
+from tunesmith.data.canonical import read_cells
+from tunesmith.data.cells import reader
 from tunesmith.data.files import columns_of, kind_of, readable, stream
-from tunesmith.data.rows import Column
+from tunesmith.data.rows import Column, Named, names_of
 from tunesmith.errors import ConfigError, DataError, MachineError
 from tunesmith.stored import Stored
 from tunesmith.tasks.base import Answer

@@ -14,10 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, build_data, find_encoders, make_task, plain, plan_of, prepare
 from tunesmith.config import anew
-from tunesmith.data.choices import Named
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
 from tunesmith.data.media import without_files
-from tunesmith.data.rows import Column, Rows
+from tunesmith.data.rows import Column, Named, Rows
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.models.safety import inside
 from tunesmith.models.source import find, max_tokens, tokenizer
@@ -239,11 +238,11 @@ def _restore(task: Task, file: Path) -> None:
     check_weights([file])
     tensors = read_weights([file])
     task.make_room({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    ours = {name: p for name, p in task.named_parameters() if not _has_own_file(name, task)}
+    ours = {name: p for name, p in task.named_parameters() if not task.lies_apart(name)}
     lacking = sorted(ours.keys() - tensors.keys())
     if lacking:
         raise ModelError("MODEL-MISSING", file.name, f"lacks {len(lacking)}, such as {lacking[0]}")
-    modules = {n: m for n, m in task.named_modules() if not _has_own_file(f"{n}.", task)}
+    modules = {n: m for n, m in task.named_modules() if not task.lies_apart(f"{n}.")}
     for name, tensor in tensors.items():
         if name in ours:
             if ours[name].shape != tensor.shape:
@@ -257,11 +256,6 @@ def _restore(task: Task, file: Path) -> None:
         if known is not None and known.shape != tensor.shape:
             raise ModelError("MODEL-CORRUPT", file.name, f"{name!r} has another shape")
         modules[owner]._buffers[buffer] = tensor
-
-
-def _has_own_file(name: str, task: Task) -> bool:
-    """Tell whether a part of the task lies beside task.safetensors."""
-    return name.startswith(("model.", *(f"encoders.{n}.model." for n in task.besides())))
 
 
 def _evaluate(

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tunesmith import schema, targets
+from tunesmith import rules, targets
 from tunesmith.config.plain import BROKEN, Broken, Found
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.targets import CONF
@@ -130,7 +130,7 @@ def _wrong_mode(get: Get, path: str, monitor: str, mode: str | None, task: Any) 
 
 def _no_metric(where: str, monitor: str, task: Any) -> TunesmithError:
     names = [f"val/{name}" for name in (*task.metrics, "loss")]
-    fix = schema.nearest(f"val/{monitor.removeprefix('val/')}", names)
+    fix = rules.nearest(f"val/{monitor.removeprefix('val/')}", names)
     return ConfigError("CONF-MONITOR", where, f"the task has {', '.join(names)}", fix)
 
 

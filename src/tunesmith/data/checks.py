@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from datasets import Dataset
 
-from tunesmith.data.cells import HAS_EMPTY, HAS_NUL, IS_MISPLACED, Source, misplaced
+from tunesmith.data.canonical import HAS_EMPTY, HAS_NUL, IS_MISPLACED, Source, misplaced
 from tunesmith.data.labels import LabelColumn
 from tunesmith.errors import DataError
 

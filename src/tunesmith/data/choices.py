@@ -1,30 +1,11 @@
-"""Several texts a row: from one cell or several columns, and which of them is the right one."""
+"""Which of several texts of a row is the right one."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-Named = str | Sequence[str]  # what a column is called in its source; several make one list
 
 INDEX = re.compile(r"[+-]?\d+(\.0*)?")
 WITHHELD = (-1, -100)  # as hub data sets and torch mark an answer that is not told
-
-
-def names_of(named: Named) -> list[str]:
-    return [named] if isinstance(named, str) else list(named)
-
-
-def cell_of(raw: Mapping[str, Any], named: Named) -> Any:
-    """Return a column's cell; of several columns the list of theirs, without empty ones at its end.
-
-    So a row with fewer choices than others leaves its last cells empty.
-    """
-    if isinstance(named, str):
-        return raw.get(named)
-    cells = [raw.get(name) for name in named]
-    while cells and cells[-1] in (None, ""):
-        cells.pop()
-    return cells
 
 
 def right_one(cell: Any, choices: Sequence[str], names: Sequence[Any] | None) -> int | None:

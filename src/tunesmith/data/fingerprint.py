@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.cells import digest
-
 
 def hash_of_rows(texts: np.ndarray, labels: Iterable[Any] = ()) -> str:
     """Return the SHA-256 of rows, whatever their order, whoever reads them, from whichever file.
@@ -22,3 +20,9 @@ def hash_of_rows(texts: np.ndarray, labels: Iterable[Any] = ()) -> str:
     order = np.lexsort((wanted, texts))
     pairs = np.stack([texts.astype("<u8"), wanted], axis=1)[order]  # (N, 2)
     return hashlib.sha256(pairs.tobytes()).hexdigest()
+
+
+def digest(text: str) -> int:
+    """Hash a text to 64 bits; half of 2^32 texts would be needed for a likely collision."""
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

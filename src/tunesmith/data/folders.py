@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tunesmith.data.cells import Source
+from tunesmith.data.canonical import Source
 from tunesmith.data.files import LONGEST_ROW, Raw, checked_codec, undecodable
 from tunesmith.errors import ConfigError, DataError, MachineError
 

@@ -14,7 +14,7 @@ from datasets.data_files import EmptyDatasetError
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from tunesmith.data.cells import Source
+from tunesmith.data.canonical import Source
 from tunesmith.data.files import Raw
 from tunesmith.errors import ConfigError, DataError, SafetyError
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from tunesmith.data.cells import Source
+from tunesmith.data.canonical import Source
 from tunesmith.data.checks import Part
 from tunesmith.data.rows import LANGUAGE, Raw
 from tunesmith.data.store import key_of
@@ -15,6 +15,7 @@ from tunesmith.errors import ConfigError, DataError, did_you_mean
 
 PLACE = "{language}"  # stands for each of data.languages in a path, a config, a file's name
 Opener = Callable[[], Source]
+Where = tuple[Mapping[str, str | None], str | None, str | None]  # files by split, path, config
 Wanted = Mapping[str, Sequence[str] | None]  # {split: its languages; None: all}
 
 
@@ -29,20 +30,25 @@ def wanted_of(
     return {"train": train, "validation": validation or train, "test": None}
 
 
-def each(
-    languages: Sequence[str], given: Mapping[str, str | None]
-) -> dict[str, tuple[dict[str, str | None], str | None, str | None]]:
-    """Return {language: (its files, path, config)}; one of those `given` must have a place."""
-    if not any(PLACE in (name or "") for name in given.values()):
+def each(languages: Sequence[str], place: Where) -> dict[str, Where]:
+    """Return where the rows of each language are; something of `place` must name the language."""
+    files, path, config = place
+    if not any(PLACE in (name or "") for name in (*files.values(), path, config)):
         what = f"no {PLACE} in data.path, data.config or a file's name says where they are"
         fix = "set data.language to the column that says a row's language"
         raise ConfigError("CONF-LANGUAGE", f"data.languages={_list(languages)}", what, fix)
-    found = {}
-    for language in languages:
-        named = {key: name and name.replace(PLACE, language) for key, name in given.items()}
-        path, config = named.pop("path"), named.pop("config")
-        found[language] = named, path, config
-    return found
+    return {
+        language: (
+            {split: _named(file, language) for split, file in files.items()},
+            _named(path, language),
+            _named(config, language),
+        )
+        for language in languages
+    }
+
+
+def _named(name: str | None, language: str) -> str | None:
+    return name and name.replace(PLACE, language)
 
 
 def joined(

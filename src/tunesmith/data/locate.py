@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import Features
 
-from tunesmith.data.cells import Source
+from tunesmith.data.canonical import Source
 from tunesmith.data.files import Raw, columns_of, kind_of, missing, parquet, readable, stream
 from tunesmith.data.folders import package_folder, text_folders, text_source
 from tunesmith.data.hub import class_names, hub_splits, layout_files

@@ -1,5 +1,6 @@
 """What a data source hands on: rows by split, the labels found, and what was noticed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,13 @@ TEXTUAL = (
 )  # kinds that rows are compared and split by
 MEDIA = (Kind.IMAGE, Kind.AUDIO)  # kinds whose cells are files
 TABULAR = (Kind.NUMBERS, Kind.CATEGORIES)  # kinds that stand for several columns of a source
+
+
+Named = str | Sequence[str]  # what a column is called in its source; several make one list
+
+
+def names_of(named: Named) -> list[str]:
+    return [named] if isinstance(named, str) else list(named)
 
 
 @dataclass(frozen=True)

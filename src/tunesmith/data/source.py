@@ -1,19 +1,19 @@
 """Rows from anywhere, under our names: read, checked, split, memory-mapped."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tunesmith.data.cells import Source, canonical_rows, present_columns
+from tunesmith.data.canonical import Source, canonical_rows, present_columns
 from tunesmith.data.checks import STRATA, Part, check_same_source
-from tunesmith.data.choices import Named
 from tunesmith.data.delimited import QUOTING
-from tunesmith.data.languages import each, joined, only_languages, wanted_of
+from tunesmith.data.languages import Wanted, Where, each, joined, only_languages, wanted_of
 from tunesmith.data.locate import Opener, Reading, openers
-from tunesmith.data.rows import MEDIA, NAMED, Column, Rows
+from tunesmith.data.rows import MEDIA, NAMED, Column, Named, Rows
 from tunesmith.data.shots import Shots
 from tunesmith.data.split import Cut
 from tunesmith.data.store import key_of, schema_of, stored
@@ -85,18 +85,10 @@ def read(
     wanted = [name for name in SPLITS if only is None or name in only]
     reading = Reading(sep, quoting, encoding, encoding_errors)
     files = {"train": train_file, "validation": validation_file, "test": test_file}
+    place: Where = (files, path, config)
     whose = wanted_of(train_languages, validation_languages)
-    if languages is None:
-        found = openers(files, path, config, revision, splits, reading)
-        to_cut = splits_to_cut(found, how)
-    else:
-        places = each(languages, {**files, "path": path, "config": config})
-        theirs = {
-            language: openers(named, there, part, revision, splits, reading)
-            for language, (named, there, part) in places.items()
-        }
-        to_cut = splits_to_cut({split for found in theirs.values() for split in found}, how)
-        found = joined(theirs, whose, any(to_cut.values()))
+    ways = partial(openers, revision=revision, splits=splits, reading=reading)
+    found, to_cut = found_at(place, ways, how, languages, whose)
     check_validation(found, to_cut, need_validation and "validation" in wanted)
     given = [str(name) for name in labels] if labels is not None else None
     named = given is not None or kind not in NAMED
@@ -127,6 +119,25 @@ def read(
         hidden_labels=frozenset(work.hidden & set(parts)),
         hashes={name: hashed for name, (_, hashed) in finished.items()},
     )
+
+
+def found_at(
+    place: Where,
+    ways: Callable[..., dict[str, Opener]],
+    how: Cut,
+    languages: Sequence[str] | None,
+    whose: Wanted,
+) -> tuple[dict[str, Opener], dict[str, bool]]:
+    """Return {split: what opens it}, and of which splits it is true that train is cut for them.
+
+    `ways` opens the splits of one place; where rows are of several `languages` each has its own.
+    """
+    if languages is None:
+        found = ways(*place)
+        return found, splits_to_cut(found, how)
+    theirs = {language: ways(*there) for language, there in each(languages, place).items()}
+    to_cut = splits_to_cut({split for found in theirs.values() for split in found}, how)
+    return joined(theirs, whose, any(to_cut.values())), to_cut
 
 
 def wrong_choices(asked: Mapping[str, str]) -> list[TunesmithError]:

@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow
 from datasets import Dataset
 
-from tunesmith.data.choices import Named
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.rows import Column, Kind, Named
 from tunesmith.errors import MachineError
 
 VERSION = 2  # of what is stored; a higher one leaves older files alone

@@ -116,9 +116,11 @@ class Task(nn.Module, ABC):
         self.max_length = max_length
         self.truncation = truncation
 
-    @abstractmethod
     def forward(self, batch: Batch) -> Output:
         """Compute the loss and the logits behind it; needs `labels` in the batch."""
+        logits = self.logits(batch)
+        mean, weight = self.loss(logits, batch["labels"])
+        return Output(mean, logits, weight)
 
     def calibrate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> None:
         """Tune, on the validation split, what turns predictions into answers: a threshold.
@@ -185,6 +187,10 @@ class Task(nn.Module, ABC):
         The one called NAME is `encoders.NAME.model`.
         """
         return {}
+
+    def lies_apart(self, name: str) -> bool:
+        """Tell whether a parameter or buffer is saved with an encoder, not in task.safetensors."""
+        return name.startswith(("model.", *(f"encoders.{one}.model." for one in self.besides())))
 
     def limit(self) -> str:
         """Say what `encode` cuts, and at how many tokens; continues "5% of ..."."""

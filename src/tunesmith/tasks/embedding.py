@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tunesmith.models.scatter import put_back
 from tunesmith.tasks import several
 from tunesmith.tasks.base import Batch
 
@@ -17,7 +18,7 @@ def embedded(model: PreTrainedModel, inputs: Batch, pooling: str) -> Tensor:
         return torch.zeros(size, device=chosen.device)
     read = several.of_texts(inputs, chosen)  # (N, T)
     hidden = model(**read).last_hidden_state.float()  # (N, T, H)
-    return several.put_back(pooled(hidden, read["attention_mask"], pooling), chosen, 0.0)
+    return put_back(pooled(hidden, read["attention_mask"], pooling), chosen, 0.0)
 
 
 def pooled(hidden: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:

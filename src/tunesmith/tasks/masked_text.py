@@ -7,12 +7,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from tunesmith.errors import ModelError
 from tunesmith.models.heads import head_only_at
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row
 from tunesmith.tasks.masking import NO_WORD, Masks
+from tunesmith.tasks.padding import aligned
 from tunesmith.tasks.plain_text import PlainText, joined, mean_over, means
 
 Fill = list[dict[str, Any]]  # the likeliest tokens, each with its probability
@@ -61,9 +61,9 @@ class MaskedText(PlainText, ABC):
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the longest: beside what the model reads `words` and, once drawn, `labels`."""
         batch = self.padded(features)
-        batch["words"] = _aligned([f["words"] for f in features], NO_WORD)
+        batch["words"] = aligned([f["words"] for f in features], NO_WORD)
         if "labels" in features[0]:
-            batch["labels"] = _aligned([f["labels"] for f in features], IGNORE)
+            batch["labels"] = aligned([f["labels"] for f in features], IGNORE)
         return batch
 
     def words_of(self, encoding: Any) -> list[int]:
@@ -141,8 +141,3 @@ def _answer(found: Tally) -> Answer:
     if found.pairs:
         answer |= {"pair_accuracy": found.pairs_right / found.pairs, "pairs": found.pairs}
     return answer
-
-
-def _aligned(numbers: Sequence[Sequence[int]], filler: int) -> Tensor:
-    """Put lists of differing lengths into one tensor (B, T)."""
-    return pad_sequence([torch.tensor(n) for n in numbers], True, float(filler))

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import (
 
 from tunesmith.data.rows import Kind
 from tunesmith.loss import BinaryCrossEntropy
-from tunesmith.tasks.base import Answer, Batch, Output, Row, Task, texts_with
+from tunesmith.tasks.base import Answer, Row, Task, texts_with
 from tunesmith.tasks.windows import OF_A_TEXT, pooled
 
 
@@ -40,11 +40,6 @@ class MultiLabel(Task):
     def label_of(self, row: Row) -> list[int]:
         given = set(row["label"])
         return [int(label in given) for label in self.index]
-
-    def forward(self, batch: Batch) -> Output:
-        logits = self.logits(batch)  # (B, C)
-        mean, weight = self.loss(logits, batch["labels"])
-        return Output(mean, logits, weight)
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         if not len(predictions):

@@ -13,6 +13,7 @@ from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models.fusion import FUSIONS, Tokens
 from tunesmith.models.media import MediaEncoder, save
+from tunesmith.models.scatter import put_back
 from tunesmith.models.tabular import Tabular, category_code
 from tunesmith.tasks.base import Batch, Features, Plan, Row
 from tunesmith.tasks.one_label import OneLabel
@@ -173,12 +174,8 @@ class Multimodal(OneLabel):
         # Where no row has any, one is read all the same: every rank's parameters take part.
         read = present if present.any() else torch.arange(len(present), device=present.device) == 0
         hidden, mask = self.encoders[name]({key: v[read] for key, v in inputs.items()})
-        values = self.projections[name](hidden)  # (P, T, H)
-        whole = values.new_zeros(len(present), *values.shape[1:])
-        whole[read] = values
-        masks = torch.zeros(whole.shape[:2], dtype=torch.bool, device=mask.device)
-        masks[read] = mask
-        return Tokens(whole, masks & present.unsqueeze(1))
+        values = put_back(self.projections[name](hidden), read)  # (B, T, H)
+        return Tokens(values, put_back(mask, read) & present.unsqueeze(1))
 
 
 def _media(stored: Mapping[str, Any]) -> dict[str, Any] | None:

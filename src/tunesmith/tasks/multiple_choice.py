@@ -9,8 +9,9 @@ from torch import Tensor
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.loss import ChoiceCrossEntropy
+from tunesmith.models.scatter import put_back
 from tunesmith.tasks import several
-from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task, no_tokens
+from tunesmith.tasks.base import Answer, Batch, Example, Features, Row, Task, no_tokens
 
 
 class MultipleChoice(Task):
@@ -50,18 +51,13 @@ class MultipleChoice(Task):
     def padded(self, features: list[Features]) -> Batch:
         return several.padded(self.tokenizer, features)
 
-    def forward(self, batch: Batch) -> Output:
-        logits = self.logits(batch)  # (B, C)
-        mean, weight = self.loss(logits, batch["labels"])
-        return Output(mean, logits, weight)
-
     def logits(self, batch: Batch) -> Tensor:
         """Score the choices (B, C), -inf where a row has fewer."""
         chosen = several.is_text(batch)
         inputs = several.of_texts(self.inputs(batch), chosen)  # (N, T)
         # To the model they are the choices of one row: its head scores each by itself.
         scores = self.model(**{k: v.unsqueeze(0) for k, v in inputs.items()}).logits[0].float()
-        return several.put_back(scores, chosen, -torch.inf)
+        return put_back(scores, chosen, -torch.inf)
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [

@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import (
 )
 
 from tunesmith.data.rows import Kind
-from tunesmith.tasks.base import Answer, Batch, Example, Output, Row, Task, texts_with
+from tunesmith.tasks.base import Answer, Example, Row, Task, texts_with
 from tunesmith.tasks.windows import pooled
 
 
@@ -38,11 +38,6 @@ class OneLabel(Task, ABC):
 
     def label_of(self, row: Row) -> int:
         return self.index[row["label"]]
-
-    def forward(self, batch: Batch) -> Output:
-        logits = self.logits(batch)  # (B, C)
-        mean, weight = self.loss(logits, batch["labels"])
-        return Output(mean, logits, weight)
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         if not len(predictions):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.data.cells import digest
+from tunesmith.data.fingerprint import digest
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError
 from tunesmith.loss import InfoNCE

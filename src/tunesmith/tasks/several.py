@@ -55,10 +55,3 @@ def of_texts(inputs: Batch, chosen: Tensor) -> Batch:
     flat = {name: tensor[chosen] for name, tensor in inputs.items()}
     longest = int(flat["attention_mask"].sum(-1).max()) if len(flat["attention_mask"]) else 0
     return {name: tensor[:, :longest] for name, tensor in flat.items()}
-
-
-def put_back(values: Tensor, chosen: Tensor, empty: float) -> Tensor:
-    """Return values (N, ...) at the places (B, C) that they were chosen from, `empty` elsewhere."""
-    whole = values.new_full((*chosen.shape, *values.shape[1:]), empty)
-    whole[chosen] = values
-    return whole

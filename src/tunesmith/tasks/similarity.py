@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tunesmith.data.rows import Column, Kind
-from tunesmith.loss import MeanSquaredError
 from tunesmith.tasks import several
-from tunesmith.tasks.base import Answer, Batch, Features, Output, Row, Task, no_tokens
+from tunesmith.tasks.base import Answer, Batch, Features, Output, Row, no_tokens
 from tunesmith.tasks.embedding import embedded
-from tunesmith.tasks.regression import correlations, numbers
+from tunesmith.tasks.one_number import OneNumber, correlations, numbers
 
 
-class Similarity(Task):
+class Similarity(OneNumber):
     """Predicts a number for two texts.
 
     `encoder="bi"` gives each text a vector; their cosine learns the labels of the train split,
@@ -32,15 +30,9 @@ class Similarity(Task):
     metrics = ("spearman", "pearson")
     monitor = "spearman"
 
-    loss: MeanSquaredError
-    zero: Tensor  # (): the label that an output of 0 means
-    unit: Tensor  # (): how much an output of 1 is above it
-
     def __init__(self, *, encoder: str, pooling: str, **common: Any) -> None:
         super().__init__(**common)
         self.is_bi, self.pooling = encoder == "bi", pooling
-        self.register_buffer("zero", torch.zeros(()))
-        self.register_buffer("unit", torch.ones(()))
 
     @classmethod
     def problem_of(cls, options: Mapping[str, Any]) -> str:
@@ -49,11 +41,7 @@ class Similarity(Task):
     def fit_to(self, rows: Any) -> None:
         labels = np.asarray(rows["label"], dtype=np.float64)
         zero, unit = (labels.min(), np.ptp(labels)) if self.is_bi else (labels.mean(), labels.std())
-        self.zero.fill_(float(zero))
-        self.unit.fill_(float(unit) or 1.0)
-
-    def label_of(self, row: Row) -> float:
-        return float(row["label"])
+        self.measure(float(zero), float(unit))
 
     def encode(self, row: Row) -> list[Features]:
         if not self.is_bi:
@@ -72,8 +60,7 @@ class Similarity(Task):
 
     def forward(self, batch: Batch) -> Output:
         logits = self.logits(batch)  # (B, 1)
-        wanted = (batch["labels"].float() - self.zero) / self.unit
-        mean, weight = self.loss(logits.squeeze(-1), wanted)
+        mean, weight = self.loss(logits.squeeze(-1), self.in_own_units(batch["labels"]))
         return Output(mean, logits, weight)
 
     def logits(self, batch: Batch) -> Tensor:
@@ -93,11 +80,3 @@ class Similarity(Task):
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         return correlations(*numbers(answers, rows))
-
-    def undefined(self, rows: Any) -> dict[str, str]:
-        if len(set(rows["label"])) > 1:
-            return {}
-        return dict.fromkeys(self.metrics, f"all labels are {rows['label'][0]}")
-
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
-        return [{"label": float(np.mean(train["label"]))}] * len(rows)

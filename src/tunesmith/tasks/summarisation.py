@@ -17,10 +17,11 @@ from tunesmith.metrics.rouge import KINDS, rouge
 from tunesmith.models.heads import head_only_at
 from tunesmith.models.roles import share, writer_of
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Sample, Task
+from tunesmith.tasks.padding import aligned
 from tunesmith.tasks.plain_text import refuse_class_weights
 from tunesmith.tasks.segments import sentence_starts
 from tunesmith.tasks.windows import AT_AN_END
-from tunesmith.tasks.writing import aligned, beams, check_ends, labels_of, search
+from tunesmith.tasks.writing import beams, check_ends, labels_of, search
 
 SAMPLES = 4  # texts of a split, the first ones, that TensorBoard shows
 MOST_COUNTED = 10_000  # target texts, evenly spread, whose words are counted

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from tunesmith.data.rows import Column, Kind
 from tunesmith.errors import ConfigError, DataError
@@ -24,6 +22,7 @@ from tunesmith.tasks.base import (
     Task,
     no_tokens,
 )
+from tunesmith.tasks.padding import aligned
 from tunesmith.tasks.windows import overlap
 from tunesmith.tasks.words import NO_WORD, Words, cut, windows
 
@@ -95,8 +94,7 @@ class TokenClassification(Task):
         batch = self.padded(features)
         for name, nothing in (("words", NO_WORD), ("labels", IGNORE)):
             if name in features[0]:
-                rows = [torch.tensor(f[name]) for f in features]
-                batch[name] = pad_sequence(rows, batch_first=True, padding_value=nothing)
+                batch[name] = aligned([f[name] for f in features], nothing)
         return batch
 
     def forward(self, batch: Batch) -> Output:

@@ -32,15 +32,6 @@ def labels_of(written: Tensor, end: int) -> Tensor:
     return written.masked_fill(ended > 0, IGNORE)
 
 
-def aligned(numbers: Sequence[Sequence[int]], filler: int, left: bool = False) -> Tensor:
-    """Put lists of differing lengths into one tensor (B, T), filled up on one side."""
-    table = torch.full((len(numbers), max(map(len, numbers), default=0)), filler)
-    for row, given in zip(table, numbers, strict=True):
-        if given:
-            row[slice(-len(given), None) if left else slice(len(given))] = torch.tensor(given)
-    return table
-
-
 class Draws(LogitsProcessor):
     """Makes the greedy choice a draw: adds Gumbel noise to the logarithms (Gumbel, 1954).
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from tunesmith.data.cells import Source
+from tunesmith.data.canonical import Source
 from tunesmith.data.files import Raw
 from tunesmith.data.store import key_of
 from tunesmith.errors import ConfigError, did_you_mean
