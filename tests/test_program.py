@@ -375,10 +375,10 @@ def test_the_unexpected_is_one_line_with_its_place(capsys):
 
 
 def test_the_place_of_the_unexpected_is_in_our_code(capsys):
-    from tunesmith import schema
+    from tunesmith import rules
 
-    program.exit_code(lambda: schema.pattern("x", "("))
-    assert capsys.readouterr().err.startswith("error[INTERNAL] schema.py:")
+    program.exit_code(lambda: rules.pattern("x", "("))
+    assert capsys.readouterr().err.startswith("error[INTERNAL] rules.py:")
 
 
 def test_a_full_disk_is_told_under_another_error(capsys):
