@@ -27,8 +27,6 @@ def arguments(tmp_path):
         "model.attention_dropout=0",
         "model.classifier_dropout=0",
         "optimizer.lr=1e-4",
-        # Softmax ignores key biases: their gradients are rounding, which 1e-8 would blow up.
-        "optimizer.eps=1e-6",
         "trainer.max_epochs=4",
         "trainer.log_every_n_steps=1",
         "data.batch_size=8",
