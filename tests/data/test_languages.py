@@ -116,6 +116,14 @@ def test_what_is_not_there_is_refused(column, more, error, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("language", [None, " "])
+def test_a_row_must_say_its_language(column, tmp_path, language):
+    rows = [{**row, "lang": "en"} for row in rows_of("en", 3)]
+    lines(tmp_path / "test.jsonl", [*rows, {"text": "a", "label": "pos", "lang": language}])
+    with pytest.raises(DataError, match=r"test\.jsonl:4: lang is empty"):
+        read_rows(composed(*column))
+
+
 def test_files_of_other_columns_do_not_go_together(files, tmp_path):
     lines(tmp_path / "test.de.jsonl", [{"text": "a", "tag": "pos"}])
     with pytest.raises(DataError, match="columns or labels are not those of"):

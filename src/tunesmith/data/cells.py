@@ -30,7 +30,7 @@ def converter(
         return lambda cell: None if cell is None else text_of(cell)
     read: dict[Kind, Callable[[Any], Any]] = {
         Kind.TEXT: text_of,
-        Kind.GROUP: lambda cell: text_of(cell).strip(),
+        Kind.GROUP: group_of,
         Kind.NUMBER: number_of,
         Kind.WORDS: words_of,
         Kind.CHOICE: lambda cell: cell,  # settled beside the row's choices
@@ -54,6 +54,14 @@ def text_of(cell: Any) -> str:
     if isinstance(cell, bool | int | float):
         return spelled(cell)
     raise ValueError(f"is a {type(cell).__name__}, not a text")
+
+
+def group_of(cell: Any) -> str:
+    """Make the name of a row's group of a cell. Raises ValueError where it holds none."""
+    name = text_of(cell).strip()
+    if not name:
+        raise ValueError("is empty")
+    return name
 
 
 def spelled(cell: bool | int | float) -> str:
