@@ -171,6 +171,13 @@ CONTRADICTIONS = [
         "validation + test = 1 leave",
     ),
     (["data.split.folds=3", "data.split.fold=3"], "CONF-RANGE", "must be < folds (3)"),
+    (["data.language_temperature=3"], "CONF-LANGUAGE", "no column says a row's language"),
+    (["data.language=lang", "data.train_languages=[]"], "CONF-LANGUAGE", "names no language"),
+    (
+        ["data.languages=[en,de]", "data.validation_languages=[en,dee]"],
+        "CONF-LANGUAGE",
+        "data.languages has no 'dee'; did you mean 'de'?",
+    ),
     (["trainer.max_epochs=null"], "CONF-END", "max_epochs and max_steps are both null"),
     (["data=files"], "CONF-MISSING", "no rows to learn from"),
     (

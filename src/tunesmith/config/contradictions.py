@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from tunesmith import rules, targets
 from tunesmith.config.plain import BROKEN, Broken, Found
-from tunesmith.errors import ConfigError, TunesmithError
+from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 from tunesmith.targets import CONF
 
 CONFIRM = "callbacks.checkpoint.confirm_mode"
@@ -32,7 +32,8 @@ def contradictions(values: Mapping[str, Any], spoilt: set[str]) -> Found:
         return value
 
     found: Found = []
-    for rule in (_splits, _folds, _ends, _rows, _wsd, _nesterov, _best, _plateau, _loss):
+    rules_of_rows = (_splits, _folds, _languages, _rows)
+    for rule in (*rules_of_rows, _ends, _wsd, _nesterov, _best, _plateau, _loss):
         try:
             found += [(error.where, error) for error in rule(get)]
         except _SpoiltError:
@@ -67,6 +68,20 @@ def _folds(get: Get) -> Errors:
     fold, folds = get("data.split.fold"), get("data.split.folds")
     if folds is not None and fold >= folds:
         yield ConfigError("CONF-RANGE", f"data.split.fold={fold}", f"must be < folds ({folds})")
+
+
+def _languages(get: Get) -> Errors:
+    there, temperature = get("data.languages"), get("data.language_temperature")
+    if temperature != 1 and there is None and get("data.language") is None:
+        what = "no column says a row's language: set data.language or data.languages"
+        yield ConfigError("CONF-LANGUAGE", f"data.language_temperature={temperature:g}", what)
+    for key in ("data.languages", "data.train_languages", "data.validation_languages"):
+        named = get(key)
+        if named is not None and not named:
+            yield ConfigError("CONF-LANGUAGE", f"{key}=[]", "names no language", "null: all")
+        for name in [name for name in named or () if name not in (there or named)]:
+            what = f"data.languages has no {name!r}"
+            yield ConfigError("CONF-LANGUAGE", key, what, did_you_mean(str(name), there))
 
 
 def _ends(get: Get) -> Errors:
