@@ -35,10 +35,10 @@ def commands(start: str) -> list[str]:
 
 
 def examples() -> dict[str, str]:
-    """Return the files that CONTRIBUTING shows, by the path in their first line."""
+    """Return the files that CONTRIBUTING shows, whole, by the path in their first comment."""
     bodies = [body for kind, body in BLOCK.findall(PAGES["CONTRIBUTING.md"]) if kind]
-    named = [re.match(r"# (\S+\.(?:yaml|py))\n", body) for body in bodies]
-    return {m[1]: body[m.end() :] for m, body in zip(named, bodies, strict=True) if m}
+    path = re.compile(r"(?:# @package \S+\n)?# (\S+\.(?:yaml|py))\n")
+    return {found[1]: body for body in bodies if (found := path.match(body))}
 
 
 @pytest.fixture(scope="module")
