@@ -1,5 +1,6 @@
 """What README and CONTRIBUTING say is so: each command, table and example is tried."""
 
+import json
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from commands import only_run
 from folders import sentences, tiny_bert
 from tunesmith import errors
 
@@ -190,6 +192,8 @@ def test_the_task_of_the_guide_trains(
     brier = run(composed(conf, options))
     assert brier is not None
     assert 0 < brier < 1
+    metrics = json.loads((only_run(tmp_path, "default") / "metrics.json").read_text())
+    assert 0 < metrics["baseline"]["val/brier"] < 1  # every task's tests want trivial answers
 
 
 def test_the_guide_shows_each_kind_of_file() -> None:

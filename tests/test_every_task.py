@@ -37,7 +37,7 @@ def made_row(columns, names, i):
         "text": first,
         "class": ["a", "b"][i % 2],
         "classes": ["a", "b"][: 1 + i % 2],
-        "number": 0.5 * (i % 5),
+        "number": 0.25 * (i % 5),  # from 0 to 1: a task may want no others
         "words": words,
         "tags": ["B-X" if len(word) > 4 else "O" for word in words],
         "texts": [third],
