@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from commands import csv_file, only_run, small, train
 from tunesmith import load, predictions
@@ -82,6 +83,16 @@ def test_the_answer_has_one_name_in_every_json_line(stored, tmp_path):
     rows = answered(stored, lines_of(tmp_path / "in.jsonl", UNEQUAL), tmp_path / "out.jsonl")
     assert [row.get("label") for row in rows] == [None, None, "true label"]
     assert all({"predicted_label", "probabilities"} <= row.keys() for row in rows)
+
+
+def test_bytes_of_files_are_not_written(stored, tmp_path):
+    image = {"bytes": b"P6 1 1 255", "path": "0.ppm"}
+    given = Dataset.from_list([{"text": "lovely", "photos": [image], "raw": b"P6"}])
+    given.to_parquet(tmp_path / "in.parquet")
+    [row] = answered(stored, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    assert row["photos"] == [{"bytes": None, "path": "0.ppm"}] and row["raw"] is None
+    [row] = answered(stored, tmp_path / "in.parquet", tmp_path / "out.csv")
+    assert row["photos"] == '[{"bytes": null, "path": "0.ppm"}]' and row["raw"] == ""
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
