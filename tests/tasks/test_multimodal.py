@@ -15,7 +15,7 @@ from runs import composed, of_files, predicted, scored_again, trained
 from tunesmith import load
 from tunesmith.adapt import frozen, full
 from tunesmith.build import build_data, build_task, prepare
-from tunesmith.errors import DataError, ModelError, SafetyError
+from tunesmith.errors import DataError, ModelError, SafetyError, TunesmithError
 from tunesmith.models import media, media_source
 from tunesmith.models.fusion import FUSIONS
 from tunesmith.program import exit_code
@@ -334,3 +334,20 @@ def test_the_same_text_with_another_image_is_another_row(inputs, tmp_path, caplo
         files = [f"data.train_file={train}", f"data.validation_file={dev}", "data.image=photo"]
         notes = prepare(composed(*words, *files)).rows.notes
         assert len([note for note in notes if "two labels" in note]) == count
+
+
+def test_a_file_that_was_replaced_under_its_name_makes_other_rows(inputs, tmp_path):
+    write_media(tmp_path / "photos")
+    for split in ("train", "validation"):
+        shutil.copy(inputs[0] / f"{split}.jsonl", tmp_path)
+    files = [f"data.{split}_file={tmp_path}/{split}.jsonl" for split in ("train", "validation")]
+    cfg = composed(*inputs[1], *files, "test=false", f"paths.cache={tmp_path}/cache")
+    before, again = prepare(cfg).rows, prepare(cfg).rows
+    assert (again.fingerprint, again.hashes) == (before.fingerprint, before.hashes)
+    shutil.copy(tmp_path / "photos/1.png", tmp_path / "photos/0.png")
+    after = prepare(cfg).rows
+    assert after.fingerprint != before.fingerprint
+    assert after.hashes["train"] != before.hashes["train"]
+    (tmp_path / "photos/0.png").unlink()
+    with pytest.raises(TunesmithError, match=r"photo 'photos/0.png': no such file in "):
+        prepare(cfg)
