@@ -15,7 +15,7 @@ from datasets import Dataset
 from tunesmith.data.rows import Column, Kind, Named
 from tunesmith.errors import MachineError
 
-VERSION = 2  # of what is stored; a higher one leaves older files alone
+VERSION = 3  # of what is stored; a higher one leaves older files alone
 BATCH_ROWS, BATCH_CHARACTERS = 1000, 8_000_000
 FILE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
 TYPES = {
