@@ -29,6 +29,7 @@ from tunesmith.training.module import Module
 log = logging.getLogger(__name__)
 
 CHUNK = 2048  # rows held in memory at once by predict
+CHUNK_OF_FILES = 64  # the same where rows hold images or sounds
 
 
 class Stored:
@@ -53,7 +54,9 @@ class Stored:
     @property
     def chunk(self) -> int | None:
         """How many rows are answered at once; None: all, which must then fit into memory."""
-        return CHUNK if self.task.answers_alone else None
+        if not self.task.answers_alone:
+            return None
+        return CHUNK_OF_FILES if self.task.encoded_columns else CHUNK
 
     @property
     def columns(self) -> dict[str, Named]:
