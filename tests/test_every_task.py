@@ -12,6 +12,7 @@ from folders import sentences, tiny_bert
 from media_files import write_media
 from tunesmith.build import build_data, build_task, prepare
 from tunesmith.config import CONF
+from tunesmith.data.rows import Kind
 from tunesmith.errors import ConfigError
 from tunesmith.models.heads import is_bare
 from tunesmith.run import choose_machine
@@ -103,6 +104,16 @@ def task(made):
 def batch(made):
     whole = made[0].data.batch_size  # one batch of an epoch has what is left
     return next(b for b in made[3].train_dataloader() if len(b["input_ids"]) == whole)
+
+
+def test_a_task_that_makes_several_features_of_a_long_row_says_so(made, task):
+    row = made[1].rows.splits["train"][0]
+    kinds = {name: column.kind for name, column in task.columns.items()}
+    long = {
+        name: cell * 40 if kinds.get(name) in (Kind.TEXT, Kind.WORDS, Kind.TAGS) else cell
+        for name, cell in row.items()
+    }
+    assert (len(task.encode(long)) > 1) == task.parts_rows
 
 
 def test_learns_one_batch_by_heart(task, batch):

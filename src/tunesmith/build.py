@@ -133,21 +133,24 @@ def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
     steps = total_steps(cfg, steps_per_epoch(cfg, len(parts.rows.splits["train"])))
     if steps < 1:
         raise ConfigError("TRAIN-0", "trainer", "no optimizer step would run")
-    interval = cfg.trainer.val_check_interval
-    if isinstance(interval, int) and interval > steps:
-        raise ConfigError(
-            "CONF-RANGE",
-            f"trainer.val_check_interval={interval}",
-            f"the run has {steps} steps and would never be scored",
-        )
+    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+    if not (task.parts_rows or cfg.data.truncation == "windows"):  # else encoded rows tell
+        check_interval(cfg, steps)
     if cfg.data.batch_size < machine.processes * cfg.trainer.accumulate:
         raise ConfigError(
             "CONF-BATCH",
             f"data.batch_size={cfg.data.batch_size}",
             f"cannot be cut into {machine.processes} devices x {cfg.trainer.accumulate} parts",
         )
-    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
     task.check_pieces(plain(cfg.task), machine.processes * cfg.trainer.accumulate)
+
+
+def check_interval(cfg: DictConfig, steps: int) -> None:
+    """Raise ConfigError where a run of so many steps ends before its first validation."""
+    interval = cfg.trainer.val_check_interval
+    if isinstance(interval, int) and interval > steps:
+        what = f"the run has {steps} steps and would never be scored"
+        raise ConfigError("CONF-RANGE", f"trainer.val_check_interval={interval}", what)
 
 
 def steps_per_epoch(cfg: DictConfig, rows: int) -> int:
@@ -257,6 +260,7 @@ def build_module(
     machine: Machine,
 ) -> Module:
     """Put the task under its optimizer and schedule."""
+    check_interval(cfg, total_steps(cfg, per_epoch))
     how = plain(cfg.scheduler)
     every = how.pop("frequency") * (per_epoch if how.pop("interval") == "epoch" else 1)
     monitor = how.pop("monitor")
