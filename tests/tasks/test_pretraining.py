@@ -411,6 +411,16 @@ WRONG_INPUTS = {
         "error[DATA-DOCUMENTS] data: one document, and none other to take a second segment from; "
         "task.objective=sop needs no other",
     ),
+    "no other document, found out by a worker": (
+        [
+            "data.train_file={folder}/one.txt",
+            "data.validation_file={folder}/corpus.txt",
+            "data.workers=1",
+        ],
+        3,
+        "error[DATA-DOCUMENTS] data: one document, and none other to take a second segment from; "
+        "task.objective=sop needs no other",
+    ),
     "weights for classes": (
         ["loss.class_weights=inverse"],
         2,
