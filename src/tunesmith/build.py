@@ -26,7 +26,7 @@ from tunesmith.models.source import Source, find, max_tokens, tokenizer
 from tunesmith.optim.schedulers import held
 from tunesmith.seeds import derive
 from tunesmith.tasks.base import Plan, Task
-from tunesmith.tasks.windows import check_cut, side_of
+from tunesmith.tasks.windows import check_cut, check_room, side_of
 from tunesmith.training.machine import Machine
 from tunesmith.training.module import Module
 from tunesmith.training.randomness import set_seed
@@ -82,6 +82,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         )
     words = tokenizer(source)
     words.truncation_side = side_of(cfg.data.truncation)
+    check_room(words, wanted, cfg.data.truncation)
     task.check(plan_of(cfg, rows.labels, words, wanted, longest))
     return Parts(rows, source, words, wanted, find_encoders(cfg, task))
 
