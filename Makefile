@@ -38,7 +38,7 @@ browser:  ## install chromium, in which the tests open reports
 	fi; echo "the tests of the report need a browser: apt install chromium" >&2
 
 test: install browser  ## run the tests (ARGS='-k wheel'), without the three slow suites below
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -q -m "not torture and not benchmark and not experiment" $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q -m "not torture and not benchmark and not experiment" $(ARGS)
 
 check: install  ## lint, formatting, types
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ make experiments        # every one over three seeds, about a minute each
 import json
 import math
 import statistics
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def test_it_runs_on_a_few_rows(name: str, tmp_path: Path) -> None:
 def test_it_learns(name: str, tmp_path: Path) -> None:
     gains: dict[str, list[float]] = {}
     for seed in SEEDS:
+        began = time.monotonic()
         done = train(
             [
                 f"experiment={name}",
@@ -57,6 +59,7 @@ def test_it_learns(name: str, tmp_path: Path) -> None:
             timeout=1200,
         )
         assert done.returncode == 0, done.stderr[-3000:]
+        print(f"{name} seed={seed}: {time.monotonic() - began:.0f} s")
         metrics = json.loads((only_run(tmp_path, f"seed-{seed}") / "metrics.json").read_text())
         monitored = metrics["monitor"].removeprefix("val/")
         for metric in (monitored, *ALSO.get(name, [])):
