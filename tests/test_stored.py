@@ -245,3 +245,12 @@ def test_a_run_in_half_precision_is_used_without_a_gpu(run, tmp_path, caplog):
     half = changed(run, tmp_path / "half", r"precision: .*", "precision: 16-mixed")
     assert load(half).predict(["lovely"])[0]["label"] in ("neg", "pos")
     assert "trainer.precision=16-mixed: needs a GPU; used with 32" in caplog.text
+
+
+def test_a_run_from_before_a_key_is_read_with_its_default(run, stored, tmp_path, caplog):
+    place = changed(run, tmp_path / "older", r"\n  language: null(?=\n)", "")
+    with caplog.at_level("WARNING"):
+        older = load(place)
+    assert caplog.messages == [f"{place} is older than data.language: read with the defaults"]
+    assert older.cfg == load(run).cfg
+    assert older.evaluate("validation") == stored.evaluate("validation")
