@@ -12,10 +12,12 @@ from folders import sentences, tiny_bert
 from media_files import write_media
 from tunesmith.build import build_data, build_task, prepare
 from tunesmith.config import CONF
+from tunesmith.data.rows import Kind
 from tunesmith.errors import ConfigError
 from tunesmith.models.heads import is_bare
 from tunesmith.run import choose_machine
 from tunesmith.stored import _answers
+from tunesmith.tasks.base import Task
 
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
 OPTIONS = {  # of a task that reads nothing by default but what others read too
@@ -104,6 +106,16 @@ def batch(made):
     return next(b for b in made[3].train_dataloader() if len(b["input_ids"]) == whole)
 
 
+def test_a_task_that_makes_several_features_of_a_long_row_says_so(made, task):
+    row = made[1].rows.splits["train"][0]
+    kinds = {name: column.kind for name, column in task.columns.items()}
+    long = {
+        name: cell * 40 if kinds.get(name) in (Kind.TEXT, Kind.WORDS, Kind.TAGS) else cell
+        for name, cell in row.items()
+    }
+    assert (len(task.encode(long)) > 1) == task.parts_rows
+
+
 def test_learns_one_batch_by_heart(task, batch):
     task.eval()
     optimizer = torch.optim.AdamW(task.parameters(), lr=3e-3)
@@ -184,6 +196,21 @@ def test_answers_do_not_depend_on_the_batch_size(made, task):
     many = _answers(task.eval(), rows, 8, choose_machine(cfg))
     for a, b in zip(one, many, strict=True):
         assert numbers(a) == pytest.approx(numbers(b), abs=1e-4)
+
+
+def test_in_bf16_a_prediction_is_that_of_an_evaluation(made, task, batch):
+    if type(task).predict is not Task.predict:
+        return  # hidden tokens are told otherwise, texts are written
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        asked, scored = task.eval().predict(batch), task.decode(batch, task(batch))
+    assert flat(asked) == flat(scored)
+
+
+def flat(predictions):
+    """Return every number of predictions, however deep they stand."""
+    if isinstance(predictions, np.ndarray | np.generic | float | int):
+        return np.asarray(predictions).ravel().tolist()
+    return [number for part in predictions for number in flat(part)]
 
 
 def numbers(answer):

@@ -168,6 +168,15 @@ REFUSED = [
     ("data.txt=a", "error[CONF-KEY] data.txt: no such key; did you mean 'data.text'?"),
     ("~data.txt", "error[CONF-KEY] data.txt: no such key; did you mean 'data.text'?"),
     ("zzzzz=1", "error[CONF-KEY] zzzzz: no such key"),
+    (
+        "model.config={hidden_act: relu}",
+        "error[CONF-KEY] model.config: takes keys that are not there yet; "
+        "write +model.config={hidden_act: relu}",
+    ),
+    (
+        "model.config.hidden_act=relu",
+        "error[CONF-KEY] model.config.hidden_act: no such key; write +model.config.hidden_act=relu",
+    ),
     ("optimizer.wd=1", "error[CONF-KEY] optimizer.wd: torch.optim.AdamW takes no 'wd'; remove it"),
     (
         "optimizer.epz=1",

@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from commands import csv_file, only_run, small, train
 from tunesmith import load, predictions
@@ -82,6 +83,16 @@ def test_the_answer_has_one_name_in_every_json_line(stored, tmp_path):
     rows = answered(stored, lines_of(tmp_path / "in.jsonl", UNEQUAL), tmp_path / "out.jsonl")
     assert [row.get("label") for row in rows] == [None, None, "true label"]
     assert all({"predicted_label", "probabilities"} <= row.keys() for row in rows)
+
+
+def test_bytes_of_files_are_not_written(stored, tmp_path):
+    image = {"bytes": b"P6 1 1 255", "path": "0.ppm"}
+    given = Dataset.from_list([{"text": "lovely", "photos": [image], "raw": b"P6"}])
+    given.to_parquet(tmp_path / "in.parquet")
+    [row] = answered(stored, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    assert row["photos"] == [{"bytes": None, "path": "0.ppm"}] and row["raw"] is None
+    [row] = answered(stored, tmp_path / "in.parquet", tmp_path / "out.csv")
+    assert row["photos"] == '[{"bytes": null, "path": "0.ppm"}]' and row["raw"] == ""
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -234,3 +245,12 @@ def test_a_run_in_half_precision_is_used_without_a_gpu(run, tmp_path, caplog):
     half = changed(run, tmp_path / "half", r"precision: .*", "precision: 16-mixed")
     assert load(half).predict(["lovely"])[0]["label"] in ("neg", "pos")
     assert "trainer.precision=16-mixed: needs a GPU; used with 32" in caplog.text
+
+
+def test_a_run_from_before_a_key_is_read_with_its_default(run, stored, tmp_path, caplog):
+    place = changed(run, tmp_path / "older", r"\n  language: null(?=\n)", "")
+    with caplog.at_level("WARNING"):
+        older = load(place)
+    assert caplog.messages == [f"{place} is older than data.language: read with the defaults"]
+    assert older.cfg == load(run).cfg
+    assert older.evaluate("validation") == stored.evaluate("validation")

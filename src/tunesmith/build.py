@@ -26,7 +26,7 @@ from tunesmith.models.source import Source, find, max_tokens, tokenizer
 from tunesmith.optim.schedulers import held
 from tunesmith.seeds import derive
 from tunesmith.tasks.base import Plan, Task
-from tunesmith.tasks.windows import check_cut, side_of
+from tunesmith.tasks.windows import check_cut, check_room, side_of
 from tunesmith.training.machine import Machine
 from tunesmith.training.module import Module
 from tunesmith.training.randomness import set_seed
@@ -82,6 +82,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
         )
     words = tokenizer(source)
     words.truncation_side = side_of(cfg.data.truncation)
+    check_room(words, wanted, cfg.data.truncation)
     task.check(plan_of(cfg, rows.labels, words, wanted, longest))
     return Parts(rows, source, words, wanted, find_encoders(cfg, task))
 
@@ -133,21 +134,24 @@ def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
     steps = total_steps(cfg, steps_per_epoch(cfg, len(parts.rows.splits["train"])))
     if steps < 1:
         raise ConfigError("TRAIN-0", "trainer", "no optimizer step would run")
-    interval = cfg.trainer.val_check_interval
-    if isinstance(interval, int) and interval > steps:
-        raise ConfigError(
-            "CONF-RANGE",
-            f"trainer.val_check_interval={interval}",
-            f"the run has {steps} steps and would never be scored",
-        )
+    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
+    if not (task.parts_rows or cfg.data.truncation == "windows"):  # else encoded rows tell
+        check_interval(cfg, steps)
     if cfg.data.batch_size < machine.processes * cfg.trainer.accumulate:
         raise ConfigError(
             "CONF-BATCH",
             f"data.batch_size={cfg.data.batch_size}",
             f"cannot be cut into {machine.processes} devices x {cfg.trainer.accumulate} parts",
         )
-    task = targets.resolve(cfg.task._target_, trust=cfg.trust)
     task.check_pieces(plain(cfg.task), machine.processes * cfg.trainer.accumulate)
+
+
+def check_interval(cfg: DictConfig, steps: int) -> None:
+    """Raise ConfigError where a run of so many steps ends before its first validation."""
+    interval = cfg.trainer.val_check_interval
+    if isinstance(interval, int) and interval > steps:
+        what = f"the run has {steps} steps and would never be scored"
+        raise ConfigError("CONF-RANGE", f"trainer.val_check_interval={interval}", what)
 
 
 def steps_per_epoch(cfg: DictConfig, rows: int) -> int:
@@ -257,6 +261,7 @@ def build_module(
     machine: Machine,
 ) -> Module:
     """Put the task under its optimizer and schedule."""
+    check_interval(cfg, total_steps(cfg, per_epoch))
     how = plain(cfg.scheduler)
     every = how.pop("frequency") * (per_epoch if how.pop("interval") == "epoch" else 1)
     monitor = how.pop("monitor")

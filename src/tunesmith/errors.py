@@ -1,6 +1,7 @@
 """What can go wrong, in the user's words: one line, a code, an exit code of its kind."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from tunesmith.addresses import masked
 
@@ -23,6 +24,9 @@ class TunesmithError(Exception):
     def __init__(self, code: str, where: str, what: str, fix: str = "") -> None:
         self.code, self.where, self.what, self.fix = code, where, what, fix
         super().__init__(str(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.where, self.what, self.fix)
 
     def __str__(self) -> str:
         what, fix = _shown(self.what), f"; {_shown(self.fix)}" if self.fix else ""
@@ -93,6 +97,9 @@ class MistakesError(TunesmithError):
         self.exit_code = self.errors[0].exit_code
         first = self.errors[0]
         super().__init__(first.code, first.where, first.what, first.fix)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

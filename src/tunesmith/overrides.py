@@ -10,8 +10,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from tunesmith import config, grammar, targets
+from tunesmith import config, grammar, schema, targets
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
+from tunesmith.rules import MAPPING
 
 # How Hydra refuses what a user wrote, files included. Anything else is a fault, of ours or of
 # Hydra's, and passes: it must not be shown as the user's mistake.
@@ -242,9 +243,13 @@ def _apply(found: Diagnosis, cfg: Any, override: Any) -> None:
 
 def _wrong_key(found: Diagnosis, cfg: Any, override: Any, error: Exception) -> TunesmithError:
     key = override.key_or_group
+    parent, _, last = key.rpartition(".")
+    sets = not (override.is_add() or override.is_delete())
+    add = f"write +{override.input_line}" if sets else ""
+    if add and schema.RULES.get(key) is MAPPING:
+        return ConfigError("CONF-KEY", key, "takes keys that are not there yet", add)
     if override.is_add() or _exists(cfg, key):
         return _uncomposable(override.input_line, error)
-    parent, _, last = key.rpartition(".")
     node: Any = OmegaConf.select(cfg, parent) if parent else None
     if OmegaConf.is_dict(node) and targets.TARGET in node and not override.is_delete():
         taken = _taken(node[targets.TARGET], cfg, parent, last, override)
@@ -254,7 +259,10 @@ def _wrong_key(found: Diagnosis, cfg: Any, override: Any, error: Exception) -> T
         name: cfg[name] for name in cfg if name != "hydra" and not OmegaConf.is_missing(cfg, name)
     }
     known = [*_paths(visible), *found.loader.list_groups("")]
-    return ConfigError("CONF-KEY", key, "no such key", config.suggestion(key, known))
+    fix = config.suggestion(key, known)
+    if add and schema.RULES.get(parent) is MAPPING and OmegaConf.is_dict(node):
+        fix = did_you_mean(key, [f"{parent}.{name}" for name in node]) or add
+    return ConfigError("CONF-KEY", key, "no such key", fix)
 
 
 def _exists(cfg: Any, key: str) -> bool:

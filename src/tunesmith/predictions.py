@@ -162,7 +162,7 @@ class _JsonRows:
 
     def write(self, row: Mapping[str, Any], answer: Answer) -> None:
         self.names = self.names or _free_names(answer, self.columns)
-        named = {**row, **{self.names[key]: value for key, value in answer.items()}}
+        named = _without_bytes(row) | {self.names[key]: value for key, value in answer.items()}
         self.file.write(json.dumps(named, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
@@ -186,7 +186,8 @@ class _CsvRows:
             flat = self._flat_answer(answer)
             self.writer.fieldnames = [*self.writer.fieldnames, *flat]
             self.writer.writeheader()
-        cells = {name: _cell(value) for name, value in row.items()} | self._flat_answer(answer)
+        cells = {name: _cell(value) for name, value in _without_bytes(row).items()}
+        cells |= self._flat_answer(answer)
         self.writer.writerow({name: self._safe(value) for name, value in cells.items()})
 
     def close(self) -> None:
@@ -209,6 +210,15 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return {f"{name}:{label}": _cell(part) for label, part in value.items()}
     return {name: _cell(value)}
+
+
+def _without_bytes(value: Any) -> Any:
+    """Return a cell, or a row of them, without the bytes of files: they are no text to write."""
+    if isinstance(value, Mapping):
+        return {key: _without_bytes(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_bytes(part) for part in value]
+    return None if isinstance(value, bytes) else value
 
 
 def _cell(value: Any) -> Any:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir, targets
 from tunesmith.build import Parts, build_data, find_encoders, make_task, plain, plan_of, prepare
-from tunesmith.config import anew
+from tunesmith.config import anew, older
 from tunesmith.data.given import Given, given_row, refuse_what_is_no_rows
 from tunesmith.data.media import without_files
 from tunesmith.data.rows import Column, Named, Rows
@@ -29,6 +29,7 @@ from tunesmith.training.module import Module
 log = logging.getLogger(__name__)
 
 CHUNK = 2048  # rows held in memory at once by predict
+CHUNK_OF_FILES = 64  # the same where rows hold images or sounds
 
 
 class Stored:
@@ -53,7 +54,9 @@ class Stored:
     @property
     def chunk(self) -> int | None:
         """How many rows are answered at once; None: all, which must then fit into memory."""
-        return CHUNK if self.task.answers_alone else None
+        if not self.task.answers_alone:
+            return None
+        return CHUNK_OF_FILES if self.task.encoded_columns else CHUNK
 
     @property
     def columns(self) -> dict[str, Named]:
@@ -164,7 +167,10 @@ def load(
     ConfigError for an option.
     """
     directory = rundir.resolve(Path(run))
-    cfg = OmegaConf.create(config.read_stored(directory / "config.yaml", trust=trust))
+    whole, added = older.completed(config.read_stored(directory / "config.yaml", trust=trust))
+    if added:
+        log.warning("%s is older than %s: read with the defaults", run, ", ".join(added))
+    cfg = OmegaConf.create(whole)
     cfg.trust = list(trust)
     if not rundir.is_finished(directory):
         state = rundir.read_status(directory).get("state", "unfinished")

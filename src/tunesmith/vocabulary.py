@@ -34,7 +34,7 @@ def make(sources: Sequence[str], output: Path, size: int, lowercase: bool) -> in
 
 def _composed(overrides: Sequence[str], file: str | None = None) -> DictConfig:
     data = ["data=files"] if file is not None else []
-    words = ["task=mlm", *data, *overrides]
+    words = [*data, *overrides, "task=mlm"]  # whatever task is named: texts alone are read
     try:
         with initialize_config_dir(str(config.CONF), version_base="1.3"):
             cfg = compose("train", words)

@@ -200,6 +200,9 @@ def test_negatives_are_of_the_train_split_and_others_may_lack_them():
     read = rows(Retrieval.columns, train_file=train, validation_file=other, **named)
     assert read.splits["train"]["negatives"][:] == [["she"], ["this", "that"]]
     assert "negatives" not in read.splits["validation"].column_names
-    assert not read.hidden_labels
+    assert not read.hidden_labels and not read.notes
+    copy = write("copy.csv", "text,text_pair\nwho,he\n")
+    [note] = rows(Retrieval.columns, train_file=train, validation_file=copy, **named).notes
+    assert note.startswith("1 of 1 validation texts are also in train, first: line 2")
     with pytest.raises(TunesmithError, match=r"dev\.csv: no column 'n1'"):
         rows(Retrieval.columns, train_file=other, validation_file=train, **named)

@@ -73,6 +73,17 @@ def test_json_lines_keep_their_types_and_skip_blank_lines(tmp_path: Path) -> Non
     assert columns_of(path) == ["a", "b"]
 
 
+def test_parquet_is_not_held_in_memory(tmp_path: Path) -> None:
+    path, image = tmp_path / "x.parquet", bytes(100_000)
+    rows = pyarrow.table({"n": range(400), "image": [image] * 400})
+    kept = {"compression": "none", "use_dictionary": False, "row_group_size": 50}
+    pyarrow.parquet.write_table(rows, path, **kept)
+    del rows
+    before = pyarrow.total_allocated_bytes()
+    held = [pyarrow.total_allocated_bytes() - before for _ in stream(path)]
+    assert len(held) == 400 and max(held) < 20_000_000  # of 40 MB
+
+
 def test_parquet_numbers_rows_from_one(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"a": [1, 2], "b": ["x", None]}), path)

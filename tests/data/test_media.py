@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from datasets import Dataset, Image
+from PIL import Image as Pixels
 
 from media_files import png, tone, wav, write_media
 from tunesmith.data.files import stream
@@ -56,6 +57,14 @@ def test_what_is_no_image_is_refused(name, tmp_path):
 def test_an_image_comes_in_three_colours():
     image = read_image(media_of(png((10, 20, 30), (3, 2)), "."))
     assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", (3, 2), (10, 20, 30))
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_an_image_of_16_bits_keeps_its_greys(kind, tmp_path):
+    greys = np.linspace(0, 65_535, 12).astype(np.uint16).reshape(3, 4)
+    Pixels.fromarray(greys).save(tmp_path / f"0.{kind}")
+    found = np.asarray(read_image(image_of(f"0.{kind}", tmp_path)))
+    assert (found == (greys // 256)[..., None]).all()
 
 
 @pytest.mark.parametrize(("width", "error"), [(1, 2e-2), (2, 1e-4), (3, 1e-6), (4, 1e-6)])

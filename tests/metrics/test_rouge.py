@@ -84,6 +84,8 @@ def test_words_of_any_script():
     assert AnyWords().tokenize(text) == (
         ["strasse", "東", "京", "タ", "ワ", "ー", "it", "s", "ünder", "score", "3", "5"]
     )
+    marked = "हिन्दी में, \u0e17\u0e35\u0e48 cafe\u0301 شَمْس!"  # of marks and letters
+    assert AnyWords().tokenize(marked) == ["हिन्दी", "में", "\u0e17\u0e35\u0e48", "café", "شَمْس"]
 
 
 def test_no_texts_have_no_score():

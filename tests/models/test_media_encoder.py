@@ -220,6 +220,8 @@ def test_what_reads_something_else_is_refused(tmp_path):
         found("image")
     with pytest.raises(ModelError, match="its config cannot be used"):
         loaded("image", config={"model_type": "vit", "hidden_size": "wide"})
+    with pytest.raises(ModelError, match="reads another part of the same input each time"):
+        loaded("image", config={"model_type": "vit_mae", **KINDS["vit"][1], "patch_size": 2})
 
 
 def test_a_sound_is_cut_and_a_short_one_still_a_token():

@@ -113,6 +113,7 @@ def test_texts_come_from_several_files_or_from_a_train_split(tmp_path, monkeypat
     assert AutoTokenizer.from_pretrained("both").get_vocab() == pieces(TEXTS)
     Path("test.csv").write_text("body\nzzzz zzzz zzzz\n")
     split = ["data=files", "data.train_file=two.csv", "data.test_file=test.csv", "data.text=body"]
+    split += ["task=question_answering"]  # no task of the vocabulary's
     make(split, tmp_path / "train", 300, True)
     assert AutoTokenizer.from_pretrained("train").get_vocab() == pieces(TEXTS[100:])
 

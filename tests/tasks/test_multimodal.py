@@ -12,10 +12,10 @@ from commands import only_run, tunesmith
 from folders import sentences, tiny_bert
 from media_files import write_media
 from runs import composed, of_files, predicted, scored_again, trained
-from tunesmith import load
+from tunesmith import load, stored
 from tunesmith.adapt import frozen, full
 from tunesmith.build import build_data, build_task, prepare
-from tunesmith.errors import DataError, ModelError, SafetyError
+from tunesmith.errors import DataError, ModelError, SafetyError, TunesmithError
 from tunesmith.models import media, media_source
 from tunesmith.models.fusion import FUSIONS
 from tunesmith.program import exit_code
@@ -79,8 +79,9 @@ def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     scored_again(directory, record)
 
 
-def test_predictions_are_what_was_scored(finished, inputs, tmp_path):
+def test_predictions_are_what_was_scored(finished, inputs, tmp_path, monkeypatch):
     directory, record = finished
+    monkeypatch.setattr(stored, "CHUNK_OF_FILES", 7)  # of 20 rows
     given = predicted(directory, inputs[0] / "test.jsonl", tmp_path / "o.jsonl")
     right = sum(row["predicted_label"] == row["label"] for row in given)
     assert right / len(given) == pytest.approx(record["scores"]["test/accuracy"])
@@ -248,9 +249,9 @@ def test_each_modality_alone_is_enough(beside, inputs, tmp_path):
     words += ["task.audio.seconds=0.1", "test=false", "logger=none", f"paths.runs={tmp_path}/runs"]
     media_folder = [f"data.media={tmp_path}"] if "clip" in beside[0] else []
     run(composed(*words, *media_folder))
-    stored = load(only_run(tmp_path))
+    finished = load(only_run(tmp_path))
     cell = {"data.numeric=[age]": [3], "data.audio=clip": str(tmp_path / "1.wav")}
-    [answer] = stored.predict([("a text", cell.get(beside[0], str(inputs[0] / "photos/1.png")))])
+    [answer] = finished.predict([("a text", cell.get(beside[0], str(inputs[0] / "photos/1.png")))])
     assert answer["label"] in ("no", "yes")
 
 
@@ -334,3 +335,20 @@ def test_the_same_text_with_another_image_is_another_row(inputs, tmp_path, caplo
         files = [f"data.train_file={train}", f"data.validation_file={dev}", "data.image=photo"]
         notes = prepare(composed(*words, *files)).rows.notes
         assert len([note for note in notes if "two labels" in note]) == count
+
+
+def test_a_file_that_was_replaced_under_its_name_makes_other_rows(inputs, tmp_path):
+    write_media(tmp_path / "photos")
+    for split in ("train", "validation"):
+        shutil.copy(inputs[0] / f"{split}.jsonl", tmp_path)
+    files = [f"data.{split}_file={tmp_path}/{split}.jsonl" for split in ("train", "validation")]
+    cfg = composed(*inputs[1], *files, "test=false", f"paths.cache={tmp_path}/cache")
+    before, again = prepare(cfg).rows, prepare(cfg).rows
+    assert (again.fingerprint, again.hashes) == (before.fingerprint, before.hashes)
+    shutil.copy(tmp_path / "photos/1.png", tmp_path / "photos/0.png")
+    after = prepare(cfg).rows
+    assert after.fingerprint != before.fingerprint
+    assert after.hashes["train"] != before.hashes["train"]
+    (tmp_path / "photos/0.png").unlink()
+    with pytest.raises(TunesmithError, match=r"photo 'photos/0.png': no such file in "):
+        prepare(cfg)

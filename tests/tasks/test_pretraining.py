@@ -252,7 +252,9 @@ def finished(folder):
     """Train a little, to a run directory for each task."""
     found = {}
     for task in ("mlm", "pretraining"):
-        options = ["trainer.max_epochs=2", "optimizer.lr=3e-3", f"name={task}"]
+        # By rows two epochs are 14 steps at most: documents are learnt in blocks, which are more.
+        options = ["trainer.max_epochs=2", "trainer.val_check_interval=20"]
+        options += ["optimizer.lr=3e-3", f"name={task}"]
         score = run(composed(folder, *options, task=task))
         (found[task],) = (folder / "runs" / task).iterdir()
         assert score == json.loads((found[task] / "metrics.json").read_text())["best"]
@@ -409,6 +411,16 @@ WRONG_INPUTS = {
         "error[DATA-DOCUMENTS] data: one document, and none other to take a second segment from; "
         "task.objective=sop needs no other",
     ),
+    "no other document, found out by a worker": (
+        [
+            "data.train_file={folder}/one.txt",
+            "data.validation_file={folder}/corpus.txt",
+            "data.workers=1",
+        ],
+        3,
+        "error[DATA-DOCUMENTS] data: one document, and none other to take a second segment from; "
+        "task.objective=sop needs no other",
+    ),
     "weights for classes": (
         ["loss.class_weights=inverse"],
         2,
@@ -420,6 +432,12 @@ WRONG_INPUTS = {
         2,
         "error[CONF-LENGTH] data.max_length=4: "
         "two segments and three special tokens need more room; at least 5",
+    ),
+    "never scored": (
+        ["trainer.val_check_interval=500", "trainer.max_epochs=1"],
+        2,
+        "error[CONF-RANGE] trainer.val_check_interval=500: the run has 26 steps and would never be "
+        "scored",
     ),
     "an unknown objective": (
         ["task.objective=npc"],

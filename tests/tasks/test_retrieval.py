@@ -143,9 +143,9 @@ def test_an_equal_passage_is_no_negative_nor_is_another_one_of_the_same_query():
     hidden = (cosines == -torch.inf).int().tolist()
     #          10 20 10 21 12 22 13 12
     assert hidden == [
-        [0, 0, 1, 0, 1, 0, 0, 0],  # 10 again; 12, which is right for query 1 as well
+        [0, 0, 1, 0, 1, 0, 0, 1],  # 10 again; 12, right for query 1 too, twice
         [1, 0, 0, 0, 0, 0, 0, 0],
-        [1, 0, 0, 0, 0, 0, 0, 1],  # 12 again, as a negative of another row
+        [1, 0, 1, 0, 0, 0, 0, 1],  # 10, twice; 12 again, as a negative of another row
         [0, 0, 0, 0, 0, 0, 0, 0],
     ]
     assert labels.tolist() == [0, 2, 4, 6]

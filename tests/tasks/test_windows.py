@@ -10,7 +10,15 @@ from folders import TOKENIZERS, sentences
 from tunesmith.errors import ConfigError
 from tunesmith.tasks.classification import Classification
 from tunesmith.tasks.token_classification import TokenClassification
-from tunesmith.tasks.windows import OF_A_TEXT, check_cut, encoded, overlap, pooled, side_of
+from tunesmith.tasks.windows import (
+    OF_A_TEXT,
+    check_cut,
+    check_room,
+    encoded,
+    overlap,
+    pooled,
+    side_of,
+)
 
 LENGTH = 16
 LONG = " ".join(sentences(8))
@@ -56,6 +64,20 @@ def test_windows_share_a_third_and_leave_nothing_out(kind):
     assert text == [i for i in ids(LONG, kind) if i not in tokenizer.all_special_ids]
     assert len(windows) > 3
     assert all(window["length"] == window["full_length"] <= LENGTH for window in windows)
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENIZERS))
+def test_windows_that_would_not_go_on_are_refused(kind):
+    tokenizer = TOKENIZERS[kind]()
+    with pytest.raises(ConfigError) as caught:
+        check_room(tokenizer, 3, "windows")
+    assert str(caught.value) == (
+        "error[CONF-LENGTH] data.max_length=3: windows of so few tokens, of which 1 are shared, "
+        "do not go on; raise it"
+    )
+    check_room(tokenizer, 3, "middle")
+    check_room(tokenizer, 4, "windows")
+    assert len(encoded(tokenizer, {"text": LONG}, 4, "windows")) > 50
 
 
 def test_logits_of_windows_are_averaged():

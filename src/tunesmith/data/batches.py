@@ -4,13 +4,14 @@ import ctypes
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from tunesmith.errors import ModelError
+from tunesmith.errors import ModelError, TunesmithError
 
 Batch = dict[str, Any]
 Features = dict[str, Any]
@@ -183,17 +184,34 @@ def evaluation_loader(
     return _data_loader(Epoch(features, vary, []), mine, collate, workers)
 
 
+class _Loader(DataLoader):
+    """Raises here what a worker found wrong with rows: torch would carry its text alone."""
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if isinstance(batch, TunesmithError):
+                raise batch
+            yield batch
+
+
 def _data_loader(
-    features: Dataset, batches: Sequence[np.ndarray], collate: Collate, workers: int
+    features: Epoch, batches: Sequence[np.ndarray], collate: Collate, workers: int
 ) -> DataLoader:
-    return DataLoader(
-        features,
+    return _Loader(
+        range(len(features)),  # type: ignore[arg-type]
         batch_sampler=[batch.tolist() for batch in batches],  # type: ignore[arg-type]
-        collate_fn=collate,
+        collate_fn=partial(_batch_of, features, collate),
         num_workers=min(workers, len(batches)),
         generator=torch.Generator().manual_seed(0),  # else it draws from the global one
         worker_init_fn=_die_with_parent if workers else None,
     )
+
+
+def _batch_of(features: Epoch, collate: Collate, indices: Sequence[int]) -> Batch | TunesmithError:
+    try:
+        return collate(features.__getitems__(indices))
+    except TunesmithError as error:
+        return error
 
 
 def _die_with_parent(worker: int) -> None:

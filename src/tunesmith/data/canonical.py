@@ -125,6 +125,8 @@ def canonical_rows(
     texts = {
         c: column.kind for c, column in read.items() if column.kind in TEXTUAL and not column.target
     }
+    # What is of use to the train split alone makes no other row: a copy in test lacks it.
+    telling = {c: kind for c, kind in texts.items() if not read[c].learning}
     for position, (number, raw) in enumerate(source.rows()):
         row: dict[str, Any] = {"row": position, "_line": number}
         for ours, theirs in chosen.items():
@@ -136,7 +138,7 @@ def canonical_rows(
                 raise DataError("DATA-CELL", source.at(number), str(error)) from None
         settle_choice(row, raw, read, chosen, source.at(number))
         check_lengths(row, read, source.at(number))
-        row |= marks(row, texts, [c for c in read if read[c].kind in (*MEDIA, *TABULAR)])
+        row |= marks(row, telling, [c for c in read if read[c].kind in (*MEDIA, *TABULAR)])
         row["_flags"] |= IS_MISPLACED * any(misplaced(row))
         yield row
 

@@ -218,7 +218,7 @@ def documents(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
 
 def parquet(path: Path) -> pyarrow.parquet.ParquetFile:
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
     except (pyarrow.ArrowException, OSError) as error:
         what = f"not a whole parquet file: {str(error).splitlines()[0]}"
         raise DataError("DATA-PARQUET", str(path), what) from None
@@ -228,7 +228,7 @@ def parquet_rows(path: Path) -> Iterator[Raw]:
     number = 0
     try:
         with parquet(path) as file:
-            for batch in file.iter_batches(batch_size=1000):
+            for batch in file.iter_batches(batch_size=100):  # a row may hold an image
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row

@@ -69,7 +69,7 @@ def read_image(media: Media) -> Any:
         raise MachineError("ENV-PACKAGE", "images", "package pillow is missing", fix) from None
     try:
         with Image.open(_opened(media)) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return _of_8_bits(ImageOps.exif_transpose(image)).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{_name(media)}cannot be read as an image ({_short(error)})") from None
 
@@ -99,6 +99,15 @@ def read_sound(media: Media, rate: int | None = None) -> np.ndarray:
 def without_files(rows: Any) -> Any:
     """Leave out of a split the columns of files: what is scored need not hold them in memory."""
     return rows.remove_columns([name for name in ("image", "audio") if name in rows.column_names])
+
+
+def _of_8_bits(image: Any) -> Any:
+    """Keep the upper 8 of 16 bits a pixel: Pillow makes white of all that is more than 255."""
+    if not image.mode.startswith("I;16"):
+        return image
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _numbers(data: bytes, width: int) -> np.ndarray:

@@ -109,15 +109,18 @@ def read(
     work.check_copies(parts, leakage)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
-    options += [whose, *few.identity(), *media_folders(sources, columns, names, media)]
     finished = {name: work.finished(p, name, limit, how.seed) for name, p in parts.items()}
+    hashes = {name: hashed for name, (_, hashed) in finished.items()}
+    folders = media_folders(sources, columns, names, media)
+    # The files that cells name are no part of a source's identity.
+    options += [whose, *few.identity(), *folders, *([hashes] if folders else [])]
     return Rows(
         splits={name: data for name, (data, _) in finished.items()},
         labels=work.names,
         fingerprint=key_of({name: s.identity for name, s in sources.items()}, options),
         notes=work.notes,
         hidden_labels=frozenset(work.hidden & set(parts)),
-        hashes={name: hashed for name, (_, hashed) in finished.items()},
+        hashes=hashes,
     )
 
 

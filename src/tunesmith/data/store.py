@@ -15,16 +15,17 @@ from datasets import Dataset
 from tunesmith.data.rows import Column, Kind, Named
 from tunesmith.errors import MachineError
 
-VERSION = 2  # of what is stored; a higher one leaves older files alone
+VERSION = 3  # of what is stored; a higher one leaves older files alone
 BATCH_ROWS, BATCH_CHARACTERS = 1000, 8_000_000
+FILE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
 TYPES = {
     Kind.TEXT: pyarrow.string(),
     Kind.CLASS: pyarrow.string(),
     Kind.CLASSES: pyarrow.list_(pyarrow.string()),
     Kind.NUMBER: pyarrow.float64(),
     Kind.GROUP: pyarrow.string(),
-    Kind.IMAGE: pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
-    Kind.AUDIO: pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+    Kind.IMAGE: FILE,
+    Kind.AUDIO: FILE,
     Kind.NUMBERS: pyarrow.list_(pyarrow.float64()),
     Kind.CATEGORIES: pyarrow.list_(pyarrow.string()),
     Kind.WORDS: pyarrow.list_(pyarrow.string()),
@@ -88,12 +89,12 @@ def unwritable(cache: Path, error: OSError) -> MachineError:
 
 
 def write(rows: Iterator[dict[str, Any]], schema: pyarrow.Schema, folder: Path) -> None:
-    """Write rows.arrow and, last, its hash."""
+    """Write rows.arrow and, last, its hash and the stamp of the files that its cells name."""
     path = folder / "rows.arrow"
     with path.open("wb") as handle, pyarrow.ipc.new_stream(handle, schema) as writer:
         for batch in batches(rows):
             writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
-    (folder / "rows.sha256").write_text(content_hash(path))
+    (folder / "rows.sha256").write_text(f"{content_hash(path)} {stamp(opened(folder))}")
 
 
 def batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -134,11 +135,26 @@ def publish(fresh: Path, place: Path) -> None:
 
 
 def intact(place: Path) -> bool:
-    """Tell whether the stored rows are what was written."""
+    """Tell whether the stored rows, and the files that they name, are what was written."""
     try:
-        return content_hash(place / "rows.arrow") == (place / "rows.sha256").read_text()
+        hashed, _, stamped = (place / "rows.sha256").read_text().partition(" ")
+        return content_hash(place / "rows.arrow") == hashed and stamp(opened(place)) == stamped
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def stamp(rows: Dataset) -> str:
+    """Return a hash of when the files that cells name were written, and how long they are.
+
+    Raises OSError where one is gone.
+    """
+    digest = hashlib.sha256()
+    for name, kind in zip(rows.data.column_names, rows.data.schema.types, strict=True):
+        chunks = rows.data.column(name).chunks if kind == FILE else ()
+        for path in (path for chunk in chunks for path in chunk.field("path").to_pylist() if path):
+            state = Path(path).stat()
+            digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def content_hash(*paths: Path) -> str:

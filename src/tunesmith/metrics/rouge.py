@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,14 +10,15 @@ import numpy as np
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 SIGNS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and Chinese characters
-WORD = re.compile(rf"[{SIGNS}]|[^\W_{SIGNS}]+")
+WORD = re.compile(rf"[{SIGNS}]|[^\s{SIGNS}]+")
 
 
 class AnyWords:
     """Cuts texts of every script into words; Chinese and Japanese ones into characters."""
 
     def tokenize(self, text: str) -> list[str]:
-        return WORD.findall(text.casefold())
+        text = unicodedata.normalize("NFC", text.casefold())
+        return WORD.findall("".join(sign if _is_of_a_word(sign) else " " for sign in text))
 
 
 def rouge(
@@ -34,6 +36,11 @@ def rouge(
         kind: float(np.mean([scores[kind].fmeasure for scores in found])) if found else math.nan
         for kind in kinds
     }
+
+
+def _is_of_a_word(sign: str) -> bool:
+    """Tell letters, numbers and marks from the rest: Hindi writes most vowels as marks."""
+    return unicodedata.category(sign)[0] in "LMN"
 
 
 def _scorer(words: str, kinds: Sequence[str]) -> Any:

@@ -91,6 +91,7 @@ class Task(nn.Module, ABC):
     monitor: ClassVar[str]  # the metric that says which checkpoint is best
     answers_alone: ClassVar[bool] = True  # False: a row's answer depends on the other rows
     cuts: ClassVar[tuple[str, ...]] = AT_AN_END  # how it can cut a long text: data.truncation
+    parts_rows: ClassVar[bool] = False  # True: it makes several features of a long row
     tuned: ClassVar[tuple[str, ...]] = ()  # keys of its yaml that a finished run may get anew
 
     model: PreTrainedModel

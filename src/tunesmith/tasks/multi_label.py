@@ -49,14 +49,16 @@ class MultiLabel(Task):
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         guesses = torch.tensor([list(a["probabilities"].values()) for a in answers])  # (N, C)
+        # Not by the threshold once more: torchmetrics gives a label above it, we at it as well.
+        given = torch.tensor([self.label_of({"label": a["labels"]}) for a in answers])  # (N, C)
         truths = torch.tensor([self.label_of(row) for row in rows])  # (N, C)
-        options: dict[str, Any] = {"num_labels": len(self.index), "threshold": self.threshold}
+        options: dict[str, Any] = {"num_labels": len(self.index)}
         both = bool(((truths.sum(0) > 0) & (truths.sum(0) < len(truths))).all())
         scores = {
-            "accuracy": multilabel_accuracy(guesses, truths, **options, average="micro"),
-            "exact_match": multilabel_exact_match(guesses, truths, **options),
-            "f1_macro": multilabel_f1_score(guesses, truths, **options, average="macro"),
-            "f1_micro": multilabel_f1_score(guesses, truths, **options, average="micro"),
+            "accuracy": multilabel_accuracy(given, truths, **options, average="micro"),
+            "exact_match": multilabel_exact_match(given, truths, **options),
+            "f1_macro": multilabel_f1_score(given, truths, **options, average="macro"),
+            "f1_micro": multilabel_f1_score(given, truths, **options, average="micro"),
             "auroc": multilabel_auroc(guesses, truths, len(self.index)) if both else torch.nan,
         }
         return {name: float(value) for name, value in scores.items()}

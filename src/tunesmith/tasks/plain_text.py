@@ -25,6 +25,7 @@ class PlainText(Task, ABC):
     """Learns tokens of texts that have no labels; knows what a unigram model would make of them."""
 
     columns: ClassVar[Mapping[str, Column]] = {"text": Column(Kind.TEXT)}
+    parts_rows = True
 
     loss: CrossEntropy
     ordinary: np.ndarray  # (N,) ids of all tokens that are not special

@@ -34,6 +34,7 @@ class QuestionAnswering(Task):
     problem = "question_answering"
     metrics = ("exact_match", "f1", "has_answer_f1", "no_answer_accuracy")
     monitor = "f1"
+    parts_rows = True
 
     loss: SpanCrossEntropy
     null_threshold: Tensor  # (); infinite: every question is answered

@@ -41,8 +41,8 @@ class Regression(OneNumber):
         return super().decode(batch, output._replace(logits=self.in_units(output.logits)))
 
     def in_units(self, logits: Tensor) -> Tensor:
-        """Turn the head's output into the labels' units."""
-        return logits.reshape(-1) * self.unit + self.zero
+        """Turn the head's output into the labels' units; in bf16 2004 would be 2000 or 2008."""
+        return logits.reshape(-1).float() * self.unit + self.zero
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [{"label": float(np.mean(windows))} for windows in predictions]

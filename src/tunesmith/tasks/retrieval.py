@@ -161,17 +161,18 @@ def in_batch(vectors: Tensor, is_text: Tensor, keys: Tensor) -> tuple[Tensor, Te
     """Return the cosines (N, M) of N queries with M passages of their batch, and the right ones.
 
     `vectors` (B, C, H), `is_text` and `keys` (B, C) are of a query, its passage and negatives;
-    only rows with both ask. -inf hides a passage that is right as well: one with the same key, or
-    one of the same query.
+    only rows with both ask. -inf hides a passage that is right as well, wherever it stands: one
+    with the same key, or with that of another passage of the same query.
     """
     row, place = is_text[:, 1:].nonzero(as_tuple=True)  # (M,) each: where a passage stands
     asking = is_text[:, :2].all(-1)  # (B,)
     queries, passages = vectors[asking, 0], vectors[row, place + 1]  # (N, H), (M, H)
     with torch.autocast(vectors.device.type, enabled=False):  # 16 bits cannot rank near ones
         cosines = queries @ passages.T
-    same_row = asking.nonzero() == row  # (N, M)
-    is_own = same_row & (place == 0)
-    same_query = (keys[asking, :1] == keys[row, 0]) & is_text[row, 0] & (place == 0)
-    same_passage = keys[asking, 1:2] == keys[row, place + 1]
-    hidden = (same_query | same_passage) & ~is_own
+    is_own = (asking.nonzero() == row) & (place == 0)  # (N, M)
+    pairs = keys[asking]  # (N, C)
+    same_query = pairs[:, :1] == pairs[:, 0]  # (N, N)
+    same_passage = pairs[:, 1:2] == keys[row, place + 1]  # (N, M)
+    is_right = same_query.float() @ same_passage.float() > 0  # of any of the same queries
+    hidden = is_right & ~is_own
     return cosines.masked_fill(hidden, -torch.inf), is_own.nonzero()[:, 1]

@@ -39,6 +39,7 @@ class TokenClassification(Task):
     problem = "token_classification"
     metrics = ("f1", "precision", "recall", "f1_strict", "accuracy")
     monitor = "f1"
+    parts_rows = True
 
     loss: CrossEntropy
 

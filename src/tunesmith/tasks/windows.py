@@ -33,6 +33,14 @@ def check_cut(task: Any, truncation: str, has_pairs: bool) -> None:
         raise ConfigError("CONF-LENGTH", where, what, "or set data.text_pair=null")
 
 
+def check_room(tokenizer: PreTrainedTokenizerBase, max_length: int, truncation: str) -> None:
+    """Raise ConfigError where a window would not go on from the one before."""
+    shared = overlap(None, max_length)
+    if truncation == "windows" and max_length - tokenizer.num_special_tokens_to_add() <= shared:
+        what = f"windows of so few tokens, of which {shared} are shared, do not go on"
+        raise ConfigError("CONF-LENGTH", f"data.max_length={max_length}", what, "raise it")
+
+
 def encoded(
     tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any], max_length: int, truncation: str
 ) -> list[dict[str, Any]]:
