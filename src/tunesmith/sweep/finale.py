@@ -10,7 +10,7 @@ from tunesmith.seeds import derive
 from tunesmith.sweep import arms
 from tunesmith.sweep.arms import DEFAULT
 from tunesmith.sweep.confirmation import Confirmation, confirm
-from tunesmith.sweep.record import Record
+from tunesmith.sweep.record import Record, best_first
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.trial import Result, Segment
 
@@ -22,13 +22,6 @@ WINNER = "winner"  # folder of the winner's run where it is no trial of the sear
 def ranked(study: Study) -> list[Record]:
     """Return the trials that can win: those that reached the highest rung, the best first."""
     return best_first(study.records, study.mode)
-
-
-def best_first(records: Sequence[Record], mode: str) -> list[Record]:
-    """Return the trials that did not fail and have a score: highest rung, then score."""
-    sign = 1 if mode == "max" else -1
-    alive = [r for r in records if r.failure is None and r.score is not None]
-    return sorted(alive, key=lambda r: (-r.rungs[-1], -sign * (r.score or 0.0), r.number))
 
 
 def confirm_best(study: Study) -> Confirmation | None:

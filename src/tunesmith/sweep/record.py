@@ -1,6 +1,6 @@
 """What a study knows of each trial: made of results alone, kept whole in the store."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
@@ -150,6 +150,13 @@ def _replicate_from(plain: Mapping[str, Any]) -> Replicate:
     last = Result(**plain["last"]) if plain["last"] is not None else None
     seconds = plain.get("seconds", last.seconds if last is not None else 0.0)
     return Replicate(plain["seed"], scores, last, seconds)
+
+
+def best_first(records: Sequence[Record], mode: str) -> list[Record]:
+    """Return the trials that did not fail and have a score: highest rung, then score."""
+    sign = 1 if mode == "max" else -1
+    alive = [r for r in records if r.failure is None and r.score is not None]
+    return sorted(alive, key=lambda r: (-r.rungs[-1], -sign * (r.score or 0.0), r.number))
 
 
 def steps_spent(records: Iterable[Record]) -> int:

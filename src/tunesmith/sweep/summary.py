@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import config, rundir
-from tunesmith.sweep.finale import best_first
-from tunesmith.sweep.record import Record, steps_spent
+from tunesmith.sweep.record import Record, best_first, steps_spent
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
 
