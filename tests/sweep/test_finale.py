@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_studies import Scripted, settings, study, surface
 
-from tunesmith.sweep import commands, finale, start, summary, verdict
+from tunesmith.sweep import commands, ending, finale, start, verdict
 from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.disk import bytes_of
 from tunesmith.sweep.opening import spec_of
@@ -64,7 +64,7 @@ def ended(folder, executor, **more):
     made = study(folder, executor, how)
     found = start._search_and_confirm(made, time.monotonic(), True)
     spec = spec_of(folder, how, made.space, "val/accuracy", "max") | {"command": ["train.py"]}
-    told = summary.summarise(made, spec, found | {"seconds": 0.0})
+    told = ending.summarise(made, spec, found | {"seconds": 0.0})
     made.store.close()
     return made, told
 

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from browser import Browser
 from tunesmith.sweep.csv_file import csv_text
-from tunesmith.sweep.report import page
 from tunesmith.sweep.report.importance import importances
+from tunesmith.sweep.report.page import page
 from tunesmith.sweep.table import final
 
 PHONE = 390  # pixels

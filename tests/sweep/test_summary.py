@@ -16,7 +16,8 @@ from test_report import words
 
 from tunesmith import environment
 from tunesmith.errors import ModelError
-from tunesmith.sweep import evidence, kept, shelf, summary, tools
+from tunesmith.sweep import evidence, kept, shelf, tools
+from tunesmith.sweep.report import files
 from tunesmith.sweep.shape import check_summary
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.summary import made_of
@@ -140,8 +141,8 @@ def ended_and_extended(folder: Path) -> dict:
     ended = ENDED | {"winner": 1, "winner_directory": "trials/0001", "winner_overrides": ["a=1"]}
     made.store.set("spec", SPEC)
     made.store.set("ended", ended)
-    found = summary.summarise(made, SPEC, ended)
-    summary.write(found, folder)
+    found = made_of(made.folder, made.records, made.store.attributes, SPEC, ended)
+    files.write(found, folder)
     made.store.set("ended", None)
     made.store.close()
     return found
@@ -182,7 +183,7 @@ def test_secrets_among_the_settings_are_masked_in_all_that_is_written(tmp_path: 
         record.overrides = [f"logger.api_key={SECRET}", f"+logger={{x:{{token: '{SECRET}'}}}}"]
     found = summary_of(made, space=spec["space"])
     assert found["trials"][0]["params"]["logger.api_key"] == "***"
-    summary.write(found, tmp_path)
+    files.write(found, tmp_path)
     for name in ("summary.json", "summary.csv", "report.html"):
         text = (tmp_path / name).read_text()
         assert "lr" in text and SECRET not in text

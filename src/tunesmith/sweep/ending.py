@@ -9,6 +9,7 @@ from tunesmith import config
 from tunesmith.errors import StudyError
 from tunesmith.sweep import best, composing, finale, summary
 from tunesmith.sweep.arms import NoScoreError
+from tunesmith.sweep.report import files
 from tunesmith.sweep.study import Study
 
 
@@ -22,11 +23,16 @@ def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
     return {"winner_directory": where, "winner_overrides": masked}
 
 
+def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary of a study under way; see summary.py."""
+    return summary.made_of(study.folder, study.records, study.store.attributes, spec, ended)
+
+
 def write_unended(study: Study, spec: Mapping[str, Any], stopped_by: str | None) -> None:
     """Write the files of a study that has no winner yet: what was found so far."""
     seconds = study.store.attributes.get("seconds", 0.0)
     ended = {**summary.UNENDED, "stopped_by": stopped_by, "seconds": seconds}
-    summary.write(summary.summarise(study, spec, ended), study.folder)
+    files.write(summarise(study, spec, ended), study.folder)
 
 
 def write_best(study: Study, compose: composing.Composer, winner: int | None) -> None:

@@ -13,17 +13,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import rundir, targets
 from tunesmith.errors import Interrupted
-from tunesmith.sweep import composing, finale, summary
+from tunesmith.sweep import composing, finale
 from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.ending import (
     raise_if_it_failed,
     say_the_end,
+    summarise,
     winner_facts,
     write_best,
     write_unended,
 )
 from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.opening import ConfigOf, opened, spec_of
+from tunesmith.sweep.report import files
 from tunesmith.sweep.request import checked, config_name_of, folder_of, policy_of, sources_of
 from tunesmith.sweep.samplers import sampler as make_sampler
 from tunesmith.sweep.settings import Settings
@@ -91,8 +93,8 @@ def _run(
                 ended = _search_and_confirm(study, began, base.test)
             ended |= winner_facts(study, ended["winner"]) | {"seconds": store.attributes["seconds"]}
             store.set("ended", ended)
-            made = summary.summarise(study, spec, ended)
-            summary.write(made, folder)
+            made = summarise(study, spec, ended)
+            files.write(made, folder)
             write_best(study, compose, ended["winner"])
             say_the_end(made)
             raise_if_it_failed(study, ended)

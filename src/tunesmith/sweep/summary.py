@@ -7,16 +7,10 @@ from typing import Any
 
 from tunesmith import config, rundir
 from tunesmith.sweep.record import Record, best_first, steps_spent
-from tunesmith.sweep.study import Study
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
 
 UNENDED = {"winner": None, "winner_directory": None, "winner_overrides": None, "test": None}
 VERSIONS = ("tunesmith", "torch", "lightning", "transformers", "optuna")
-
-
-def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the summary of a study under way; see `made_of`."""
-    return made_of(study.folder, study.records, study.store.attributes, spec, ended)
 
 
 def made_of(
@@ -108,13 +102,3 @@ def _state(record: Record, last_rung: int, has_ended: bool) -> str:
     """Where nothing runs any more, what the budget cut off waits to go on."""
     state = record.state(last_rung)
     return PAUSED if state == RUNNING and has_ended else state
-
-
-def write(summary: Mapping[str, Any], folder: Path, excel_safe: bool = False) -> None:
-    """Write summary.json, summary.csv and report.html."""
-    from tunesmith.sweep.csv_file import csv_text
-    from tunesmith.sweep.report import page
-
-    rundir.write_json(folder / "summary.json", summary)
-    rundir.write_text(folder / "summary.csv", csv_text(summary, excel_safe))
-    rundir.write_text(folder / "report.html", page(summary))

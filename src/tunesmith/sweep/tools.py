@@ -35,10 +35,11 @@ def _on_a_study(commands: Any, name: str, text: str, command: Any) -> argparse.A
 def _report(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from tunesmith.sweep import kept, summary, table
+    from tunesmith.sweep import kept, table
+    from tunesmith.sweep.report import files
 
     made = kept.summary_of(options.study)
-    summary.write(made, Path(options.study), options.excel_safe)
+    files.write(made, Path(options.study), options.excel_safe)
     Console(highlight=False).print(table.final(made))
 
 
