@@ -15,7 +15,7 @@ from tunesmith.sweep.policies import make as make_policy
 from tunesmith.sweep.policies.base import Policy
 from tunesmith.sweep.samplers import sampler as make_sampler
 from tunesmith.sweep.settings import Settings, settings_from
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.space import Space
 
 
 def folder_of(cfg: DictConfig) -> Path:
@@ -63,8 +63,8 @@ def checked(
     cfg: DictConfig, arguments: Sequence[str], loader: Any, compose: composing.Composer
 ) -> tuple[Space, Settings]:
     """Read the space and the settings; raise all that is wrong with them and what they make."""
-    from tunesmith.sweep.checking import check_point, check_space
-    from tunesmith.sweep.reading import read
+    from tunesmith.sweep.space.checking import check_point, check_space
+    from tunesmith.sweep.space.reading import read
 
     _refuse_launchers(cfg)
     raise_all(_starts(cfg))

@@ -24,8 +24,8 @@ from sqlalchemy import Connection, event
 
 from tunesmith.errors import ModelError
 from tunesmith.sweep import rows
-from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.record import Record, record_from
+from tunesmith.sweep.space.dimension import Dimension
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING
 
 FILE = "study.db"

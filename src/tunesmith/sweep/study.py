@@ -15,7 +15,7 @@ from tunesmith.sweep.policies.base import Policy, Promote
 from tunesmith.sweep.record import Record
 from tunesmith.sweep.samplers.base import Observation, Sampler
 from tunesmith.sweep.settings import Settings
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.space import Space
 from tunesmith.sweep.store import Store
 from tunesmith.sweep.trial import CRASH, TIMEOUT, Result, Segment, result_of
 

@@ -9,11 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 from tunesmith import schema
 from tunesmith.errors import ConfigError, MistakesError, TunesmithError
 from tunesmith.grammar import parsed
-from tunesmith.sweep import command_line, conditions, listed, mistakes
-from tunesmith.sweep.command_line import Options
-from tunesmith.sweep.dimension import Dimension
-from tunesmith.sweep.quoting import quoted
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space import command_line, conditions, listed, mistakes
+from tunesmith.sweep.space.command_line import Options
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.quoting import quoted
+from tunesmith.sweep.space.space import Space
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from tunesmith import config
-from tunesmith.sweep.dimension import Dimension, same
-from tunesmith.sweep.quoting import quoted
+from tunesmith.sweep.space.dimension import Dimension, same
+from tunesmith.sweep.space.quoting import quoted
 
 Params = Mapping[str, Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunesmith.sweep.quoting import quoted
+from tunesmith.sweep.space.quoting import quoted
 
 Identity = Mapping[str, Any]  # of Space.identity()
 

@@ -7,9 +7,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tunesmith import config, targets
 from tunesmith.errors import ConfigError, MistakesError, TunesmithError
-from tunesmith.sweep.dimension import Dimension, same
-from tunesmith.sweep.quoting import quoted
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.dimension import Dimension, same
+from tunesmith.sweep.space.quoting import quoted
+from tunesmith.sweep.space.space import Space
 
 Choices = frozenset[str]  # of groups: {"model=minilm", "adapt=full"}
 Compose = Callable[[list[str]], DictConfig]  # of one run's overrides; raises TunesmithError

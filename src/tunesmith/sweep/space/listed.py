@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
-from tunesmith.sweep.command_line import Options
-from tunesmith.sweep.dimension import Dimension
+from tunesmith.sweep.space.command_line import Options
+from tunesmith.sweep.space.dimension import Dimension
 
 RANGE = ("low", "high", "log", "step", "int")
 FIELDS = (*RANGE, "choices", "when")

@@ -6,7 +6,7 @@ from typing import Any
 
 from tunesmith import grammar
 from tunesmith.errors import ConfigError, did_you_mean
-from tunesmith.sweep.dimension import Dimension, exact
+from tunesmith.sweep.space.dimension import Dimension, exact
 
 Options = Callable[[str], Sequence[str]]  # the files of a config group; none if it is no group
 

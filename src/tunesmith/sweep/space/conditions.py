@@ -6,9 +6,9 @@ from typing import Any
 
 from tunesmith.config import suggestion
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
-from tunesmith.sweep.dimension import Dimension
-from tunesmith.sweep.quoting import quoted
-from tunesmith.sweep.space import allows
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.quoting import quoted
+from tunesmith.sweep.space.space import allows
 
 ABSENT = object()
 Known = Callable[[str], Any]  # the value that a key or a group has in all trials; or ABSENT

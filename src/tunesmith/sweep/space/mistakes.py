@@ -6,9 +6,9 @@ from typing import Any
 from tunesmith import config
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.overrides import wrong_choice
-from tunesmith.sweep.command_line import Options
-from tunesmith.sweep.dimension import Dimension, exact, is_number, same
-from tunesmith.sweep.quoting import quoted
+from tunesmith.sweep.space.command_line import Options
+from tunesmith.sweep.space.dimension import Dimension, exact, is_number, same
+from tunesmith.sweep.space.quoting import quoted
 
 # Of a search, not of a trial.
 CONTROL = ("hydra", "search", "space", "executor", "study")
