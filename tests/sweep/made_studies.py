@@ -10,7 +10,7 @@ from tunesmith.sweep.samplers import sampler
 from tunesmith.sweep.settings import Settings
 from tunesmith.sweep.space.dimension import Dimension
 from tunesmith.sweep.space.space import Space
-from tunesmith.sweep.store import Store
+from tunesmith.sweep.storage.store import Store
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.trial import Segment, result_of
 

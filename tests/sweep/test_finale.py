@@ -9,8 +9,8 @@ from made_studies import Scripted, settings, study, surface
 
 from tunesmith.sweep import commands, ending, finale, start, verdict
 from tunesmith.sweep.arms import NoScoreError
-from tunesmith.sweep.disk import bytes_of
 from tunesmith.sweep.opening import spec_of
+from tunesmith.sweep.storage.disk import bytes_of
 from tunesmith.sweep.trial import COLLAPSE, PAUSED, result_of
 
 SIZE = 1000  # bytes of a checkpoint

@@ -16,11 +16,12 @@ from test_report import words
 
 from tunesmith import environment
 from tunesmith.errors import ModelError
-from tunesmith.sweep import evidence, kept, shelf, tools
+from tunesmith.sweep import evidence, shelf, tools
 from tunesmith.sweep.report import files
-from tunesmith.sweep.shape import check_summary
+from tunesmith.sweep.storage import kept
+from tunesmith.sweep.storage.shape import check_summary
+from tunesmith.sweep.storage.summary import made_of
 from tunesmith.sweep.study import Study
-from tunesmith.sweep.summary import made_of
 
 ENDED = {"winner": None, "test": None, "stopped_by": "trials", "seconds": 1.0}
 SPEC = {

@@ -7,9 +7,10 @@ from typing import Any
 
 from tunesmith import config
 from tunesmith.errors import StudyError
-from tunesmith.sweep import best, composing, finale, summary
+from tunesmith.sweep import best, composing, finale
 from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.report import files
+from tunesmith.sweep.storage import summary
 from tunesmith.sweep.study import Study
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tunesmith.errors import printable
 from tunesmith.sweep import spelling
-from tunesmith.sweep.record import OF_NO_USE
+from tunesmith.sweep.storage.record import OF_NO_USE
 
 REFRESH = 0.5  # seconds between two drawings
 LONGEST = 60  # characters of a list of overrides

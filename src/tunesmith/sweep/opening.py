@@ -11,7 +11,7 @@ from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.settings import Settings
 from tunesmith.sweep.space.differences import differences
 from tunesmith.sweep.space.space import Space
-from tunesmith.sweep.store import FILE, Store
+from tunesmith.sweep.storage.store import FILE, Store
 from tunesmith.sweep.trial import Result, Segment
 
 ConfigOf = Callable[[Sequence[str]], dict[str, Any]]

@@ -9,8 +9,8 @@ from typing import Any
 
 from tunesmith import config, environment, rundir
 from tunesmith.errors import ConfigError, Interrupted, ModelError
-from tunesmith.sweep import kept
-from tunesmith.sweep.record import Record, Replicate
+from tunesmith.sweep.storage import kept
+from tunesmith.sweep.storage.record import Record, Replicate
 from tunesmith.sweep.trial import Result, Segment
 
 REPLAYS = "replays"  # folder of a study

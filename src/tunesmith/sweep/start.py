@@ -30,7 +30,7 @@ from tunesmith.sweep.request import checked, config_name_of, folder_of, policy_o
 from tunesmith.sweep.samplers import sampler as make_sampler
 from tunesmith.sweep.settings import Settings
 from tunesmith.sweep.space.space import Space
-from tunesmith.sweep.store import FILE, Store
+from tunesmith.sweep.storage.store import FILE, Store
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.watching import Watching
 

@@ -35,8 +35,9 @@ def _on_a_study(commands: Any, name: str, text: str, command: Any) -> argparse.A
 def _report(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from tunesmith.sweep import kept, table
+    from tunesmith.sweep import table
     from tunesmith.sweep.report import files
+    from tunesmith.sweep.storage import kept
 
     made = kept.summary_of(options.study)
     files.write(made, Path(options.study), options.excel_safe)
@@ -54,7 +55,8 @@ def _studies(options: argparse.Namespace) -> None:
 def _best(options: argparse.Namespace) -> None:
     from tunesmith import rundir
     from tunesmith.rundir.files import read_text
-    from tunesmith.sweep import commands, kept
+    from tunesmith.sweep import commands
+    from tunesmith.sweep.storage import kept
 
     summary = kept.summary_of(options.study)
     words = commands.of_the_winner(summary)

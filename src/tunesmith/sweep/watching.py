@@ -5,7 +5,7 @@ from collections import Counter
 from types import TracebackType
 
 from tunesmith.sweep import finale, live
-from tunesmith.sweep.record import Record
+from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.study import Study
 from tunesmith.sweep.trial import COMPLETE, Result
 

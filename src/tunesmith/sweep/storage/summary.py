@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import config, rundir
-from tunesmith.sweep.record import Record, best_first, steps_spent
+from tunesmith.sweep.storage.record import Record, best_first, steps_spent
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING, Result
 
 UNENDED = {"winner": None, "winner_directory": None, "winner_overrides": None, "test": None}

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.sweep.record import Record
+from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING
 
 LEAST_KEPT = 3  # whole trials whose weights stay, for a look at them

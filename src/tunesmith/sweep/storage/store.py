@@ -23,9 +23,9 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, event
 
 from tunesmith.errors import ModelError
-from tunesmith.sweep import rows
-from tunesmith.sweep.record import Record, record_from
 from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.storage import rows
+from tunesmith.sweep.storage.record import Record, record_from
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING
 
 FILE = "study.db"
