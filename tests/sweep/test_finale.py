@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from made_studies import Scripted, settings, study, surface
 
-from tunesmith.sweep import commands, ending, finale, start, verdict
+from tunesmith.sweep import ending, finale, start
+from tunesmith.sweep.analysis import commands, verdict
 from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.opening import spec_of
 from tunesmith.sweep.storage.disk import bytes_of

@@ -16,7 +16,8 @@ from test_report import words
 
 from tunesmith import environment
 from tunesmith.errors import ModelError
-from tunesmith.sweep import evidence, shelf, tools
+from tunesmith.sweep import shelf, tools
+from tunesmith.sweep.analysis import evidence
 from tunesmith.sweep.report import files
 from tunesmith.sweep.storage import kept
 from tunesmith.sweep.storage.shape import check_summary

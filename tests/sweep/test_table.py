@@ -9,10 +9,11 @@ from rich.console import Console, RenderableType
 from summaries import ESCAPE, HOSTILE, THIRDS, failed, study, trial
 from test_report import words as report_of
 
-from tunesmith.sweep import commands, live, spelling
+from tunesmith.sweep import live, spelling
+from tunesmith.sweep.analysis import commands
+from tunesmith.sweep.analysis.ranking import ranked
 from tunesmith.sweep.csv_file import csv_text
 from tunesmith.sweep.live import Best, Progress, Segment, Watch, Work
-from tunesmith.sweep.ranking import ranked
 from tunesmith.sweep.shelf import winner_name
 from tunesmith.sweep.table import final, ranked_table
 

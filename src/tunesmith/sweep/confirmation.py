@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tunesmith.sweep.statistics import compare, half_width, probability_above
+from tunesmith.sweep.analysis.statistics import compare, half_width, probability_above
 
 Mode = Literal["max", "min"]
 Scores = Mapping[int, Sequence[float | None]]  # trial -> its score by seed, None if it failed

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.errors import printable
-from tunesmith.sweep import ranking
+from tunesmith.sweep.analysis import ranking
 
 FIXED = (
     "place",

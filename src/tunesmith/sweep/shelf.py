@@ -11,7 +11,8 @@ from rich.text import Text
 
 from tunesmith import rundir
 from tunesmith.errors import TunesmithError, printable
-from tunesmith.sweep import ranking, spelling
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import ranking
 from tunesmith.sweep.storage import kept
 
 COLUMNS = ("study", "metric", "trials", "best", "winner", "ended")

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from tunesmith.errors import printable
 from tunesmith.rundir import Command
-from tunesmith.sweep import advice, commands, evidence, ranking, spelling, verdict
-from tunesmith.sweep.ranking import Summary, Trial
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import advice, commands, evidence, ranking, verdict
+from tunesmith.sweep.analysis.ranking import Summary, Trial
 
 MOST = 20  # rows on a terminal; summary.csv has them all
 LONGEST = 40  # characters of a setting

@@ -55,7 +55,7 @@ def _studies(options: argparse.Namespace) -> None:
 def _best(options: argparse.Namespace) -> None:
     from tunesmith import rundir
     from tunesmith.rundir.files import read_text
-    from tunesmith.sweep import commands
+    from tunesmith.sweep.analysis import commands
     from tunesmith.sweep.storage import kept
 
     summary = kept.summary_of(options.study)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tunesmith.errors import printable
-from tunesmith.sweep.ranking import Summary, by_number, scored
+from tunesmith.sweep.analysis.ranking import Summary, by_number, scored
 
 
 class Command(NamedTuple):

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tunesmith.sweep import evidence, spelling, statistics
-from tunesmith.sweep.ranking import (
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import evidence, statistics
+from tunesmith.sweep.analysis.ranking import (
     Summary,
     Trial,
     finalists,

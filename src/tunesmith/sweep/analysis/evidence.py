@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from tunesmith.sweep import spelling, statistics
-from tunesmith.sweep.ranking import (
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import statistics
+from tunesmith.sweep.analysis.ranking import (
     Summary,
     Trial,
     came_to_nothing,
