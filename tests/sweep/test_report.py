@@ -11,7 +11,7 @@ import summaries
 from rich.console import Console
 
 from browser import Browser
-from tunesmith.sweep.csv_file import csv_text
+from tunesmith.sweep.report.csv_file import csv_text
 from tunesmith.sweep.report.importance import importances
 from tunesmith.sweep.report.page import page
 from tunesmith.sweep.table import final

@@ -12,8 +12,8 @@ from test_report import words as report_of
 from tunesmith.sweep import live, spelling
 from tunesmith.sweep.analysis import commands
 from tunesmith.sweep.analysis.ranking import ranked
-from tunesmith.sweep.csv_file import csv_text
 from tunesmith.sweep.live import Best, Progress, Segment, Watch, Work
+from tunesmith.sweep.report.csv_file import csv_text
 from tunesmith.sweep.shelf import winner_name
 from tunesmith.sweep.table import final, ranked_table
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tunesmith import rundir
 from tunesmith.sweep.analysis.ranking import Summary
-from tunesmith.sweep.csv_file import csv_text
+from tunesmith.sweep.report.csv_file import csv_text
 from tunesmith.sweep.report.page import page
 
 
