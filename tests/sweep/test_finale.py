@@ -10,8 +10,8 @@ from made_studies import Scripted, settings, study, surface
 from tunesmith.sweep import ending, finale, start
 from tunesmith.sweep.analysis import commands, verdict
 from tunesmith.sweep.arms import NoScoreError
-from tunesmith.sweep.opening import spec_of
 from tunesmith.sweep.storage.disk import bytes_of
+from tunesmith.sweep.study.opening import spec_of
 from tunesmith.sweep.trial import COLLAPSE, PAUSED, result_of
 
 SIZE = 1000  # bytes of a checkpoint

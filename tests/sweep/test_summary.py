@@ -22,7 +22,7 @@ from tunesmith.sweep.report import files
 from tunesmith.sweep.storage import kept
 from tunesmith.sweep.storage.shape import check_summary
 from tunesmith.sweep.storage.summary import made_of
-from tunesmith.sweep.study import Study
+from tunesmith.sweep.study.study import Study
 
 ENDED = {"winner": None, "test": None, "stopped_by": "trials", "seconds": 1.0}
 SPEC = {

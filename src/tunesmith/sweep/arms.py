@@ -8,7 +8,7 @@ from typing import Any
 from tunesmith import rundir
 from tunesmith.errors import StudyError
 from tunesmith.sweep.storage.disk import forget
-from tunesmith.sweep.study import Study
+from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.trial import COLLAPSE, DIVERGED, NAN, Result, Segment
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from tunesmith import config, rundir
 from tunesmith.addresses import masked
 from tunesmith.config.masking import names_secret
-from tunesmith.sweep.composing import Composer
+from tunesmith.sweep.study.composing import Composer
 
 FILE = "experiment/best.yaml"
 OF_THE_SEARCH = ("study", "search", "space", "executor", "resume", "ckpt_path")

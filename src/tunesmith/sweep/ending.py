@@ -7,11 +7,12 @@ from typing import Any
 
 from tunesmith import config
 from tunesmith.errors import StudyError
-from tunesmith.sweep import best, composing, finale
+from tunesmith.sweep import best, finale
 from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.report import files
 from tunesmith.sweep.storage import summary
-from tunesmith.sweep.study import Study
+from tunesmith.sweep.study import composing
+from tunesmith.sweep.study.study import Study
 
 
 def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
 
 
 def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the summary of a study under way; see summary.py."""
+    """Return the summary of a study under way; see `made_of`."""
     return summary.made_of(study.folder, study.records, study.store.attributes, spec, ended)
 
 

@@ -11,7 +11,7 @@ from tunesmith.sweep import arms
 from tunesmith.sweep.arms import DEFAULT
 from tunesmith.sweep.confirmation import Confirmation, confirm
 from tunesmith.sweep.storage.record import Record, best_first
-from tunesmith.sweep.study import Study
+from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.trial import Result, Segment
 
 log = logging.getLogger(__name__)

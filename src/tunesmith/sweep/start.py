@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import rundir, targets
 from tunesmith.errors import Interrupted
-from tunesmith.sweep import composing, finale
+from tunesmith.sweep import finale
 from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.ending import (
     raise_if_it_failed,
@@ -24,14 +24,15 @@ from tunesmith.sweep.ending import (
     write_unended,
 )
 from tunesmith.sweep.executors.base import Executor
-from tunesmith.sweep.opening import ConfigOf, opened, spec_of
 from tunesmith.sweep.report import files
-from tunesmith.sweep.request import checked, config_name_of, folder_of, policy_of, sources_of
 from tunesmith.sweep.samplers import sampler as make_sampler
-from tunesmith.sweep.settings import Settings
 from tunesmith.sweep.space.space import Space
 from tunesmith.sweep.storage.store import FILE, Store
-from tunesmith.sweep.study import Study
+from tunesmith.sweep.study import composing
+from tunesmith.sweep.study.opening import ConfigOf, opened, spec_of
+from tunesmith.sweep.study.request import checked, config_name_of, folder_of, policy_of, sources_of
+from tunesmith.sweep.study.settings import Settings
+from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.watching import Watching
 
 log = logging.getLogger(__name__)

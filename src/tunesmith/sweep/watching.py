@@ -6,7 +6,7 @@ from types import TracebackType
 
 from tunesmith.sweep import finale, live
 from tunesmith.sweep.storage.record import Record
-from tunesmith.sweep.study import Study
+from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.trial import COMPLETE, Result
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from tunesmith import environment
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.sweep.executors.base import Executor
-from tunesmith.sweep.settings import Settings
 from tunesmith.sweep.space.differences import differences
 from tunesmith.sweep.space.space import Space
 from tunesmith.sweep.storage.store import FILE, Store
+from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.trial import Result, Segment
 
 ConfigOf = Callable[[Sequence[str]], dict[str, Any]]

@@ -10,12 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, rundir
 from tunesmith.errors import ConfigError, TunesmithError, raise_all
-from tunesmith.sweep import composing
 from tunesmith.sweep.policies import make as make_policy
 from tunesmith.sweep.policies.base import Policy
 from tunesmith.sweep.samplers import sampler as make_sampler
-from tunesmith.sweep.settings import Settings, settings_from
 from tunesmith.sweep.space.space import Space
+from tunesmith.sweep.study import composing
+from tunesmith.sweep.study.settings import Settings, settings_from
 
 
 def folder_of(cfg: DictConfig) -> Path:

@@ -12,11 +12,11 @@ from tunesmith.errors import Interrupted
 from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.policies.base import Policy, Promote
 from tunesmith.sweep.samplers.base import Observation, Sampler
-from tunesmith.sweep.settings import Settings
 from tunesmith.sweep.space.space import Space
 from tunesmith.sweep.storage.disk import Disk
 from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.storage.store import Store
+from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.trial import CRASH, TIMEOUT, Result, Segment, result_of
 
 log = logging.getLogger(__name__)
