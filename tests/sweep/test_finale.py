@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from made_studies import Scripted, settings, study, surface
 
-from tunesmith.sweep import ending, finale, start
+from tunesmith.sweep import ending, start
 from tunesmith.sweep.analysis import commands, verdict
-from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.storage.disk import bytes_of
 from tunesmith.sweep.study.opening import spec_of
 from tunesmith.sweep.trial import COLLAPSE, PAUSED, result_of
+from tunesmith.sweep.winner import finale
+from tunesmith.sweep.winner.arms import NoScoreError
 
 SIZE = 1000  # bytes of a checkpoint
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from tunesmith import config
 from tunesmith.errors import StudyError
-from tunesmith.sweep import best, finale
-from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.report import files
 from tunesmith.sweep.storage import summary
 from tunesmith.sweep.study import composing
 from tunesmith.sweep.study.study import Study
+from tunesmith.sweep.winner import best, finale
+from tunesmith.sweep.winner.arms import NoScoreError
 
 
 def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:

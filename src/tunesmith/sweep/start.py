@@ -13,8 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import rundir, targets
 from tunesmith.errors import Interrupted
-from tunesmith.sweep import finale
-from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.ending import (
     raise_if_it_failed,
     say_the_end,
@@ -34,6 +32,8 @@ from tunesmith.sweep.study.request import checked, config_name_of, folder_of, po
 from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.watching import Watching
+from tunesmith.sweep.winner import finale
+from tunesmith.sweep.winner.arms import NoScoreError
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,11 @@ import time
 from collections import Counter
 from types import TracebackType
 
-from tunesmith.sweep import finale, live
+from tunesmith.sweep import live
 from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.trial import COMPLETE, Result
+from tunesmith.sweep.winner import finale
 
 
 class Watching:

@@ -7,12 +7,12 @@ from typing import Any
 
 from tunesmith import config, rundir
 from tunesmith.seeds import derive
-from tunesmith.sweep import arms
-from tunesmith.sweep.arms import DEFAULT
-from tunesmith.sweep.confirmation import Confirmation, confirm
 from tunesmith.sweep.storage.record import Record, best_first
 from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.trial import Result, Segment
+from tunesmith.sweep.winner import arms
+from tunesmith.sweep.winner.arms import DEFAULT
+from tunesmith.sweep.winner.confirmation import Confirmation, confirm
 
 log = logging.getLogger(__name__)
 
