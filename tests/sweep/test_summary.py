@@ -16,13 +16,14 @@ from test_report import words
 
 from tunesmith import environment
 from tunesmith.errors import ModelError
-from tunesmith.sweep import shelf, tools
+from tunesmith.sweep import tools
 from tunesmith.sweep.analysis import evidence
 from tunesmith.sweep.report import files
 from tunesmith.sweep.storage import kept
 from tunesmith.sweep.storage.shape import check_summary
 from tunesmith.sweep.storage.summary import made_of
 from tunesmith.sweep.study.study import Study
+from tunesmith.sweep.terminal import shelf
 
 ENDED = {"winner": None, "test": None, "stopped_by": "trials", "seconds": 1.0}
 SPEC = {

@@ -9,13 +9,14 @@ from rich.console import Console, RenderableType
 from summaries import ESCAPE, HOSTILE, THIRDS, failed, study, trial
 from test_report import words as report_of
 
-from tunesmith.sweep import live, spelling
+from tunesmith.sweep import spelling
 from tunesmith.sweep.analysis import commands
 from tunesmith.sweep.analysis.ranking import ranked
-from tunesmith.sweep.live import Best, Progress, Segment, Watch, Work
 from tunesmith.sweep.report.csv_file import csv_text
-from tunesmith.sweep.shelf import winner_name
-from tunesmith.sweep.table import final, ranked_table
+from tunesmith.sweep.terminal import live
+from tunesmith.sweep.terminal.live import Best, Progress, Segment, Watch, Work
+from tunesmith.sweep.terminal.shelf import winner_name
+from tunesmith.sweep.terminal.table import final, ranked_table
 
 RUNNING = Progress(
     study="asha",

@@ -55,7 +55,7 @@ def say_the_end(made: Mapping[str, Any]) -> None:
     """Print the last table of a summary."""
     from rich.console import Console
 
-    from tunesmith.sweep.table import final
+    from tunesmith.sweep.terminal.table import final
 
     with contextlib.suppress(BrokenPipeError):
         Console(highlight=False).print(final(made))

@@ -31,7 +31,7 @@ from tunesmith.sweep.study.opening import ConfigOf, opened, spec_of
 from tunesmith.sweep.study.request import checked, config_name_of, folder_of, policy_of, sources_of
 from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.study.study import Study
-from tunesmith.sweep.watching import Watching
+from tunesmith.sweep.terminal.watching import Watching
 from tunesmith.sweep.winner import finale
 from tunesmith.sweep.winner.arms import NoScoreError
 

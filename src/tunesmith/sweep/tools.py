@@ -35,9 +35,9 @@ def _on_a_study(commands: Any, name: str, text: str, command: Any) -> argparse.A
 def _report(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from tunesmith.sweep import table
     from tunesmith.sweep.report import files
     from tunesmith.sweep.storage import kept
+    from tunesmith.sweep.terminal import table
 
     made = kept.summary_of(options.study)
     files.write(made, Path(options.study), options.excel_safe)
@@ -47,7 +47,7 @@ def _report(options: argparse.Namespace) -> None:
 def _studies(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from tunesmith.sweep import shelf
+    from tunesmith.sweep.terminal import shelf
 
     Console(highlight=False).print(shelf.listing(options.folder))
 

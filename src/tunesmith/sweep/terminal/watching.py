@@ -4,9 +4,9 @@ import time
 from collections import Counter
 from types import TracebackType
 
-from tunesmith.sweep import live
 from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.study.study import Study
+from tunesmith.sweep.terminal import live
 from tunesmith.sweep.trial import COMPLETE, Result
 from tunesmith.sweep.winner import finale
 
