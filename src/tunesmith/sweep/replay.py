@@ -129,8 +129,8 @@ def _segment(
 
 
 def _run(segment: Segment) -> Result:
-    from tunesmith.sweep.segment import run_segment
-    from tunesmith.sweep.warm import Warm
+    from tunesmith.sweep.worker.segment import run_segment
+    from tunesmith.sweep.worker.warm import Warm
 
     result = run_segment(segment, Warm())
     if result.state == "interrupted":

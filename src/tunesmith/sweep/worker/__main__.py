@@ -22,9 +22,9 @@ def main() -> None:
     answers = _own_output()
     setup = json.loads(sys.stdin.readline())
     _settle(setup)
-    from tunesmith.sweep.segment import run_segment
     from tunesmith.sweep.trial import Segment
-    from tunesmith.sweep.warm import Warm
+    from tunesmith.sweep.worker.segment import run_segment
+    from tunesmith.sweep.worker.warm import Warm
 
     warm = Warm()
     _tell(answers, event="ready", pid=os.getpid())

@@ -25,7 +25,7 @@ from tunesmith.sweep.trial import (
     Segment,
     result_of,
 )
-from tunesmith.sweep.warm import Warm
+from tunesmith.sweep.worker.warm import Warm
 from tunesmith.training import storage
 from tunesmith.training.machine import Machine, settled
 
