@@ -12,6 +12,8 @@ from tunesmith import rundir
 from tunesmith.errors import ModelError
 from tunesmith.rundir.studies import LARGEST, STORE, SUMMARY
 from tunesmith.sweep.storage.record import Record, record_from
+from tunesmith.sweep.storage.shape import check_summary
+from tunesmith.sweep.storage.summary import UNENDED, made_of
 
 Json = Mapping[str, Any]
 
@@ -30,8 +32,6 @@ def summary_of(study: str | Path) -> dict[str, Any]:
 
     Raises ModelError where it is no study, SafetyError where a file of it leads out.
     """
-    from tunesmith.sweep.storage.shape import check_summary
-
     folder = opened(study)
     made = _from_store(folder) if (folder / STORE).is_file() else None
     if made is None:
@@ -96,8 +96,6 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _from_store(folder: Path) -> dict[str, Any] | None:
     """Return the summary; None of a store that was killed before it was a study."""
-    from tunesmith.sweep.storage.summary import UNENDED, made_of
-
     kept = read(folder)
     spec, ended = kept.attributes.get("spec"), kept.attributes.get("ended")
     if not isinstance(spec, dict):
