@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,11 +16,11 @@ from tunesmith.sweep.storage.disk import Disk
 from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.storage.store import Store
 from tunesmith.sweep.study.settings import Settings
-from tunesmith.sweep.trial import CRASH, TIMEOUT, Result, Segment, result_of
+from tunesmith.sweep.study.under_way import UnderWay
+from tunesmith.sweep.trial import CRASH, Result, Segment
 
 log = logging.getLogger(__name__)
 
-TICK = 0.25  # seconds between two looks at the clock
 ALIKE = 3  # first trials that all die of the same error end the search
 
 
@@ -62,13 +61,12 @@ class Study:
         self.default = default  # what trial 0 has, None in an explicit grid
         self.watcher = watcher
         self.disk = Disk(folder, settings.max_disk, settings.confirm_top, mode)
-        self.futures: dict[Future[Result], Segment] = {}
+        self.under_way = UnderWay(executor, settings.timeout)
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
         self.deadline: float | None = None
         self.exhausted = False
         self.standings = [record.standing(mode) for record in store.records]
-        self._started: dict[Future[Result], float] = {}
 
     @property
     def records(self) -> list[Record]:
@@ -89,10 +87,10 @@ class Study:
         self.disk.reopen(self.records, self.last_rung)
         self._go_on_with(record for record in self.records if record.pending)
         while True:
-            while self.ended_by is None and self._has_room():
+            while self.ended_by is None and self.under_way.has_room:
                 if not self._next():
                     break
-            if not self.futures and not self._finish_the_best():
+            if not self.under_way and not self._finish_the_best():
                 break
             self._wait()
         if self.interrupted:
@@ -122,16 +120,14 @@ class Study:
         """
         results: dict[int, Result] = {}
         tries = [0] * len(segments)
-        places = {self._submit(segment): i for i, segment in enumerate(segments)}
-        while self.futures:
-            done, _ = wait(self.futures, timeout=TICK, return_when=FIRST_COMPLETED)
-            for future in done:
-                segment, place = self.futures.pop(future), places[future]
-                result = self._in_time(segment, future)
+        places = {self.under_way.submit(segment): i for i, segment in enumerate(segments)}
+        while self.under_way:
+            for future, segment, result in self.under_way.ended():
+                place = places[future]
                 crashed = result.state == "interrupted" and result.failure == CRASH
                 if crashed and self.ended_by is None and tries[place] < self.settings.retries:
                     tries[place] += 1
-                    places[self._submit(segment)] = place
+                    places[self.under_way.submit(segment)] = place
                 else:
                     results[place] = result
                     if take is not None:
@@ -153,10 +149,6 @@ class Study:
             self.executor.stop()
 
     # The next segment
-
-    def _has_room(self) -> bool:
-        taken = sum(min(s.devices, self.executor.workers) for s in self.futures.values())
-        return taken < self.executor.workers
 
     def _next(self) -> bool:
         """Start what the policy wants; say whether there was anything."""
@@ -235,7 +227,7 @@ class Study:
         for record in records:
             self.standings[record.number] = record.standing(self.mode)
             for seed, (rung, attempt) in record.pending.items():
-                self._submit(self.segment(record, seed, rung, attempt))
+                self.under_way.submit(self.segment(record, seed, rung, attempt))
 
     def segment(self, record: Record, seed: int, rung: int, attempt: int) -> Segment:
         """Return a segment of a trial, with the config it runs."""
@@ -264,18 +256,9 @@ class Study:
         compared = [f"trainer.validate_at={rungs}"] if len(rungs) > 1 else []
         return [*overrides, *compared, f"seed={seed}"]
 
-    def _submit(self, segment: Segment) -> "Future[Result]":
-        future = self.executor.submit(segment)
-        self.futures[future] = segment
-        self._started[future] = time.monotonic()
-        return future
-
     def _wait(self) -> None:
-        done, _ = wait(self.futures, timeout=TICK, return_when=FIRST_COMPLETED)
-        # In the order of the trials: which future was ready first is chance.
-        for future in sorted(done, key=lambda f: self.futures[f].key):
-            segment = self.futures.pop(future)
-            self._take(segment, self._in_time(segment, future))
+        for _, segment, result in self.under_way.ended():
+            self._take(segment, result)
         self._look_at_the_clock()
 
     def _take(self, segment: Segment, result: Result) -> None:
@@ -305,29 +288,15 @@ class Study:
         again = replace(segment, attempt=segment.attempt + 1)
         record.pending[segment.seed] = (segment.rung, again.attempt)
         self.store.save(record)
-        self._submit(again)
+        self.under_way.submit(again)
         return result
 
     # Ends
 
-    def _in_time(self, segment: Segment, future: "Future[Result]") -> Result:
-        result = future.result()
-        began = self._started.pop(future)
-        limit = self.settings.timeout
-        took = time.monotonic() - began
-        if limit is not None and result.failure == CRASH and took >= limit:
-            what = f"took longer than search.timeout ({limit:g} s)"
-            return result_of(segment, "failed", failure=TIMEOUT, error=what, seconds=took)
-        return result
-
     def _look_at_the_clock(self) -> None:
-        now = time.monotonic()
-        if self.deadline is not None and now >= self.deadline:
+        if self.deadline is not None and time.monotonic() >= self.deadline:
             self.end("budget")
-        limit = self.settings.timeout
-        for future, segment in self.futures.items():
-            if limit is not None and now - self._started[future] >= limit:
-                self.executor.kill(segment)
+        self.under_way.end_the_overdue()
         if self.watcher is not None:
             self.watcher.tick(self)
 

@@ -84,7 +84,7 @@ class Watching:
         """Return the time to the deadline, or what the trials still to come will take."""
         if study.deadline is not None:
             return max(0.0, study.deadline - time.monotonic())
-        done = len(study.records) - len(study.futures)
+        done = len(study.records) - len(study.under_way)
         if done <= 0:
             return None
         return seconds / done * max(0, study.target - done)
