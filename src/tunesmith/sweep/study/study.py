@@ -10,11 +10,12 @@ from typing import Any, Protocol
 from tunesmith.errors import Interrupted
 from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.policies.base import Policy, Promote
-from tunesmith.sweep.samplers.base import Observation, Sampler
+from tunesmith.sweep.samplers.base import Sampler
 from tunesmith.sweep.space.space import Space
 from tunesmith.sweep.storage.disk import Disk
 from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.storage.store import Store
+from tunesmith.sweep.study.observations import observations
 from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.study.under_way import UnderWay
 from tunesmith.sweep.trial import CRASH, Result, Segment
@@ -177,7 +178,9 @@ class Study:
         if number < len(first):
             params = dict(first[number])
         else:
-            asked = self.sampler.ask(number - len(first), self.observations())
+            enough = len(self.space.dimensions) + 2
+            known = observations(self.records, self.standings, enough)
+            asked = self.sampler.ask(number - len(first), known)
             if asked is None:
                 self.exhausted = True
                 return None
@@ -186,31 +189,6 @@ class Study:
         record = Record(number, params, overrides, self.seeds, bracket, is_default)
         self.standings.append(record.standing(self.mode))
         return record
-
-    def observations(self) -> list[Observation]:
-        """Return what a sampler may learn from: scores of equal training, more is better.
-
-        That is the highest rung that enough trials have reached to learn from (Falkner et al.,
-        2018, BOHB); a trial that waits there counts like one that went on. Failed ones are as
-        bad as the worst.
-        """
-        enough = len(self.space.dimensions) + 2
-        reached = [sum(r in s.scores for s in self.standings) for r in range(self.last_rung + 1)]
-        rung = max((r for r, n in enumerate(reached) if n >= enough), default=None)
-        if rung is None:
-            rung = next((r for r, n in enumerate(reached) if n), 0)
-        known = [s.scores[rung] for s in self.standings if rung in s.scores]
-        worst = min(known, default=None)
-        found = []
-        for record, standing in zip(self.records, self.standings, strict=True):
-            value = standing.scores.get(rung)
-            if standing.failed:
-                value = worst
-            elif value is None and not standing.running:
-                continue  # it waits at a lower rung
-            if not (standing.failed and worst is None):
-                found.append(Observation(record.number, record.params, value))
-        return found
 
     # Issue and take
 
