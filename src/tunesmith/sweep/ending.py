@@ -43,11 +43,11 @@ def write_best(study: Study, compose: composing.Composer, winner: int | None) ->
         (study.folder / best.FILE).unlink(missing_ok=True)  # an earlier winner's
         return
     if winner == finale.DEFAULT:
-        overrides = study.overrides_of(study.space.fixed, study.seeds[0])
+        overrides = study.segments.overrides(study.space.fixed, study.seeds[0])
     else:
         record = study.records[winner]
-        overrides = study.overrides_of(record.overrides, record.seeds[0])
-    threads = study.config_of(overrides)["trainer"]["threads"]
+        overrides = study.segments.overrides(record.overrides, record.seeds[0])
+    threads = study.segments.config_of(overrides)["trainer"]["threads"]
     best.write(study.folder, compose, overrides, threads)
 
 

@@ -27,8 +27,9 @@ from tunesmith.sweep.samplers import sampler as make_sampler
 from tunesmith.sweep.space.space import Space
 from tunesmith.sweep.storage.store import FILE, Store
 from tunesmith.sweep.study import composing
-from tunesmith.sweep.study.opening import ConfigOf, opened, spec_of
+from tunesmith.sweep.study.opening import opened, spec_of
 from tunesmith.sweep.study.request import checked, config_name_of, folder_of, policy_of, sources_of
+from tunesmith.sweep.study.segments import ConfigOf
 from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.terminal.watching import Watching

@@ -1,7 +1,7 @@
 """A study's store is opened: as the study it has always been, or not at all."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.space.differences import differences
 from tunesmith.sweep.space.space import Space
 from tunesmith.sweep.storage.store import FILE, Store
+from tunesmith.sweep.study.segments import ConfigOf
 from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.trial import Result, Segment
 
-ConfigOf = Callable[[Sequence[str]], dict[str, Any]]
 MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
 READ = {  # what a worker reads before the search -> how it is said that it is another one
     "rows": "the rows of train or validation have changed",

@@ -16,6 +16,7 @@ from tunesmith.sweep.storage.disk import Disk
 from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.storage.store import Store
 from tunesmith.sweep.study.observations import observations
+from tunesmith.sweep.study.segments import ConfigOf, Segments
 from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.study.under_way import UnderWay
 from tunesmith.sweep.trial import CRASH, Result, Segment
@@ -49,7 +50,7 @@ class Study:
         policy: Policy,
         store: Store,
         executor: Executor,
-        config_of: Callable[[Sequence[str]], dict[str, Any]],
+        config_of: ConfigOf,
         *,
         mode: str,
         seeds: Sequence[int],
@@ -58,10 +59,11 @@ class Study:
     ) -> None:
         self.folder, self.settings, self.space = folder, settings, space
         self.sampler, self.policy, self.store, self.executor = sampler, policy, store, executor
-        self.config_of, self.mode, self.seeds = config_of, mode, list(seeds)
+        self.mode, self.seeds = mode, list(seeds)
         self.default = default  # what trial 0 has, None in an explicit grid
         self.watcher = watcher
         self.disk = Disk(folder, settings.max_disk, settings.confirm_top, mode)
+        self.segments = Segments(folder, policy.rungs, config_of)
         self.under_way = UnderWay(executor, settings.timeout)
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
@@ -193,8 +195,7 @@ class Study:
     # Issue and take
 
     def _issue(self, record: Record, rung: int) -> None:
-        attempts = {seed: 0 for seed in record.seeds}
-        record.pending = {seed: (rung, attempts[seed]) for seed in record.seeds}
+        record.pending = {seed: (rung, 0) for seed in record.seeds}
         if record.number == len(self.records):
             self.store.add(record)
         else:
@@ -205,34 +206,7 @@ class Study:
         for record in records:
             self.standings[record.number] = record.standing(self.mode)
             for seed, (rung, attempt) in record.pending.items():
-                self.under_way.submit(self.segment(record, seed, rung, attempt))
-
-    def segment(self, record: Record, seed: int, rung: int, attempt: int) -> Segment:
-        """Return a segment of a trial, with the config it runs."""
-        config = self.config_of(self.overrides_of(record.overrides, seed))
-        return Segment(
-            trial=record.number,
-            seed=seed,
-            rung=rung,
-            until=self.policy.rungs[rung],
-            attempt=attempt,
-            directory=str(self.directory(record, seed)),
-            config=config,
-            overrides=self.overrides_of(record.overrides, seed),
-            hparams=dict(record.params),
-            devices=devices_of(config),
-        )
-
-    def directory(self, record: Record, seed: int) -> Path:
-        """Return the run directory of a trial's seed."""
-        folder = self.folder / "trials" / f"{record.number:04d}"
-        return folder / f"seed-{seed}" if len(record.seeds) > 1 else folder
-
-    def overrides_of(self, overrides: Sequence[str], seed: int) -> list[str]:
-        """Return what makes a trial of these overrides, as one would type it."""
-        rungs = list(self.policy.rungs)
-        compared = [f"trainer.validate_at={rungs}"] if len(rungs) > 1 else []
-        return [*overrides, *compared, f"seed={seed}"]
+                self.under_way.submit(self.segments.of_trial(record, seed, rung, attempt))
 
     def _wait(self) -> None:
         for _, segment, result in self.under_way.ended():
@@ -286,9 +260,3 @@ class Study:
         all_failed = len(self.records) == len(failed) >= min(ALIKE, self.target)
         if all_failed and len({record.error for record in failed}) == 1:
             self.end("failures")
-
-
-def devices_of(config: dict[str, Any]) -> int:
-    """Return how many processes a trial runs as."""
-    devices = config["trainer"]["devices"]
-    return devices if isinstance(devices, int) else 1

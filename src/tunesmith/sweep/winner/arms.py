@@ -60,30 +60,13 @@ def train(study: Study, overrides: Mapping[int, list[str]], seeds: Sequence[int]
 
 def arm(study: Study, trial: int, seed: int, overrides: Sequence[str]) -> Segment:
     """Return the training of one setting over one fresh seed."""
-    return whole(study, trial, seed, overrides, directory(study, trial, seed))
+    return study.segments.whole(trial, seed, overrides, directory(study, trial, seed))
 
 
 def directory(study: Study, trial: int, seed: int) -> Path:
     """Return the run directory of an arm's seed."""
     name = "default" if trial == DEFAULT else f"{trial:04d}"
     return study.folder / CONFIRM / f"{name}-seed-{seed}"
-
-
-def whole(study: Study, trial: int, seed: int, overrides: Sequence[str], folder: Path) -> Segment:
-    """Return a whole training that is no trial of the search: it has no row."""
-    typed = study.overrides_of(overrides, seed)
-    config = study.config_of(typed)
-    return Segment(
-        trial=trial,
-        seed=seed,
-        rung=study.last_rung,
-        until=1.0,
-        attempt=0,
-        directory=str(folder),
-        config=config,
-        overrides=typed,
-        hparams={},
-    )
 
 
 def tidy(study: Study, trials: Sequence[int], seeds: Sequence[int], winner: bool = True) -> None:
@@ -100,7 +83,7 @@ def tidy(study: Study, trials: Sequence[int], seeds: Sequence[int], winner: bool
 def _own(study: Study, trial: int) -> Iterator[Path]:
     """Yield the run of a trial in the search whose weights are used where it wins."""
     if trial != DEFAULT:
-        yield study.directory(study.records[trial], study.records[trial].seeds[0])
+        yield study.segments.directory(study.records[trial], study.records[trial].seeds[0])
 
 
 def _is_whole(run: Path) -> bool:

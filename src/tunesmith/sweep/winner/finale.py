@@ -54,7 +54,8 @@ def candidates(study: Study, finished: Sequence[Record], top: int) -> list[Recor
     """
 
     def what_it_is(overrides: Sequence[str]) -> str:
-        return config.identity(study.config_of(study.overrides_of(overrides, seed=0)))
+        segments = study.segments
+        return config.identity(segments.config_of(segments.overrides(overrides, seed=0)))
 
     seen = {what_it_is(default_overrides(study))}
     found: list[Record] = []
@@ -122,13 +123,13 @@ def _runs_of(study: Study, winner: int) -> Iterator[Segment]:
     """Yield the runs of the winner: its own in the search, then those of its confirmation."""
     if winner != DEFAULT:
         record = study.records[winner]
-        yield study.segment(record, record.seeds[0], study.last_rung, attempt=0)
+        yield study.segments.of_trial(record, record.seeds[0], study.last_rung, attempt=0)
     overrides = study.space.fixed if winner == DEFAULT else study.records[winner].overrides
     confirmed = study.store.attributes.get("confirmation") or {"seeds": []}
     for seed in confirmed["seeds"]:
         yield arms.arm(study, winner, seed, overrides)
     if winner == DEFAULT:
-        yield arms.whole(study, DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
+        yield study.segments.whole(DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
 
 
 def _has_weights(study: Study, segment: Segment) -> bool:
