@@ -155,6 +155,15 @@ def test_the_confirmation_leaves_the_winners_checkpoint_only(tmp_path):
     assert kept == ({f"0000-seed-{found.seeds[0]}"} if is_default else set())
 
 
+def test_a_run_of_the_confirmation_takes_as_many_devices_as_a_trial(tmp_path):
+    made = study(tmp_path / "study", Confirming(), settings("random", "full", confirm_top=1))
+    made.segments.config_of = lambda typed: {"trainer": {"devices": 2}, "typed": list(typed)}
+    made.search()
+    finale.confirm_best(made)
+    made.store.close()
+    assert {segment.devices for segment in made.executor.submitted} == {2}
+
+
 def test_the_limit_counts_the_confirmation(tmp_path):
     made = searched(tmp_path / "study", Confirming(), policy="asha", max_disk=4 * SIZE)
     finale.confirm_best(made)

@@ -36,6 +36,7 @@ class Segments:
     def whole(self, trial: int, seed: int, overrides: Sequence[str], directory: Path) -> Segment:
         """Return a whole training that is no trial of the search: it has no row."""
         typed = self.overrides(overrides, seed)
+        config = self.config_of(typed)
         return Segment(
             trial=trial,
             seed=seed,
@@ -43,9 +44,10 @@ class Segments:
             until=1.0,
             attempt=0,
             directory=str(directory),
-            config=self.config_of(typed),
+            config=config,
             overrides=typed,
             hparams={},
+            devices=_devices(config),
         )
 
     def directory(self, record: Record, seed: int) -> Path:
