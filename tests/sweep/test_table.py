@@ -302,7 +302,7 @@ def test_a_study_that_has_just_begun_can_be_shown() -> None:
 
 @pytest.mark.parametrize("width", [30, 80])
 def test_the_live_table_keeps_to_its_width(width: int) -> None:
-    long = Progress(ESCAPE, "m", 1, 1, best=Best(0, 1.0, 1.0, (ESCAPE * 9,)), note=ESCAPE * 9)
+    long = Progress(ESCAPE, "m", 1, 1, best=Best(0, 1.0, 1.0, (ESCAPE * 9,)))
     text = shown(live.live(long), width)
     assert max(map(len, text.splitlines())) <= width
     assert all(c.isprintable() for c in text.replace("\n", ""))

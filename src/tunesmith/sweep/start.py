@@ -32,6 +32,7 @@ from tunesmith.sweep.study.request import checked, config_name_of, folder_of, po
 from tunesmith.sweep.study.segments import ConfigOf
 from tunesmith.sweep.study.settings import Settings
 from tunesmith.sweep.study.study import Study
+from tunesmith.sweep.terminal import live
 from tunesmith.sweep.terminal.watching import Watching
 from tunesmith.sweep.winner import finale
 from tunesmith.sweep.winner.arms import NoScoreError
@@ -89,9 +90,10 @@ def _run(
             with (
                 _unended(study, spec),
                 _clocked(store, began),
-                Watching(study, metric) as study.watcher,
+                live.Watch() as watch,
                 _signals(study),
             ):
+                study.watcher = Watching(watch, metric)
                 ended = _search_and_confirm(study, began, base.test)
             ended |= winner_facts(study, ended["winner"]) | {"seconds": store.attributes["seconds"]}
             store.set("ended", ended)

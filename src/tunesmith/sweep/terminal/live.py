@@ -72,7 +72,6 @@ class Progress:
     seconds: float = 0.0  # since the start
     seconds_left: float | None = None
     workers: tuple[Work, ...] = ()
-    note: str = ""  # confirming, testing the winner …
 
 
 class Watch:
@@ -142,8 +141,6 @@ def live(progress: Progress) -> RenderableType:
     parts: list[RenderableType] = [_heading(progress), _facts(progress)]
     if progress.workers:
         parts.append(_workers(progress))
-    if progress.note:
-        parts.append(_text(progress.note))
     return Group(*parts)
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from types import TracebackType
 
 from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.study.study import Study
@@ -12,25 +11,11 @@ from tunesmith.sweep.winner import finale
 
 
 class Watching:
-    """Tells `live.Watch` where a study stands: after each segment, and now and then."""
+    """Tells a `live.Watch` where a study stands: after each segment, and now and then."""
 
-    def __init__(self, study: Study, metric: str) -> None:
-        self.study, self.metric = study, metric
+    def __init__(self, watch: live.Watch, metric: str) -> None:
+        self.watch, self.metric = watch, metric
         self.began = time.monotonic()
-        self.note = ""
-        self.watch = live.Watch()
-
-    def __enter__(self) -> "Watching":
-        self.watch.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.watch.__exit__(kind, error, trace)
 
     def ended(self, study: Study, record: Record, result: Result) -> None:
         rung = study.policy.rungs[result.rung]
@@ -69,7 +54,6 @@ class Watching:
             seconds=seconds,
             seconds_left=self._left(study, seconds),
             workers=self._workers(study),
-            note=self.note,
         )
 
     def _best(self, study: Study) -> live.Best | None:
