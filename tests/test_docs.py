@@ -151,8 +151,8 @@ def test_every_search_is_one(command: str, conf: Path) -> None:
     from hydra.types import RunMode
 
     from tunesmith import overrides
-    from tunesmith.sweep.composing import Composer
-    from tunesmith.sweep.request import checked
+    from tunesmith.sweep.study.composing import Composer
+    from tunesmith.sweep.study.request import checked
 
     loader = overrides.loader(conf)
     cfg = loader.load_configuration("train", overrides_of(command), RunMode.MULTIRUN)

@@ -1,4 +1,4 @@
-"""Imports point one way: a module imports only from its own layer and those to its left."""
+"""Imports point one way: a module imports only from its own layer and those listed before it."""
 
 import ast
 import subprocess
@@ -45,22 +45,45 @@ LAYERS = [
     "program",
     "cli",
 ]
-ENTRY = {"__init__", "__main__"}  # the package's own doors: they show what the last layers hold
+SWEEP = [
+    "trial",
+    "amounts",
+    "spelling",
+    "analysis",
+    "report",
+    "space",
+    "policies",
+    "samplers",
+    "storage",
+    "worker",
+    "executors",
+    "study",
+    "winner",
+    "terminal",
+    "ending",
+    "start",
+    "replay",
+    "tools",
+]
+ORDERS = {"": LAYERS, "sweep": SWEEP}  # of the modules and sub-packages of a package
+ENTRY = {"__init__", "__main__"}  # a package's own doors: they show what the last layers hold
 HEAVY = ["torch", "transformers", "datasets", "lightning", "pyarrow"]
 LIGHT_MODULES = ["tunesmith", "tunesmith.program", "tunesmith.cli", "tunesmith.config"]
 
 
-def layer(path: Path) -> str:
-    return path.relative_to(SRC).parts[0].removesuffix(".py")
+def layer(path: Path, package: str) -> str:
+    """Return the layer that a module of a package stands in."""
+    return path.relative_to(SRC / package).parts[0].removesuffix(".py")
 
 
-def imported_layers(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, layer) for each import of tunesmith, those inside functions included."""
+def imported_layers(path: Path, package: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, layer) for each import of the package, those inside functions included."""
+    start = ["tunesmith", *filter(None, [package])]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         for name in imported_names(node, path):
             parts = name.split(".")
-            if parts[0] == "tunesmith" and len(parts) > 1:
-                yield node.lineno, parts[1]  # type: ignore[attr-defined]
+            if parts[: len(start)] == start and len(parts) > len(start):
+                yield node.lineno, parts[len(start)]  # type: ignore[attr-defined]
 
 
 def imported_names(node: ast.AST, path: Path) -> list[str]:
@@ -80,24 +103,48 @@ def absolute(node: ast.ImportFrom, path: Path) -> str:
     return ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
 
 
-def modules() -> list[Path]:
-    return sorted(SRC.rglob("*.py"))
+def modules(package: str = "") -> list[Path]:
+    return sorted((SRC / package).rglob("*.py"))
 
 
-def test_every_module_has_a_layer() -> None:
-    strangers = {layer(path) for path in modules()} - {*LAYERS, *ENTRY}
-    assert not strangers, f"put {sorted(strangers)} into LAYERS"
-
-
-def test_imports_point_left() -> None:
-    wrong = [
+def back_imports(package: str) -> list[str]:
+    """Return the imports of a package's modules from a layer behind their own."""
+    order = ORDERS[package]
+    return [
         f"{path.relative_to(SRC)}:{line} imports {there}"
-        for path in modules()
-        if (here := layer(path)) not in ENTRY
-        for line, there in imported_layers(path)
-        if there in LAYERS and LAYERS.index(there) > LAYERS.index(here)
+        for path in modules(package)
+        if (here := layer(path, package)) not in ENTRY
+        for line, there in imported_layers(path, package)
+        if there in order and order.index(there) > order.index(here)
     ]
-    assert not wrong
+
+
+@pytest.mark.parametrize("package", ORDERS)
+def test_every_module_has_a_layer(package: str) -> None:
+    known = {*ORDERS[package], *ENTRY}
+    strangers = {layer(path, package) for path in modules(package)} - known
+    assert not strangers, f"put {sorted(strangers)} into the order of {package or 'tunesmith'}"
+
+
+@pytest.mark.parametrize("package", ORDERS)
+def test_imports_point_one_way(package: str) -> None:
+    assert not back_imports(package)
+
+
+def test_the_check_finds_a_back_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "SRC", tmp_path)
+    module = tmp_path / "sweep" / "space" / "reading.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(
+        "from tunesmith.sweep.trial import Result\n"
+        "from tunesmith.sweep import start\n"
+        "def late():\n"
+        "    from ..study.settings import Settings\n"
+    )
+    assert back_imports("sweep") == [
+        "sweep/space/reading.py:2 imports start",
+        "sweep/space/reading.py:4 imports study",
+    ]
 
 
 def test_the_check_sees_imports_of_every_form(
@@ -114,7 +161,7 @@ def test_the_check_sees_imports_of_every_form(
         "    from ..program import guarded\n"
         "    from .. import stored\n"
     )
-    seen = {there for _, there in imported_layers(module)}
+    seen = {there for _, there in imported_layers(module, "")}
     assert seen == {"cli", "run", "config", "program", "stored"}
 
 

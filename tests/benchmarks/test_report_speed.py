@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from report import report, spread
 
-from tunesmith.sweep.report import page
+from tunesmith.sweep.report.page import page
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
 

@@ -4,14 +4,14 @@ import math
 from concurrent.futures import Future
 from pathlib import Path
 
-from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.executors.base import Executor
 from tunesmith.sweep.policies import make
 from tunesmith.sweep.samplers import sampler
-from tunesmith.sweep.settings import Settings
-from tunesmith.sweep.space import Space
-from tunesmith.sweep.store import Store
-from tunesmith.sweep.study import Study
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.space import Space
+from tunesmith.sweep.storage.store import Store
+from tunesmith.sweep.study.settings import Settings
+from tunesmith.sweep.study.study import Study
 from tunesmith.sweep.trial import Segment, result_of
 
 RUNGS = (1 / 9, 1 / 3, 1.0)

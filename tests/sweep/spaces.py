@@ -6,10 +6,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from tunesmith import config, grammar, overrides
-from tunesmith.sweep.checking import check_space
-from tunesmith.sweep.dimension import Dimension
-from tunesmith.sweep.reading import read
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.checking import check_space
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.reading import read
+from tunesmith.sweep.space.space import Space
 
 LR = "optimizer.lr"
 FROZEN = {

@@ -9,8 +9,8 @@ import pytest
 import summaries
 from summaries import STEPS, failed, study, trial
 
-from tunesmith.sweep import evidence
-from tunesmith.sweep.advice import advise
+from tunesmith.sweep.analysis import evidence
+from tunesmith.sweep.analysis.advice import advise
 
 
 def advice(made: summaries.Summary) -> list[str]:

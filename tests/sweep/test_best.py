@@ -7,8 +7,8 @@ import pytest
 
 from commands import ROOT
 from tunesmith import config
-from tunesmith.sweep import best
-from tunesmith.sweep.composing import Composer, freeze, frozen
+from tunesmith.sweep.study.composing import Composer, freeze, frozen
+from tunesmith.sweep.winner import best
 
 OWN = {
     "experiment/mine.yaml": "# @package _global_\n"

@@ -5,7 +5,7 @@ from spaces import CONDITIONAL, FROZEN, composer, space_of, told_of_configs
 
 from tunesmith import overrides
 from tunesmith.errors import MistakesError, TunesmithError
-from tunesmith.sweep.checking import check_point, check_space
+from tunesmith.sweep.space.checking import check_point, check_space
 
 
 def test_an_unknown_key_is_told_once_with_a_guess():

@@ -92,7 +92,7 @@ def test_a_summary_without_its_store_is_enough(stranger: Path) -> None:
 )
 def test_a_summary_of_another_shape_is_refused(stranger: Path, change: dict, what: str) -> None:
     from tunesmith.errors import ModelError
-    from tunesmith.sweep.kept import summary_of
+    from tunesmith.sweep.storage.kept import summary_of
 
     (stranger / "study.db").unlink()
     (stranger / "summary.json").write_text(json.dumps(summary(stranger) | change))
@@ -108,7 +108,7 @@ def test_a_store_that_is_none_is_told_in_one_line(stranger: Path) -> None:
 
 def test_a_store_behind_a_link_is_refused(stranger: Path, tmp_path: Path) -> None:
     from tunesmith.errors import SafetyError
-    from tunesmith.sweep.kept import read
+    from tunesmith.sweep.storage.kept import read
 
     (stranger / "study.db").rename(tmp_path / "elsewhere.db")
     (stranger / "study.db").symlink_to(tmp_path / "elsewhere.db")
@@ -117,7 +117,7 @@ def test_a_store_behind_a_link_is_refused(stranger: Path, tmp_path: Path) -> Non
 
 
 def test_reading_a_study_changes_nothing_in_it(stranger: Path) -> None:
-    from tunesmith.sweep.kept import summary_of
+    from tunesmith.sweep.storage.kept import summary_of
 
     before = {path: path.stat().st_mtime_ns for path in stranger.rglob("*")}
     summary_of(stranger)

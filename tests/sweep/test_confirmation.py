@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tunesmith.sweep.confirmation import Confirmation, confirm
+from tunesmith.sweep.winner.confirmation import Confirmation, confirm
 
 DEFAULT = [0.800, 0.806, 0.803, 0.798, 0.801]
 BETTER = [0.852, 0.860, 0.849, 0.855, 0.851]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tunesmith.sweep.dimension import Dimension
+from tunesmith.sweep.space.dimension import Dimension
 
 NUMERIC = [
     Dimension("k", "float", 1e-5, 1e-1, log=True),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from made_studies import Scripted, decisions, search, settings
 
-from tunesmith.sweep.disk import bytes_of
+from tunesmith.sweep.storage.disk import bytes_of
 
 SIZE = 1000  # bytes of a checkpoint
 

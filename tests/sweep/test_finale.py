@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from made_studies import Scripted, settings, study, surface
 
-from tunesmith.sweep import commands, finale, start, summary, verdict
-from tunesmith.sweep.arms import NoScoreError
-from tunesmith.sweep.disk import bytes_of
-from tunesmith.sweep.opening import spec_of
+from tunesmith.sweep import ending, start
+from tunesmith.sweep.analysis import commands, verdict
+from tunesmith.sweep.storage.disk import bytes_of
+from tunesmith.sweep.study.opening import spec_of
 from tunesmith.sweep.trial import COLLAPSE, PAUSED, result_of
+from tunesmith.sweep.winner import finale
+from tunesmith.sweep.winner.arms import NoScoreError
 
 SIZE = 1000  # bytes of a checkpoint
 
@@ -64,7 +66,7 @@ def ended(folder, executor, **more):
     made = study(folder, executor, how)
     found = start._search_and_confirm(made, time.monotonic(), True)
     spec = spec_of(folder, how, made.space, "val/accuracy", "max") | {"command": ["train.py"]}
-    told = summary.summarise(made, spec, found | {"seconds": 0.0})
+    told = ending.summarise(made, spec, found | {"seconds": 0.0})
     made.store.close()
     return made, told
 
@@ -151,6 +153,15 @@ def test_the_confirmation_leaves_the_winners_checkpoint_only(tmp_path):
     assert made.records[0].state(made.last_rung) == PAUSED
     is_default = found.winner == 0  # a trial that came to its end has its weights in the search
     assert kept == ({f"0000-seed-{found.seeds[0]}"} if is_default else set())
+
+
+def test_a_run_of_the_confirmation_takes_as_many_devices_as_a_trial(tmp_path):
+    made = study(tmp_path / "study", Confirming(), settings("random", "full", confirm_top=1))
+    made.segments.config_of = lambda typed: {"trainer": {"devices": 2}, "typed": list(typed)}
+    made.search()
+    finale.confirm_best(made)
+    made.store.close()
+    assert {segment.devices for segment in made.executor.submitted} == {2}
 
 
 def test_the_limit_counts_the_confirmation(tmp_path):

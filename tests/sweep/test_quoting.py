@@ -5,7 +5,7 @@ import random
 import pytest
 from spaces import values_of
 
-from tunesmith.sweep.quoting import quoted
+from tunesmith.sweep.space.quoting import quoted
 
 ODD = [
     "", " ", "a b", "a,b", "a=b", "[a]", "{a}", "(x)", "'", '"', "it's", "\\", "a\\", "\\'",

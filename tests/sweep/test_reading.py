@@ -5,9 +5,9 @@ from hydra.types import RunMode
 from spaces import FROZEN, LR, composed, loader, space_of, told_of_configs
 
 from tunesmith import config, overrides
-from tunesmith.sweep.dimension import Dimension
-from tunesmith.sweep.reading import read
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.reading import read
+from tunesmith.sweep.space.space import Space
 
 SWEEPS = [
     ("optimizer.lr=1e-5,3e-5", Dimension(LR, "categorical", choices=(1e-5, 3e-5))),

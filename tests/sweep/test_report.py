@@ -11,10 +11,10 @@ import summaries
 from rich.console import Console
 
 from browser import Browser
-from tunesmith.sweep.csv_file import csv_text
-from tunesmith.sweep.report import page
+from tunesmith.sweep.report.csv_file import csv_text
 from tunesmith.sweep.report.importance import importances
-from tunesmith.sweep.table import final
+from tunesmith.sweep.report.page import page
+from tunesmith.sweep.terminal.table import final
 
 PHONE = 390  # pixels
 SMALLEST_TYPE = """Math.min(99, ...[...document.querySelectorAll('svg text')].map(text =>

@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 
 from commands import ROOT
 from tunesmith.errors import ConfigError
-from tunesmith.sweep.composing import CONFIG_DIR, Composer, freeze
-from tunesmith.sweep.request import folder_of
+from tunesmith.sweep.study.composing import CONFIG_DIR, Composer, freeze
+from tunesmith.sweep.study.request import folder_of
 
 
 def asked(runs: Path, study: str | None = None, sweep: Path | None = None):

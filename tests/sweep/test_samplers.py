@@ -10,11 +10,11 @@ from statistics import median
 import pytest
 
 from tunesmith.errors import ConfigError
-from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.samplers import SAMPLERS, Observation, sampler
 from tunesmith.sweep.samplers.modelled import ModelledSampler, thinned
 from tunesmith.sweep.samplers.optuna_view import View
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.space import Space
 
 LEARNING = ["tpe", "gp", "cmaes"]
 DRAWING = [name for name in SAMPLERS if name != "grid"]
@@ -323,7 +323,8 @@ def test_a_model_looks_at_the_best_and_at_an_even_sample_of_the_others():
 def test_samplers_are_named_without_importing_what_is_heavy():
     heavy = ["optuna", "scipy", "cmaes", "torch", "transformers", "lightning", "datasets"]
     script = (
-        "import sys, tunesmith.sweep.samplers, tunesmith.sweep.reading, tunesmith.sweep.checking;"
+        "import sys, tunesmith.sweep.samplers;"
+        "import tunesmith.sweep.space.reading, tunesmith.sweep.space.checking;"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

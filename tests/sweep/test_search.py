@@ -10,7 +10,7 @@ from searches import asha, compared, inputs, kill, left_over, start, summary
 from catalogue import of_row
 from commands import ROOT, train
 from servers import eventually, hparams_rows, tensorboard
-from tunesmith.sweep.composing import Composer
+from tunesmith.sweep.study.composing import Composer
 from tunesmith.training import storage
 
 

@@ -7,10 +7,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from spaces import CONDITIONAL, FROZEN, LR, composer, space_of, values_of
 
-from tunesmith.sweep.differences import differences
-from tunesmith.sweep.dimension import Dimension
-from tunesmith.sweep.quoting import quoted
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.differences import differences
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.quoting import quoted
+from tunesmith.sweep.space.space import Space
 
 
 def test_a_condition_decides_what_is_active():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from tunesmith.sweep import statistics
+from tunesmith.sweep.analysis import statistics
 
 
 @pytest.mark.parametrize(

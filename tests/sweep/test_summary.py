@@ -16,10 +16,14 @@ from test_report import words
 
 from tunesmith import environment
 from tunesmith.errors import ModelError
-from tunesmith.sweep import evidence, kept, shelf, summary, tools
-from tunesmith.sweep.shape import check_summary
-from tunesmith.sweep.study import Study
-from tunesmith.sweep.summary import made_of
+from tunesmith.sweep import tools
+from tunesmith.sweep.analysis import evidence
+from tunesmith.sweep.report import files
+from tunesmith.sweep.storage import kept
+from tunesmith.sweep.storage.shape import check_summary
+from tunesmith.sweep.storage.summary import made_of
+from tunesmith.sweep.study.study import Study
+from tunesmith.sweep.terminal import shelf
 
 ENDED = {"winner": None, "test": None, "stopped_by": "trials", "seconds": 1.0}
 SPEC = {
@@ -140,8 +144,8 @@ def ended_and_extended(folder: Path) -> dict:
     ended = ENDED | {"winner": 1, "winner_directory": "trials/0001", "winner_overrides": ["a=1"]}
     made.store.set("spec", SPEC)
     made.store.set("ended", ended)
-    found = summary.summarise(made, SPEC, ended)
-    summary.write(found, folder)
+    found = made_of(made.folder, made.records, made.store.attributes, SPEC, ended)
+    files.write(found, folder)
     made.store.set("ended", None)
     made.store.close()
     return found
@@ -182,7 +186,7 @@ def test_secrets_among_the_settings_are_masked_in_all_that_is_written(tmp_path: 
         record.overrides = [f"logger.api_key={SECRET}", f"+logger={{x:{{token: '{SECRET}'}}}}"]
     found = summary_of(made, space=spec["space"])
     assert found["trials"][0]["params"]["logger.api_key"] == "***"
-    summary.write(found, tmp_path)
+    files.write(found, tmp_path)
     for name in ("summary.json", "summary.csv", "report.html"):
         text = (tmp_path / name).read_text()
         assert "lr" in text and SECRET not in text

@@ -9,12 +9,14 @@ from rich.console import Console, RenderableType
 from summaries import ESCAPE, HOSTILE, THIRDS, failed, study, trial
 from test_report import words as report_of
 
-from tunesmith.sweep import commands, live, spelling
-from tunesmith.sweep.csv_file import csv_text
-from tunesmith.sweep.live import Best, Progress, Segment, Watch, Work
-from tunesmith.sweep.ranking import ranked
-from tunesmith.sweep.shelf import winner_name
-from tunesmith.sweep.table import final, ranked_table
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import commands
+from tunesmith.sweep.analysis.ranking import ranked
+from tunesmith.sweep.report.csv_file import csv_text
+from tunesmith.sweep.terminal import live
+from tunesmith.sweep.terminal.live import Best, Progress, Segment, Watch, Work
+from tunesmith.sweep.terminal.shelf import winner_name
+from tunesmith.sweep.terminal.table import final, ranked_table
 
 RUNNING = Progress(
     study="asha",
@@ -300,7 +302,7 @@ def test_a_study_that_has_just_begun_can_be_shown() -> None:
 
 @pytest.mark.parametrize("width", [30, 80])
 def test_the_live_table_keeps_to_its_width(width: int) -> None:
-    long = Progress(ESCAPE, "m", 1, 1, best=Best(0, 1.0, 1.0, (ESCAPE * 9,)), note=ESCAPE * 9)
+    long = Progress(ESCAPE, "m", 1, 1, best=Best(0, 1.0, 1.0, (ESCAPE * 9,)))
     text = shown(live.live(long), width)
     assert max(map(len, text.splitlines())) <= width
     assert all(c.isprintable() for c in text.replace("\n", ""))

@@ -1,26 +1,25 @@
 """Rows from anywhere, under our names: read, checked, split, memory-mapped."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tunesmith.data.canonical import Source, canonical_rows, present_columns
+from tunesmith.data.canonical import Source, present_columns
 from tunesmith.data.checks import STRATA, Part, check_same_source
 from tunesmith.data.delimited import QUOTING
-from tunesmith.data.languages import Wanted, Where, each, joined, only_languages, wanted_of
-from tunesmith.data.locate import Opener, Reading, openers
-from tunesmith.data.rows import MEDIA, NAMED, Column, Named, Rows
+from tunesmith.data.languages import Wanted, only_languages, wanted_of
+from tunesmith.data.locate import Reading, openers
+from tunesmith.data.opening import SPLITS, check_validation, found_at, opened, sources_needed
+from tunesmith.data.rows import NAMED, Column, Kind, Named, Rows
 from tunesmith.data.shots import Shots
 from tunesmith.data.split import Cut
-from tunesmith.data.store import key_of, schema_of, stored
+from tunesmith.data.store import key_of
+from tunesmith.data.storing import media_folders, store_all
 from tunesmith.data.work import Work
-from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
+from tunesmith.errors import ConfigError, TunesmithError, raise_all
 
-SPLITS = ("train", "validation", "test")
 CHOICES = {
     "quoting": QUOTING,
     "encoding_errors": ("strict", "replace"),
@@ -70,52 +69,37 @@ def read(
     once per content and mapped into memory.
     Raises DataError for rows, ConfigError for options, MachineError for a missing package.
     """
-    how = Cut(**split)
-    asked = {
-        "quoting": quoting,
-        "encoding_errors": encoding_errors,
-        "on_missing_label": on_missing_label,
-        "on_empty_text": on_empty_text,
-        "leakage": leakage,
-    }
-    target = next((name for name, column in columns.items() if column.target), None)
-    kind = columns[target].kind if target is not None else None
-    few = Shots(shots, validation_shots, draw)
-    raise_all(how.mistakes() + wrong_choices(asked) + wrong_limit(limit) + few.mistakes(kind))
-    wanted = [name for name in SPLITS if only is None or name in only]
+    how, few = Cut(**split), Shots(shots, validation_shots, draw)
     reading = Reading(sep, quoting, encoding, encoding_errors)
+    rules = Rules(on_missing_label, on_empty_text, leakage, limit)
+    target, kind = target_of(columns)
+    raise_all(
+        how.mistakes() + wrong_choices(reading, rules) + rules.mistakes() + few.mistakes(kind)
+    )
     files = {"train": train_file, "validation": validation_file, "test": test_file}
-    place: Where = (files, path, config)
     whose = wanted_of(train_languages, validation_languages)
     ways = partial(openers, revision=revision, splits=splits, reading=reading)
-    found, to_cut = found_at(place, ways, how, languages, whose)
+    found, to_cut = found_at((files, path, config), ways, how, languages, whose)
+    wanted = [name for name in SPLITS if only is None or name in only]
     check_validation(found, to_cut, need_validation and "validation" in wanted)
     given = [str(name) for name in labels] if labels is not None else None
     named = given is not None or kind not in NAMED
     sources = opened(sources_needed(wanted, found, to_cut, named), found)
     if leakage != "ignore":
         raise_all(check_same_source(sources))
-    chosen = choose(sources, columns, {name: names[name] for name in [*columns, "id"]})
-    strata = strata_of(how, columns, names["label"], sources)
-    if strata is not None:
-        chosen["train"][STRATA] = strata
+    chosen = choose(sources, columns, names, how)
     parts = store_all(sources, columns, chosen, label_separator, media, reading, cache)
     work = Work(target, kind, given, wanted)
-    parts = work.without_gaps(parts, on_missing_label, on_empty_text)
-    parts = only_languages(work.divided(parts, how, to_cut), whose)
-    work.check_labels(parts)
-    parts = {name: part for name, part in parts.items() if name in wanted}
-    parts = work.few(parts, few)
-    work.check_copies(parts, leakage)
+    parts = wanted_parts(work, parts, how, to_cut, whose, few, rules)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
-    finished = {name: work.finished(p, name, limit, how.seed) for name, p in parts.items()}
-    hashes = {name: hashed for name, (_, hashed) in finished.items()}
+    done = {name: work.finished(part, name, limit, how.seed) for name, part in parts.items()}
+    hashes = {name: hashed for name, (_, hashed) in done.items()}
     folders = media_folders(sources, columns, names, media)
     # The files that cells name are no part of a source's identity.
     options += [whose, *few.identity(), *folders, *([hashes] if folders else [])]
     return Rows(
-        splits={name: data for name, (data, _) in finished.items()},
+        splits={name: data for name, (data, _) in done.items()},
         labels=work.names,
         fingerprint=key_of({name: s.identity for name, s in sources.items()}, options),
         notes=work.notes,
@@ -124,89 +108,74 @@ def read(
     )
 
 
-def found_at(
-    place: Where,
-    ways: Callable[..., dict[str, Opener]],
+@dataclass(frozen=True)
+class Rules:
+    """What becomes of rows that lack something, that stand twice, or that are too many."""
+
+    on_missing_label: str
+    on_empty_text: str
+    leakage: str
+    limit: int | None
+
+    def mistakes(self) -> list[TunesmithError]:
+        if self.limit is None or self.limit >= 1:
+            return []
+        return [ConfigError("CONF-RANGE", f"data.limit={self.limit}", "must be >= 1")]
+
+
+def target_of(columns: Mapping[str, Column]) -> tuple[str | None, Kind | None]:
+    """Return the column that is to be predicted, and what its cells are."""
+    target = next((name for name, column in columns.items() if column.target), None)
+    return target, columns[target].kind if target is not None else None
+
+
+def wanted_parts(
+    work: Work,
+    parts: Mapping[str, Part],
     how: Cut,
-    languages: Sequence[str] | None,
+    to_cut: Mapping[str, bool],
     whose: Wanted,
-) -> tuple[dict[str, Opener], dict[str, bool]]:
-    """Return {split: what opens it}, and of which splits it is true that train is cut for them.
+    few: Shots,
+    rules: Rules,
+) -> dict[str, Part]:
+    """Return the splits that are wanted: cut, checked, and of the rows that are asked for."""
+    whole = work.without_gaps(parts, rules.on_missing_label, rules.on_empty_text)
+    divided = only_languages(work.divided(whole, how, to_cut), whose)
+    work.check_labels(divided)
+    left = work.few({name: p for name, p in divided.items() if name in work.wanted}, few)
+    work.check_copies(left, rules.leakage)
+    return left
 
-    `ways` opens the splits of one place; where rows are of several `languages` each has its own.
-    """
-    if languages is None:
-        found = ways(*place)
-        return found, splits_to_cut(found, how)
-    theirs = {language: ways(*there) for language, there in each(languages, place).items()}
-    to_cut = splits_to_cut({split for found in theirs.values() for split in found}, how)
-    return joined(theirs, whose, any(to_cut.values())), to_cut
 
-
-def wrong_choices(asked: Mapping[str, str]) -> list[TunesmithError]:
+def wrong_choices(reading: Reading, rules: Rules) -> list[TunesmithError]:
+    asked = vars(reading) | vars(rules)
     return [
-        ConfigError("CONF-VALUE", f"data.{key}={value}", f"one of {', '.join(CHOICES[key])}")
-        for key, value in asked.items()
-        if value not in CHOICES[key]
+        ConfigError("CONF-VALUE", f"data.{key}={asked[key]}", f"one of {', '.join(known)}")
+        for key, known in CHOICES.items()
+        if asked[key] not in known
     ]
-
-
-def wrong_limit(limit: int | None) -> list[TunesmithError]:
-    if limit is None or limit >= 1:
-        return []
-    return [ConfigError("CONF-RANGE", f"data.limit={limit}", "must be >= 1")]
-
-
-def splits_to_cut(found: Collection[str], how: Cut) -> dict[str, bool]:
-    """Tell of "validation" and "test" whether they are cut from train."""
-    if how.folds is not None and "validation" in found:
-        what = "folds cut validation from train, but the source has a validation split"
-        fix = "set data.splits.validation=null and data.validation_file=null"
-        raise ConfigError("CONF-SPLIT", f"data.split.folds={how.folds}", what, fix)
-    validation = how.validation > 0 or how.folds is not None
-    return {
-        "validation": "validation" not in found and validation,
-        "test": "test" not in found and how.test > 0,
-    }
-
-
-def check_validation(found: Mapping[str, Opener], to_cut: Mapping[str, bool], need: bool) -> None:
-    if need and "validation" not in found and not to_cut["validation"]:
-        what = "no validation split, and none is cut from train"
-        raise DataError("DATA-SPLIT", "data", what, "set data.split.validation=0.1")
-
-
-def sources_needed(
-    wanted: Collection[str], found: Mapping[str, Opener], to_cut: Mapping[str, bool], named: bool
-) -> list[str]:
-    """Return the splits to open. Unless the labels are named, only train can tell them."""
-    cutting = any(to_cut.get(name, False) for name in wanted)
-    train = "train" in wanted or cutting or not named
-    if train and "train" not in found:
-        raise DataError("DATA-SPLIT", "data", "no train split to read", "set data.train_file")
-    needed = {name for name in wanted if name in found} | ({"train"} if train else set())
-    return [name for name in SPLITS if name in needed]
-
-
-def opened(names: Collection[str], found: Mapping[str, Opener]) -> dict[str, Source]:
-    """Open the sources, and say of all at once what is wrong with them."""
-    sources: dict[str, Source] = {}
-    errors: list[TunesmithError] = []
-    for name in names:
-        try:
-            sources[name] = found[name]()
-        except DataError as error:
-            errors.append(error)
-    raise_all(errors)
-    return sources
 
 
 def choose(
     sources: Mapping[str, Source],
     columns: Mapping[str, Column],
     names: Mapping[str, Named | None],
+    how: Cut,
 ) -> dict[str, dict[str, Named]]:
-    """Return {split: {our column: the source's}}; all that is missing is said at once."""
+    """Return {split: {our column: the source's}}; what rows are stratified by is one of them."""
+    chosen = present(sources, columns, {name: names[name] for name in [*columns, "id"]})
+    strata = strata_of(how, columns, names["label"], sources)
+    if strata is not None:
+        chosen["train"][STRATA] = strata
+    return chosen
+
+
+def present(
+    sources: Mapping[str, Source],
+    columns: Mapping[str, Column],
+    names: Mapping[str, Named | None],
+) -> dict[str, dict[str, Named]]:
+    """Return the columns that each split has; all that is missing is said at once."""
     errors: list[TunesmithError] = [
         ConfigError("CONF-MISSING", f"data.{c}=null", "the task needs this column; give its name")
         for c, column in columns.items()
@@ -235,48 +204,3 @@ def strata_of(
     """
     cut_here = how.method == "stratified" and "train" in sources and "label" not in columns
     return label if cut_here and label in sources["train"].columns else None
-
-
-def media_folders(
-    sources: Mapping[str, Source],
-    columns: Mapping[str, Column],
-    names: Mapping[str, Named | None],
-    media: str | None,
-) -> list[str]:
-    """Return the folders that paths in cells are relative to; none where no cell is a file."""
-    if not any(names.get(c) and column.kind in MEDIA for c, column in columns.items()):
-        return []
-    return [
-        str(Path(media or source.folder).expanduser().absolute()) for source in sources.values()
-    ]
-
-
-def store_all(
-    sources: Mapping[str, Source],
-    columns: Mapping[str, Column],
-    chosen: Mapping[str, Mapping[str, Named]],
-    separator: str | None,
-    media: str | None,
-    reading: Reading,
-    cache: Path,
-) -> dict[str, Part]:
-    """Store each source's rows, or open what is stored; all broken files are said at once."""
-    parts: dict[str, Part] = {}
-    errors: list[TunesmithError] = []
-    for split, source in sources.items():
-        schema = schema_of(columns, chosen[split])
-        format_ = [Path(source.name).suffix, source.columns, source.classes, asdict(reading)]
-        folders = media_folders({split: source}, columns, chosen[split], media)
-        key = key_of(source.identity, str(schema), chosen[split], separator, format_, *folders)
-        rows = canonical_rows(source, columns, chosen[split], separator, media)
-        try:
-            data = stored(rows, schema, key, cache)
-            if not len(data):
-                headed = source.in_lines and not source.name.lower().endswith(".txt")
-                header = "header but 0 rows" if headed else "0 rows"
-                raise DataError("DATA-EMPTY", source.name, header)
-            parts[split] = Part(source, data, np.arange(len(data)))
-        except DataError as error:
-            errors.append(error)
-    raise_all(errors)
-    return parts

@@ -94,24 +94,14 @@ def find(
     changes = dict(config or {})
     _check_arguments(changes, pretrained, attention)
     changes = changes if pretrained else {**(sizes or {}), **changes}
-    folder = places.folder_of(path, revision)
-    safety.refuse_ways_out(folder)
-    safety.refuse_own_python(folder, path)
+    folder = _safe_folder(path, revision)
     raw = safety.read_json(folder / "config.json")
     checkpoint = _config(raw, changes, path)
-    raise_all(
-        settings.set_dropout(checkpoint, "hidden_dropout", hidden_dropout)
-        + settings.set_dropout(checkpoint, "attention_dropout", attention_dropout)
-        + settings.set_dropout(checkpoint, "classifier_dropout", classifier_dropout)
-    )
+    _set_dropouts(checkpoint, hidden_dropout, attention_dropout, classifier_dropout)
     settled = roles.config_as(heads.HEADS[problem].role, checkpoint)
-    files: tuple[Path, ...] = ()
-    own_head = False
-    with quiet():
-        model = _skeleton(settled, changes, path, problem)
-    if pretrained:
-        files, tensors = _weights(folder, path, sha256)
-        own_head = not new_head and heads.has_own_head(raw, model, tensors, path)
+    model = _skeleton(settled, changes, path, problem)
+    files, tensors = _weights(folder, path, sha256) if pretrained else ((), set())
+    own_head = pretrained and not new_head and heads.has_own_head(raw, model, tensors, path)
     if own_head:
         heads.check_labels(folder, settled, labels, problem, path)
     else:
@@ -178,6 +168,24 @@ def _check_arguments(changes: dict[str, Any], pretrained: bool, attention: str) 
     raise_all(errors)
 
 
+def _safe_folder(path: str, revision: str | None) -> Path:
+    """Return where the model is on this machine; nothing in it leads out or is code."""
+    folder = places.folder_of(path, revision)
+    safety.refuse_ways_out(folder)
+    safety.refuse_own_python(folder, path)
+    return folder
+
+
+def _set_dropouts(
+    config: PreTrainedConfig, hidden: float | None, attention: float | None, head: float | None
+) -> None:
+    raise_all(
+        settings.set_dropout(config, "hidden_dropout", hidden)
+        + settings.set_dropout(config, "attention_dropout", attention)
+        + settings.set_dropout(config, "classifier_dropout", head)
+    )
+
+
 def _config(raw: dict[str, Any], changes: dict[str, Any], path: str) -> PreTrainedConfig:
     kind = raw.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
@@ -204,7 +212,8 @@ def _from_dict(
 
 def _skeleton(config: PreTrainedConfig, changes: dict[str, Any], path: str, problem: str) -> Any:
     try:
-        return heads.skeleton(config, path, problem)
+        with quiet():
+            return heads.skeleton(config, path, problem)
     except WRONG_SETTINGS as error:
         raise _wrong_settings(error, changes, path) from None
 

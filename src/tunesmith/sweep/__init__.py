@@ -1,0 +1,1 @@
+"""Searches: a space, the trials drawn from it, and what came of them."""

@@ -7,9 +7,12 @@ from typing import Any
 
 from tunesmith import config
 from tunesmith.errors import StudyError
-from tunesmith.sweep import best, composing, finale, summary
-from tunesmith.sweep.arms import NoScoreError
-from tunesmith.sweep.study import Study
+from tunesmith.sweep.report import files
+from tunesmith.sweep.storage import summary
+from tunesmith.sweep.study import composing
+from tunesmith.sweep.study.study import Study
+from tunesmith.sweep.winner import best, finale
+from tunesmith.sweep.winner.arms import NoScoreError
 
 
 def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
@@ -22,11 +25,16 @@ def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
     return {"winner_directory": where, "winner_overrides": masked}
 
 
+def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary of a study under way; see `made_of`."""
+    return summary.made_of(study.folder, study.records, study.store.attributes, spec, ended)
+
+
 def write_unended(study: Study, spec: Mapping[str, Any], stopped_by: str | None) -> None:
     """Write the files of a study that has no winner yet: what was found so far."""
     seconds = study.store.attributes.get("seconds", 0.0)
     ended = {**summary.UNENDED, "stopped_by": stopped_by, "seconds": seconds}
-    summary.write(summary.summarise(study, spec, ended), study.folder)
+    files.write(summarise(study, spec, ended), study.folder)
 
 
 def write_best(study: Study, compose: composing.Composer, winner: int | None) -> None:
@@ -35,11 +43,11 @@ def write_best(study: Study, compose: composing.Composer, winner: int | None) ->
         (study.folder / best.FILE).unlink(missing_ok=True)  # an earlier winner's
         return
     if winner == finale.DEFAULT:
-        overrides = study.overrides_of(study.space.fixed, study.seeds[0])
+        overrides = study.segments.overrides(study.space.fixed, study.seeds[0])
     else:
         record = study.records[winner]
-        overrides = study.overrides_of(record.overrides, record.seeds[0])
-    threads = study.config_of(overrides)["trainer"]["threads"]
+        overrides = study.segments.overrides(record.overrides, record.seeds[0])
+    threads = study.segments.config_of(overrides)["trainer"]["threads"]
     best.write(study.folder, compose, overrides, threads)
 
 
@@ -47,7 +55,7 @@ def say_the_end(made: Mapping[str, Any]) -> None:
     """Print the last table of a summary."""
     from rich.console import Console
 
-    from tunesmith.sweep.table import final
+    from tunesmith.sweep.terminal.table import final
 
     with contextlib.suppress(BrokenPipeError):
         Console(highlight=False).print(final(made))

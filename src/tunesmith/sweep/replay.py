@@ -9,8 +9,8 @@ from typing import Any
 
 from tunesmith import config, environment, rundir
 from tunesmith.errors import ConfigError, Interrupted, ModelError
-from tunesmith.sweep import kept
-from tunesmith.sweep.record import Record, Replicate
+from tunesmith.sweep.storage import kept
+from tunesmith.sweep.storage.record import Record, Replicate
 from tunesmith.sweep.trial import Result, Segment
 
 REPLAYS = "replays"  # folder of a study
@@ -129,8 +129,8 @@ def _segment(
 
 
 def _run(segment: Segment) -> Result:
-    from tunesmith.sweep.segment import run_segment
-    from tunesmith.sweep.warm import Warm
+    from tunesmith.sweep.worker.segment import run_segment
+    from tunesmith.sweep.worker.warm import Warm
 
     result = run_segment(segment, Warm())
     if result.state == "interrupted":

@@ -13,24 +13,29 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import rundir, targets
 from tunesmith.errors import Interrupted
-from tunesmith.sweep import composing, finale, summary
-from tunesmith.sweep.arms import NoScoreError
 from tunesmith.sweep.ending import (
     raise_if_it_failed,
     say_the_end,
+    summarise,
     winner_facts,
     write_best,
     write_unended,
 )
 from tunesmith.sweep.executors.base import Executor
-from tunesmith.sweep.opening import ConfigOf, opened, spec_of
-from tunesmith.sweep.request import checked, config_name_of, folder_of, policy_of, sources_of
+from tunesmith.sweep.report import files
 from tunesmith.sweep.samplers import sampler as make_sampler
-from tunesmith.sweep.settings import Settings
-from tunesmith.sweep.space import Space
-from tunesmith.sweep.store import FILE, Store
-from tunesmith.sweep.study import Study
-from tunesmith.sweep.watching import Watching
+from tunesmith.sweep.space.space import Space
+from tunesmith.sweep.storage.store import FILE, Store
+from tunesmith.sweep.study import composing
+from tunesmith.sweep.study.opening import opened, spec_of
+from tunesmith.sweep.study.request import checked, config_name_of, folder_of, policy_of, sources_of
+from tunesmith.sweep.study.segments import ConfigOf
+from tunesmith.sweep.study.settings import Settings
+from tunesmith.sweep.study.study import Study
+from tunesmith.sweep.terminal import live
+from tunesmith.sweep.terminal.watching import Watching
+from tunesmith.sweep.winner import finale
+from tunesmith.sweep.winner.arms import NoScoreError
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +90,15 @@ def _run(
             with (
                 _unended(study, spec),
                 _clocked(store, began),
-                Watching(study, metric) as study.watcher,
+                live.Watch() as watch,
                 _signals(study),
             ):
+                study.watcher = Watching(watch, metric)
                 ended = _search_and_confirm(study, began, base.test)
             ended |= winner_facts(study, ended["winner"]) | {"seconds": store.attributes["seconds"]}
             store.set("ended", ended)
-            made = summary.summarise(study, spec, ended)
-            summary.write(made, folder)
+            made = summarise(study, spec, ended)
+            files.write(made, folder)
             write_best(study, compose, ended["winner"])
             say_the_end(made)
             raise_if_it_failed(study, ended)

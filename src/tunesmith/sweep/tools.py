@@ -35,17 +35,19 @@ def _on_a_study(commands: Any, name: str, text: str, command: Any) -> argparse.A
 def _report(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from tunesmith.sweep import kept, summary, table
+    from tunesmith.sweep.report import files
+    from tunesmith.sweep.storage import kept
+    from tunesmith.sweep.terminal import table
 
     made = kept.summary_of(options.study)
-    summary.write(made, Path(options.study), options.excel_safe)
+    files.write(made, Path(options.study), options.excel_safe)
     Console(highlight=False).print(table.final(made))
 
 
 def _studies(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from tunesmith.sweep import shelf
+    from tunesmith.sweep.terminal import shelf
 
     Console(highlight=False).print(shelf.listing(options.folder))
 
@@ -53,7 +55,8 @@ def _studies(options: argparse.Namespace) -> None:
 def _best(options: argparse.Namespace) -> None:
     from tunesmith import rundir
     from tunesmith.rundir.files import read_text
-    from tunesmith.sweep import commands, kept
+    from tunesmith.sweep.analysis import commands
+    from tunesmith.sweep.storage import kept
 
     summary = kept.summary_of(options.study)
     words = commands.of_the_winner(summary)

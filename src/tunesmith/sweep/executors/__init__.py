@@ -1,0 +1,1 @@
+"""Executors: where segments run, here or on a cluster."""

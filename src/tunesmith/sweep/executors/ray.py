@@ -166,7 +166,7 @@ def _segment(told: Mapping[str, Any], threads: int) -> dict[str, Any]:
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if not WARM:
-        from tunesmith.sweep.warm import Warm
+        from tunesmith.sweep.worker.warm import Warm
 
         WARM.append(Warm())
     return run_there(told, WARM[0])

@@ -150,8 +150,8 @@ def run_there(told: Mapping[str, Any], warm: Any = None) -> dict[str, Any]:
     if Path(told["cwd"]).is_dir():
         os.chdir(told["cwd"])  # a file named without its folder is the same file there
     segment = Segment(**told["segment"])
-    from tunesmith.sweep.segment import run_segment
-    from tunesmith.sweep.warm import Warm
+    from tunesmith.sweep.worker.segment import run_segment
+    from tunesmith.sweep.worker.warm import Warm
 
     if segment.kind != "check":  # whose directory is the study's, which the search itself holds
         _wait_until_free(Path(segment.directory))

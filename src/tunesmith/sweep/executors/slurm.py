@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ConfigError, MachineError, SafetyError
+from tunesmith.sweep.amounts import BYTES, SECONDS, amount
 from tunesmith.sweep.executors.remote import Job, JobLostError, Remote, plain, run_there, threads_of
-from tunesmith.sweep.settings import BYTES, SECONDS, amount
 from tunesmith.sweep.trial import Result, Segment
 
 GLANCE = 1.0  # seconds between two looks for the file of a result

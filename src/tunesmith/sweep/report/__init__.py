@@ -1,5 +1,1 @@
-"""The report of a study: one section a file, put together by `page`."""
-
-from tunesmith.sweep.report.page import page
-
-__all__ = ["page"]
+"""The files of a study that one reads; of report.html each section is a module."""

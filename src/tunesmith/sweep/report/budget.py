@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from tunesmith.sweep import evidence, spelling
-from tunesmith.sweep.ranking import (
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import evidence
+from tunesmith.sweep.analysis.ranking import (
     Summary,
     Trial,
     at_rung,

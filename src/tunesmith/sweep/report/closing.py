@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tunesmith.sweep import commands, spelling
-from tunesmith.sweep.ranking import Summary
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import commands
+from tunesmith.sweep.analysis.ranking import Summary
 from tunesmith.sweep.report.markup import Markup, Section, element, joined, nothing
 
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from tunesmith.sweep import commands, evidence, spelling, verdict
-from tunesmith.sweep.advice import advise
-from tunesmith.sweep.ranking import (
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import commands, evidence, verdict
+from tunesmith.sweep.analysis.advice import advise
+from tunesmith.sweep.analysis.ranking import (
     Summary,
     Trial,
     by_number,

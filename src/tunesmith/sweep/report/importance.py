@@ -4,8 +4,17 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from tunesmith.sweep import evidence, spelling
-from tunesmith.sweep.ranking import Summary, Trial, at_rung, is_number, is_set, orientation, scored
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import evidence
+from tunesmith.sweep.analysis.ranking import (
+    Summary,
+    Trial,
+    at_rung,
+    is_number,
+    is_set,
+    orientation,
+    scored,
+)
 from tunesmith.sweep.report.markup import Markup, Section, element, nothing, shape
 from tunesmith.sweep.report.plot import WIDTH, figure, picture
 

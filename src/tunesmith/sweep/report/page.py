@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tunesmith.sweep import spelling
-from tunesmith.sweep.ranking import Summary
+from tunesmith.sweep.analysis.ranking import Summary
 from tunesmith.sweep.report import (
     budget,
     closing,

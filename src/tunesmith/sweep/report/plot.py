@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tunesmith.sweep import spelling
-from tunesmith.sweep.ranking import Summary, came_to_nothing, finalists, scored
+from tunesmith.sweep.analysis.ranking import Summary, came_to_nothing, finalists, scored
 from tunesmith.sweep.report.markup import Markup, element, shape
 from tunesmith.sweep.report.scales import Scale
 

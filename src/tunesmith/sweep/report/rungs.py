@@ -1,8 +1,9 @@
 """Do lower rungs tell who will win? Kendall's rank correlation between each rung and the next."""
 
-from tunesmith.sweep import evidence, spelling
-from tunesmith.sweep.advice import AGREES
-from tunesmith.sweep.ranking import Summary, orientation, rung_name
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import evidence
+from tunesmith.sweep.analysis.advice import AGREES
+from tunesmith.sweep.analysis.ranking import Summary, orientation, rung_name
 from tunesmith.sweep.report import scales
 from tunesmith.sweep.report.markup import Markup, Section, element, joined, nothing
 from tunesmith.sweep.report.plot import Plot, figure

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tunesmith.sweep import evidence, spelling, verdict
-from tunesmith.sweep.ranking import Summary, is_number, scored
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import evidence, verdict
+from tunesmith.sweep.analysis.ranking import Summary, is_number, scored
 from tunesmith.sweep.report import scales
 from tunesmith.sweep.report.markup import Markup, Section, nothing, shape
 from tunesmith.sweep.report.plot import RIGHT, WIDTH, figure, picture

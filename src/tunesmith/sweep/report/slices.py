@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunesmith.sweep import evidence, spelling
-from tunesmith.sweep.ranking import (
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import evidence
+from tunesmith.sweep.analysis.ranking import (
     Summary,
     Trial,
     at_rung,

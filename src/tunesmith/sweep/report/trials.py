@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from tunesmith.sweep import evidence, ranking, spelling
-from tunesmith.sweep.ranking import Summary, Trial
+from tunesmith.sweep import spelling
+from tunesmith.sweep.analysis import evidence, ranking
+from tunesmith.sweep.analysis.ranking import Summary, Trial
 from tunesmith.sweep.report.markup import Section, element, joined, nothing, table
 
 LONGEST = 80  # characters of a setting in a table

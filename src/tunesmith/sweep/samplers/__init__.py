@@ -9,7 +9,7 @@ from tunesmith.sweep.samplers.grid import GridSampler
 from tunesmith.sweep.samplers.qmc import QmcSampler
 from tunesmith.sweep.samplers.random import RandomSampler
 from tunesmith.sweep.samplers.tpe import TpeSampler
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.space import Space
 
 SAMPLERS: dict[str, type[Sampler]] = {
     "grid": GridSampler,

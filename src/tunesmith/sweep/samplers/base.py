@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tunesmith.seeds import derive
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.space import Space
 
 
 class Observation(NamedTuple):

@@ -9,10 +9,10 @@ import numpy as np
 
 from tunesmith.errors import ConfigError
 from tunesmith.seeds import derive
-from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.samplers.base import Observation, Sampler
 from tunesmith.sweep.samplers.modelled import is_constant
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.space import Space
 
 if TYPE_CHECKING:
     from cmaes import CMA

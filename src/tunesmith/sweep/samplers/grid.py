@@ -6,7 +6,7 @@ from typing import Any
 
 from tunesmith.errors import ConfigError
 from tunesmith.sweep.samplers.base import Observation, Sampler
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.space import Space
 
 
 class GridSampler(Sampler):

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.samplers.base import Observation, Sampler
 from tunesmith.sweep.samplers.qmc import QmcSampler
-from tunesmith.sweep.space import Space
+from tunesmith.sweep.space.dimension import Dimension
+from tunesmith.sweep.space.space import Space
 
 Block = tuple[Dimension, ...]
 

@@ -8,8 +8,8 @@ out against a real study.
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.sweep.dimension import Dimension
 from tunesmith.sweep.samplers.base import Observation
+from tunesmith.sweep.space.dimension import Dimension
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

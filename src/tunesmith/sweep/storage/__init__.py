@@ -1,0 +1,1 @@
+"""What a study keeps: its trials in one SQLite file, their checkpoints, its summary."""

@@ -1,0 +1,1 @@
+"""The search itself: what it was asked, and which segment comes next."""

@@ -1,0 +1,1 @@
+"""The winner: confirmed over fresh seeds, its model kept, its config written."""
