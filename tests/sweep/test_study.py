@@ -3,11 +3,14 @@
 import itertools
 import sqlite3
 from concurrent.futures import Future
+from dataclasses import replace
 
 import optuna
 import pytest
-from made_studies import KilledError, Scripted, decisions, search, settings, study, surface
+from made_studies import NUMERIC, KilledError, Scripted, decisions, search, settings, study, surface
 
+from tunesmith.sweep.space.space import Space
+from tunesmith.sweep.study.opening import CheckError, opened
 from tunesmith.sweep.trial import COMPLETE, CRASH, NAN, PAUSED, TIMEOUT, result_of
 
 SAMPLERS = ("grid", "random", "qmc", "tpe", "gp", "cmaes")
@@ -133,6 +136,30 @@ def test_a_segment_that_always_kills_its_worker_fails(tmp_path):
     made = search(tmp_path / "study", Crashing(2), how)
     assert made.records[0].failure == CRASH
     assert states(made)[1:] == [COMPLETE] * 2
+
+
+class Checked(Crashing):
+    """Says what decides, when asked, once its workers have died `times` times."""
+
+    def submit(self, segment):
+        future = super().submit(replace(segment, hparams={"lr": 1e-3}))
+        future._result = replace(future._result, metric="accuracy", mode="max")
+        return future
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_study_opens_though_the_worker_that_checks_it_died(tmp_path, times):
+    how, executor = settings(retries=1), Checked(times)
+    (tmp_path / "study").mkdir()
+    asked = (tmp_path / "study", Space(NUMERIC), how, executor, lambda overrides: {})
+    if times > how.retries:
+        with pytest.raises(CheckError, match="signal 9"):
+            opened(*asked)
+    else:
+        store, *objective = opened(*asked)
+        store.close()
+        assert objective == ["accuracy", "max"]
+    assert [s.attempt for s in executor.submitted] == [0, 1][: times + 1]
 
 
 class Hanging(Scripted):

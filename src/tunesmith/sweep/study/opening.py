@@ -1,7 +1,9 @@
 """A study's store is opened: as the study it has always been, or not at all."""
 
+import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from tunesmith.sweep.space.space import Space
 from tunesmith.sweep.storage.store import FILE, Store
 from tunesmith.sweep.study.segments import ConfigOf
 from tunesmith.sweep.study.settings import Settings
-from tunesmith.sweep.trial import Result, Segment
+from tunesmith.sweep.trial import CRASH, Result, Segment
+
+log = logging.getLogger(__name__)
 
 MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
 READ = {  # what a worker reads before the search -> how it is said that it is another one
@@ -34,7 +38,7 @@ def opened(
     try:
         if store is not None:
             refuse_another(folder, store.attributes.get("identity"), now)
-        found = _checked(folder, space, executor, config_of)
+        found = _checked(folder, space, executor, config_of, settings.retries)
         now["inputs"] = dict(found.inputs)
         if store is None:
             store = Store(folder, folder.name, found.mode, space.dimensions)
@@ -60,14 +64,23 @@ def _existing(folder: Path, space: Space) -> Store | None:
     return None
 
 
-def _checked(folder: Path, space: Space, executor: Executor, config_of: ConfigOf) -> Result:
-    """Ask a worker what decides, and whether rows and model are there and which they are."""
+def _checked(
+    folder: Path, space: Space, executor: Executor, config_of: ConfigOf, retries: int
+) -> Result:
+    """Ask a worker what decides, and whether rows and model are there and which they are.
+
+    Another is asked where it died.
+    """
     config = config_of(list(space.fixed))
     segment = Segment(-1, 0, 0, 1.0, 0, str(folder), config, list(space.fixed), None, kind="check")
-    found = executor.submit(segment).result()
-    if found.state != "done":
-        raise CheckError(found)
-    return found
+    for attempt in range(retries + 1):
+        found = executor.submit(replace(segment, attempt=attempt)).result()
+        if found.state == "done":
+            return found
+        if found.state != "interrupted" or found.failure != CRASH:
+            break
+        log.warning("the check of the study: %s", found.error)
+    raise CheckError(found)
 
 
 class CheckError(TunesmithError):
