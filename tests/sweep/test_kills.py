@@ -15,7 +15,7 @@ from commands import train
 @pytest.mark.torture
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ten_controllers_and_twenty_workers_are_killed_at_random_moments(tmp_path, workers):
-    long = ["trainer.max_epochs=60", "search.trials=9", "search.retries=1000"]
+    long = ["trainer.max_epochs=300", "search.trials=9", "search.retries=1000"]
     long += [f"executor.workers={workers}"]
     arguments = asha(tmp_path, "study=killed", *long)
     chance = random.Random(workers)
