@@ -67,3 +67,10 @@ def test_the_limit_holds_and_changes_no_decision(tmp_path, room):
     assert bytes_of(tmp_path / "tight/trials") <= room * SIZE
     assert bytes_of(tmp_path / "free/trials") > room * SIZE
     assert decisions(made) == decisions(free)
+
+
+@pytest.mark.parametrize(("room", "times"), [(SIZE - 1, 1), (SIZE, 0)])
+def test_a_limit_that_the_best_trial_is_over_by_itself_is_said_once(tmp_path, caplog, room, times):
+    search(tmp_path / "study", Writing(), settings("random", "full", 4, max_disk=room))
+    assert caplog.text.count("search.max_disk: ") == times
+    assert bytes_of(tmp_path / "study/trials") == SIZE

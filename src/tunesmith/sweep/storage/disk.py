@@ -4,6 +4,7 @@ A trial that is promoted after its checkpoint is gone is trained from its start 
 same bits: what is deleted costs time, and changes no decision.
 """
 
+import logging
 import shutil
 import stat
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from tunesmith.sweep.storage.record import Record
 from tunesmith.sweep.trial import COMPLETE, FAILED, PAUSED, RUNNING
+
+log = logging.getLogger(__name__)
 
 LEAST_KEPT = 3  # whole trials whose weights stay, for a look at them
 
@@ -23,6 +26,7 @@ class Disk:
         self.top = max(top, LEAST_KEPT)
         self.sign = 1 if mode == "max" else -1
         self.whole: list[Record] = []  # complete trials whose checkpoints are still there
+        self._is_said = False  # that the limit is too low for what must stay
 
     def reopen(self, records: list[Record], last_rung: int) -> None:
         """Remember the whole trials of an earlier start that kept their checkpoints."""
@@ -44,7 +48,8 @@ class Disk:
     def shrink(self, records: list[Record], last_rung: int) -> None:
         """Delete what is over the limit, the confirmation's runs counted.
 
-        Paused trials from the lowest rung and the worst score on; the best whole one stays.
+        Paused trials from the lowest rung and the worst score on; the best whole one stays, which
+        is said once where it is over the limit by itself.
         """
         if self.limit is None:
             return
@@ -55,6 +60,10 @@ class Disk:
             if used <= self.limit:
                 return
             used -= self._delete(record)
+        if used > self.limit and not self._is_said:
+            self._is_said = True
+            what = "search.max_disk: the %.1f MB that must stay are more than its %.1f MB"
+            log.warning(what, used / 1e6, self.limit / 1e6)
 
     def _worth(self, record: Record) -> tuple[int, float, int]:
         rungs = record.rungs
