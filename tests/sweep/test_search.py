@@ -197,8 +197,9 @@ def test_a_stopped_and_a_killed_controller_take_their_workers_along_and_go_on_to
     assert (stopped["stopped_by"], stopped["winner"]) == ("signal", None)
     assert stopped["counts"]["complete"] < len(stopped["trials"]) <= 4
     assert "Interrupted" in (folder / "runs/killed/report.html").read_text()
-    kill(begun(folder, arguments, "killed", trial=2), folder)
-    assert summary(folder, "killed")["stopped_by"] is None  # what it said when it began
+    process = begun(folder, arguments, "killed", trial=2)  # perhaps a folder of the first start
+    assert eventually(lambda: summary(folder, "killed")["stopped_by"] is None, 60)  # said at once
+    kill(process, folder)
     done = train(arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     assert compared(summary(folder, "killed")) == compared(summary(folder, "asha"))
