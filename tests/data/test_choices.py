@@ -204,5 +204,9 @@ def test_negatives_are_of_the_train_split_and_others_may_lack_them():
     copy = write("copy.csv", "text,text_pair\nwho,he\n")
     [note] = rows(Retrieval.columns, train_file=train, validation_file=copy, **named).notes
     assert note.startswith("1 of 1 validation texts are also in train, first: line 2")
+    odd = write("odd.csv", "text,text_pair,n1,n2\nwho,he,,it\nwhat,it,a\0b,\n")
+    empty, nul = rows(Retrieval.columns, train_file=odd, validation_file=other, **named).notes
+    assert empty.startswith("odd.csv: 1 row with empty text (first: line 2)")
+    assert "NUL" in nul and "line 3" in nul
     with pytest.raises(TunesmithError, match=r"dev\.csv: no column 'n1'"):
         rows(Retrieval.columns, train_file=other, validation_file=train, **named)

@@ -1,7 +1,7 @@
 """Rows under our names: which columns a source has, and what later checks need of each row."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def canonical_rows(
         c: column.kind for c, column in read.items() if column.kind in TEXTUAL and not column.target
     }
     # What is of use to the train split alone makes no other row: a copy in test lacks it.
-    telling = {c: kind for c, kind in texts.items() if not read[c].learning}
+    telling = [c for c in texts if not read[c].learning]
     for position, (number, raw) in enumerate(source.rows()):
         row: dict[str, Any] = {"row": position, "_line": number}
         for ours, theirs in chosen.items():
@@ -138,7 +138,8 @@ def canonical_rows(
                 raise DataError("DATA-CELL", source.at(number), str(error)) from None
         settle_choice(row, raw, read, chosen, source.at(number))
         check_lengths(row, read, source.at(number))
-        row |= marks(row, telling, [c for c in read if read[c].kind in (*MEDIA, *TABULAR)])
+        others = [c for c in read if read[c].kind in (*MEDIA, *TABULAR)]
+        row |= identity(row, telling, others) | {"_flags": flags(row, texts)}
         row["_flags"] |= IS_MISPLACED * any(misplaced(row))
         yield row
 
@@ -182,21 +183,29 @@ def misplaced(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield answer
 
 
-def marks(
-    row: Mapping[str, Any], texts: Mapping[str, Kind], others: Sequence[str] = ()
+def identity(
+    row: Mapping[str, Any], texts: Sequence[str], others: Sequence[str] = ()
 ) -> dict[str, int]:
     """Return hashes of the texts (and of the id), by which rows are compared and split.
 
     `others` are columns of files and of tables: the same text with others is another row.
     """
-    given = [cell for c in texts for cell in ([row[c]] if isinstance(row[c], str) else row[c])]
-    given = given or [""]
+    told = cells_of(row, texts) or [""]
     beside = [digest_of(row[c]) if isinstance(row[c], dict | None) else str(row[c]) for c in others]
-    whole = "\0".join([*given, *beside])
-    # One odd word empties no sentence.
-    whole_texts = [" ".join(row[c]) for c in texts if texts[c] is Kind.WORDS] or given
-    flags = HAS_EMPTY * any(EMPTY.fullmatch(t) is not None for t in whole_texts)
-    flags |= HAS_NUL * any("\0" in t for t in given)
-    loose = "\0".join([*(" ".join(t.casefold().split()) for t in given), *beside])
-    found = {"_text": digest(whole), "_loose": digest(loose), "_flags": flags}
+    loose = "\0".join([*(" ".join(t.casefold().split()) for t in told), *beside])
+    found = {"_text": digest("\0".join([*told, *beside])), "_loose": digest(loose)}
     return found | ({"_id": digest(row["id"])} if "id" in row else {})
+
+
+def flags(row: Mapping[str, Any], texts: Mapping[str, Kind]) -> int:
+    """Return the bits of what is odd in the texts, those of use in learning alone too."""
+    given = cells_of(row, texts) or [""]
+    # One odd word empties no sentence.
+    whole = [" ".join(row[c]) for c in texts if texts[c] is Kind.WORDS] or given
+    is_empty = any(EMPTY.fullmatch(text) is not None for text in whole)
+    return HAS_EMPTY * is_empty | HAS_NUL * any("\0" in text for text in given)
+
+
+def cells_of(row: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return the texts of some columns, whether a cell holds one or several."""
+    return [cell for c in names for cell in ([row[c]] if isinstance(row[c], str) else row[c])]
