@@ -4,12 +4,11 @@ import json
 import random
 
 import pytest
-import torch
 from sklearn import metrics as reference
 
 from commands import only_run, small
-from folders import sentences, word_pieces
-from runs import composed
+from folders import sentences
+from runs import composed, without_a_model
 from tunesmith import cli
 from tunesmith.errors import DataError
 from tunesmith.loss import CrossEntropy
@@ -20,14 +19,7 @@ from tunesmith.tasks.one_label import answer
 
 
 def task_of(labels):
-    return Classification(
-        model=torch.nn.Identity(),
-        tokenizer=word_pieces(),
-        labels=labels,
-        max_length=20,
-        truncation="right",
-        loss=CrossEntropy(),
-    )
+    return without_a_model(Classification, labels, CrossEntropy())
 
 
 def guessed(task, count, dice):

@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from commands import only_run, small, train
 from folders import KINDS, TOKENIZERS, sentences, tiny_bert, tiny_model
-from runs import composed, predicted, scored_again, trained
+from runs import composed, predicted, scored_again, to_the_bit, trained
 from tunesmith import load
 from tunesmith.errors import TunesmithError
 from tunesmith.loss import PairCosine
@@ -205,7 +205,7 @@ def test_it_learns_from_a_few_rows(finished):
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished, inputs):
     directory, record = finished
-    scored_again(directory, record)
+    assert scored_again(directory) == to_the_bit(record["scores"])
     assert load(directory).evaluate("train")["train/accuracy"] > 0.5
     again = load(directory).evaluate(data=f"{inputs[0]}/test.csv")
     assert again["test/accuracy"] == record["scores"]["test/accuracy"]

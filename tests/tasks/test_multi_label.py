@@ -3,10 +3,9 @@
 import random
 
 import pytest
-import torch
 from sklearn import metrics as reference
 
-from folders import word_pieces
+from runs import without_a_model
 from tunesmith.loss import BinaryCrossEntropy
 from tunesmith.tasks.multi_label import MultiLabel
 
@@ -15,15 +14,7 @@ LABELS = ["a", "b", "c"]
 
 @pytest.fixture
 def task():
-    return MultiLabel(
-        threshold=0.5,
-        model=torch.nn.Identity(),
-        tokenizer=word_pieces(),
-        labels=LABELS,
-        max_length=20,
-        truncation="right",
-        loss=BinaryCrossEntropy(),
-    )
+    return without_a_model(MultiLabel, LABELS, BinaryCrossEntropy(), threshold=0.5)
 
 
 def test_a_label_at_the_threshold_is_given_and_scored_so(task):

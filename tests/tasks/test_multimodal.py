@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from commands import only_run, tunesmith
 from folders import sentences, tiny_bert
 from media_files import write_media
-from runs import composed, of_files, predicted, scored_again, trained
+from runs import composed, of_files, predicted, scored_again, to_the_bit, trained
 from tunesmith import load, stored
 from tunesmith.adapt import frozen, full
 from tunesmith.build import build_data, build_task, prepare
@@ -76,7 +76,7 @@ def finished(inputs, tmp_path_factory):
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     directory, record = finished
-    scored_again(directory, record)
+    assert scored_again(directory) == to_the_bit(record["scores"])
 
 
 def test_predictions_are_what_was_scored(finished, inputs, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 from catalogue import row
 from folders import KINDS, TOKENIZERS, tiny_bert, tiny_model
-from runs import composed, lines, of_files, one_line, predicted, scored_again, trained
+from runs import composed, lines, of_files, one_line, predicted, scored_again, to_the_bit, trained
 from tunesmith import load
 from tunesmith.data.made import errands
 from tunesmith.errors import DataError
@@ -44,7 +44,7 @@ def finished(inputs):
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     directory, record = finished
-    scored_again(directory, record)
+    assert scored_again(directory) == to_the_bit(record["scores"])
 
 
 def test_predictions_are_what_was_scored(finished, inputs, tmp_path):

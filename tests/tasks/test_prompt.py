@@ -8,7 +8,7 @@ from transformers import AutoModelForMaskedLM
 
 from commands import small
 from folders import KINDS, LETTERS, TOKENIZERS, WORDS, sentences, tiny_bert, tiny_model
-from runs import composed, one_line, scored_again, trained
+from runs import composed, one_line, scored_again, to_the_bit, trained
 from tunesmith import load
 from tunesmith.errors import TunesmithError
 from tunesmith.loss import CrossEntropy
@@ -247,7 +247,7 @@ def test_it_learns_from_a_few_rows(finished):
 
 def test_a_stored_run_scores_and_predicts_as_its_training_did(finished, inputs):
     directory, record = finished
-    scored_again(directory, record)
+    assert scored_again(directory) == to_the_bit(record["scores"])
     lines = (inputs[0] / "test.csv").read_text().splitlines()[1:]
     pairs = [line.rsplit(",", 1) for line in lines]
     answers = load(directory).predict([text for text, _ in pairs])

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from catalogue import row
 from commands import only_run, searched, tunesmith
 from folders import sentences, tiny_bert
-from runs import composed, of_files, scored_again, trained
+from runs import composed, of_files, scored_again, to_the_bit, trained
 from tunesmith import load
 from tunesmith.errors import DataError
 from tunesmith.metrics.answers import best_threshold, exact_match, f1
@@ -57,7 +57,8 @@ def finished(inputs):
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     directory, record = finished
-    scores = scored_again(directory, record)
+    scores = scored_again(directory)
+    assert scores == to_the_bit(record["scores"])
     assert {f"{s}/{n}" for s in ("val", "test") for n in ("exact_match", "f1", "loss")} < set(
         scores
     )

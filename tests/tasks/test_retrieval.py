@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from catalogue import row
 from folders import sentences, tiny_bert
-from runs import composed, lines, of_files, predicted, scored_again, trained
+from runs import composed, lines, of_files, predicted, scored_again, to_the_bit, trained
 from tunesmith import load, stored
 from tunesmith.errors import DataError
 from tunesmith.loss import InfoNCE
@@ -51,7 +51,7 @@ def test_it_learns_more_than_chance(finished):
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     directory, record = finished
-    scored_again(directory, record)
+    assert scored_again(directory) == to_the_bit(record["scores"])
 
 
 def test_predictions_are_what_was_scored(finished, inputs, tmp_path, monkeypatch):

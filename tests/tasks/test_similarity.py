@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from commands import train
 from folders import KINDS, sentences, tiny_bert, tiny_model
-from runs import composed, lines, of_files, one_line, predicted, scored_again, trained
+from runs import composed, lines, of_files, one_line, predicted, scored_again, to_the_bit, trained
 from tunesmith import load
 from tunesmith.build import read_rows
 from tunesmith.loss import MeanSquaredError
@@ -55,7 +55,7 @@ def finished(request, inputs):
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
     _, directory, record = finished
-    scored_again(directory, record)
+    assert scored_again(directory) == to_the_bit(record["scores"])
 
 
 def test_predictions_are_what_was_scored_as_scipy_scores_them(finished, inputs, tmp_path):

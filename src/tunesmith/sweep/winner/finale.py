@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,4 @@ def _has_weights(study: Study, segment: Segment) -> bool:
 
 
 def _of_kind(segment: Segment, kind: Any) -> Segment:
-    from dataclasses import replace
-
     return replace(segment, kind=kind)

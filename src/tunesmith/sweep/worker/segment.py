@@ -1,8 +1,11 @@
 """What a worker does: train one segment of a trial, or test the winner's weights."""
 
+import contextlib
 import logging
 import math
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +62,19 @@ def run_segment(segment: Segment, warm: Warm) -> Result:
     return _timed(result, time.monotonic() - began)
 
 
-def _trained(segment: Segment, warm: Warm) -> Result:
-    cfg = OmegaConf.create(dict(segment.config))
+@contextlib.contextmanager
+def _ready(cfg: DictConfig, warm: Warm) -> Iterator[tuple[Machine, Parts]]:
+    """Settle the machine; yield it, and the rows and model of a config that can be trained."""
     machine = choose_machine(cfg)
     with settled(machine, cfg.trainer.deterministic):
         parts = warm.parts(cfg)
         check_plan(cfg, parts, machine)
+        yield machine, parts
+
+
+def _trained(segment: Segment, warm: Warm) -> Result:
+    cfg = OmegaConf.create(dict(segment.config))
+    with _ready(cfg, warm) as (machine, parts):
         # In the config every rank reads it. Only encoded rows tell how many steps there are.
         cfg.trainer.stop_at_step = float(segment.until) if segment.until < 1 else None
         training = _train(cfg, machine, parts, segment)
@@ -108,13 +118,10 @@ def _fit(training: Training, place: Place, end: int | None) -> None:
 def _checked(segment: Segment, warm: Warm) -> Result:
     """Read the rows and the model of the study's own config; say what they are, what decides."""
     cfg = OmegaConf.create(dict(segment.config))
-    machine = choose_machine(cfg)
-    with settled(machine, cfg.trainer.deterministic):
-        parts = warm.parts(cfg)
-        check_plan(cfg, parts, machine)
+    with _ready(cfg, warm) as (_, parts):
+        rows = {name: len(rows) for name, rows in parts.rows.splits.items()}
+        inputs = {"rows": parts.rows.fingerprint, "model": fingerprint(parts.source)}
     metric, mode = config.monitor_of(cfg, targets.resolve(cfg.task._target_, trust=cfg.trust))
-    rows = {name: len(rows) for name, rows in parts.rows.splits.items()}
-    inputs = {"rows": parts.rows.fingerprint, "model": fingerprint(parts.source)}
     return result_of(segment, "done", metric=metric, mode=mode, rows=rows, inputs=inputs)
 
 
@@ -184,8 +191,6 @@ DO = {"train": _trained, "check": _checked, "test": _saved, "save": _saved}
 
 
 def _timed(result: Result, seconds: float) -> Result:
-    from dataclasses import replace
-
     return replace(result, seconds=seconds, memory=largest_memory())
 
 
