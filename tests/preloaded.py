@@ -4,6 +4,7 @@ A server imports them and computes nothing; each command is a fork of it, with a
 output and exit code of its own. Tunesmith itself is imported anew each time.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -47,6 +48,7 @@ def command(
 def _run(
     arguments: list[str], environment: dict[str, str], cwd: Path, out: Path, err: Path
 ) -> None:
+    gc.freeze()  # or each collection would look at what the server imported
     for path, descriptor in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.environ.clear()

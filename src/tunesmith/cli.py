@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith import __version__
 from tunesmith.config import CONF
+from tunesmith.importing import quickly
 from tunesmith.program import guarded, start
 from tunesmith.sweep.tools import add_commands
 
@@ -113,7 +114,9 @@ def _with_options(parser: argparse.ArgumentParser) -> None:
 
 def _opened(options: argparse.Namespace) -> Any:
     from tunesmith.config import anew
-    from tunesmith.stored import load
+
+    with quickly():
+        from tunesmith.stored import load
 
     return load(options.run, trust=options.trust, options=anew.read(options.set))
 

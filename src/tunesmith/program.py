@@ -20,6 +20,7 @@ from tunesmith.errors import (
     raise_all,
 )
 from tunesmith.explain import explain
+from tunesmith.importing import quickly
 
 CTRL_C = 130
 ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")  # Hydra does one of these
@@ -45,7 +46,8 @@ def start(cfg: Any) -> float | None:
 
     try:
         raise_all(config.check(cfg))
-        from tunesmith.run import run
+        with quickly():
+            from tunesmith.run import run
 
         return run(cfg)
     except Exception as error:  # all of them: only the wrapping changes, `exit_code` tells each

@@ -22,7 +22,7 @@ from tunesmith.build import (
     prepare,
 )
 from tunesmith.data.module import DataModule
-from tunesmith.errors import ConfigError, Interrupted, ModelError, raise_all
+from tunesmith.errors import ConfigError, ModelError, raise_all
 from tunesmith.finish import Trained, finish
 from tunesmith.place import Place, place_of, record_end, record_leaving, resumed, write_down
 from tunesmith.trainer import build_trainer
@@ -192,24 +192,18 @@ def ranks(cfg: DictConfig, overrides: list[str], machine: Machine, place: Place)
         "path": sys.path,
     }
     # -P: a torch.py where one stands must not be imported; this process's own path is told.
-    command = [sys.executable, "-P", "-c", "from tunesmith.run import other_rank; other_rank()"]
+    command = [sys.executable, "-P", "-m", "tunesmith.other_rank"]
     return launch.other_ranks(machine.devices, command, json.dumps(payload))
 
 
-def other_rank() -> None:
-    """Run as a further process of a run, told by standard input what the first one decided."""
-    told = json.load(sys.stdin)
-    sys.path[:] = told["path"]  # so that the user's own code is found where the first found it
+def train_beside(told: Mapping[str, Any]) -> None:
+    """Run as a further process of a run, told what the first one decided: see `ranks`."""
     cfg = OmegaConf.create(told["config"])
     machine = choose_machine(cfg)
     checkpoint = Path(told["checkpoint"]) if told["checkpoint"] else None
     place = Place(Path(told["directory"]), told["resumed"], checkpoint)
-    logging.disable(logging.WARNING)  # the first process says it
     with settled(machine, cfg.trainer.deterministic):
-        try:
-            train(cfg, machine, prepare(cfg), place)
-        except Interrupted:
-            raise SystemExit(75) from None
+        train(cfg, machine, prepare(cfg), place)
 
 
 def _recorded_score(directory: Path) -> float | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import MachineError
+from tunesmith.importing import quickly
 from tunesmith.sweep.executors.remote import Job, JobLostError, Remote, plain, run_there, threads_of
 from tunesmith.sweep.trial import Result, Segment, result_of
 
@@ -166,7 +167,8 @@ def _segment(told: Mapping[str, Any], threads: int) -> dict[str, Any]:
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if not WARM:
-        from tunesmith.sweep.worker.warm import Warm
+        with quickly():
+            from tunesmith.sweep.worker.warm import Warm
 
         WARM.append(Warm())
     return run_there(told, WARM[0])

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tunesmith.importing import quickly
 from tunesmith.sweep.executors.base import Doing, Executor
 from tunesmith.sweep.trial import CRASH, Result, Segment, result_of
 
@@ -150,8 +151,9 @@ def run_there(told: Mapping[str, Any], warm: Any = None) -> dict[str, Any]:
     if Path(told["cwd"]).is_dir():
         os.chdir(told["cwd"])  # a file named without its folder is the same file there
     segment = Segment(**told["segment"])
-    from tunesmith.sweep.worker.segment import run_segment
-    from tunesmith.sweep.worker.warm import Warm
+    with quickly():
+        from tunesmith.sweep.worker.segment import run_segment
+        from tunesmith.sweep.worker.warm import Warm
 
     if segment.kind != "check":  # whose directory is the study's, which the search itself holds
         _wait_until_free(Path(segment.directory))

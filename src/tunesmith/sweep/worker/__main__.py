@@ -15,6 +15,8 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any
 
+from tunesmith.importing import quickly
+
 
 def main() -> None:
     """Serve the process that started this one, until it closes the pipe or dies."""
@@ -22,9 +24,10 @@ def main() -> None:
     answers = _own_output()
     setup = json.loads(sys.stdin.readline())
     _settle(setup)
-    from tunesmith.sweep.trial import Segment
-    from tunesmith.sweep.worker.segment import run_segment
-    from tunesmith.sweep.worker.warm import Warm
+    with quickly():
+        from tunesmith.sweep.trial import Segment
+        from tunesmith.sweep.worker.segment import run_segment
+        from tunesmith.sweep.worker.warm import Warm
 
     warm = Warm()
     _tell(answers, event="ready", pid=os.getpid())
