@@ -1,13 +1,14 @@
 """Runs that are killed, ended or stopped at a step and resumed: a script, so that it may fork.
 
-    python tests/kills.py FOLDER PRECISION ACCUMULATE INTERVAL WORKERS KIND [STEP ...]
+    python tests/kills.py FOLDER PRECISION ACCUMULATE INTERVAL WORKERS KIND:STEP ...
 
-A step is a batch's number, or one of PLACES. Imports once, then forks a child a case (torch's
-threads do not survive a fork: this process computes nothing). Prints a JSON object: the
-undisturbed run, and each case, as fingerprints.
+A kind is a signal, or stop_at_step; a step is a batch's number, or one of PLACES. Imports
+once, then forks a child a run (torch's threads do not survive a fork: this process computes
+nothing). Prints a JSON object: the undisturbed run, and each case, as fingerprints.
 """
 
 import hashlib
+import importlib
 import json
 import os
 import pkgutil
@@ -19,6 +20,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from commands import make_inputs, use_inputs
+from preloaded import LIBRARIES
+from tunesmith.importing import quickly
 
 
 def overrides(folder: Path, precision: str, accumulate: int, interval: str, workers: int):
@@ -193,18 +196,20 @@ def case(folder: Path, arguments: list[str], kind: str, step: str) -> dict:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    precision, accumulate, interval, workers, kind, *steps = sys.argv[2:]
+    precision, accumulate, interval, workers, *cases = sys.argv[2:]
     arguments = overrides(folder, precision, int(accumulate), interval, int(workers))
     if not (folder / "model").exists():
         make_inputs_in_child(folder)
-    import tunesmith.run  # noqa: F401 (once, for all the children)
+    with quickly():
+        for name in [*LIBRARIES, "tunesmith.run"]:  # once, for all the children
+            importlib.import_module(name)
 
     undisturbed = folder / "undisturbed"
     shutil.rmtree(undisturbed, ignore_errors=True)
     code = child(folder, [*arguments, f"paths.runs={undisturbed}"])
     assert code == 0, (folder / "output.txt").read_text()[-3000:]
-    cases = {step: case(folder, arguments, kind, step) for step in steps}
-    print(json.dumps({"undisturbed": fingerprint(undisturbed), "cases": cases}))
+    disturbed = {name: case(folder, arguments, *name.split(":")) for name in cases}
+    print(json.dumps({"undisturbed": fingerprint(undisturbed), "cases": disturbed}))
 
 
 def make_inputs_in_child(folder: Path) -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-_LIBRARIES = [
+LIBRARIES = [
     "datasets",
     "lightning.pytorch",
     "tensorboard.backend.event_processing.event_accumulator",
@@ -21,7 +21,7 @@ _LIBRARIES = [
     "transformers.models.bert.modeling_bert",
 ]
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(_LIBRARIES)
+_processes.set_forkserver_preload(LIBRARIES)
 
 
 def command(

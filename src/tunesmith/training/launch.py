@@ -52,6 +52,7 @@ def other_ranks(processes: int, command: Sequence[str], standard_input: str) -> 
         yield
         for child in others:
             child.wait(timeout=60)
+        _leave_group()
     finally:
         _end(others)
         for name, value in before.items():
@@ -59,6 +60,14 @@ def other_ranks(processes: int, command: Sequence[str], standard_input: str) -> 
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _leave_group() -> None:
+    """Forget the others: a warm worker's next run has ranks of its own."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _end(processes: Sequence[subprocess.Popen]) -> None:

@@ -22,7 +22,7 @@ class Share:
     """What a worker gets of a machine."""
 
     cores: tuple[int, ...]
-    gpu: int | None = None
+    gpus: tuple[int, ...] = ()
 
     @property
     def threads(self) -> int:

@@ -23,8 +23,8 @@ class Local(Executor):
     """A pool of worker processes.
 
     A crash or an out-of-memory kill costs one segment and nothing else; a worker whose memory
-    has grown by more than `max_growth` bytes is replaced. A segment of several devices gets a
-    process of its own and as many places.
+    has grown by more than `max_growth` bytes is replaced. A segment of several devices takes as
+    many places; its worker is kept for the next one that takes the same.
     """
 
     def __init__(self, workers: int | str = "auto", max_growth_gb: float = 4.0) -> None:
@@ -34,7 +34,7 @@ class Local(Executor):
         self.max_growth = int(max_growth_gb * 1024**3)
         self._lock = threading.RLock()  # a signal may ask to stop inside submit
         self._free = deque(range(self.workers))
-        self._warm: dict[int, Worker] = {}
+        self._warm: dict[tuple[int, ...], Worker] = {}  # by the places whose share they have
         self._busy: dict[int, tuple[Worker, Segment, float]] = {}
         self._queue: deque[tuple[Segment, Future[Result]]] = deque()
 
@@ -84,7 +84,7 @@ class Local(Executor):
                 if len(self._free) < need:
                     return
                 segment, future = self._queue.popleft()
-                places = [self._free.popleft() for _ in range(need)]
+                places = tuple(sorted(self._free.popleft() for _ in range(need)))
                 worker = self._worker(places)
                 for place in places:
                     self._busy[place] = (worker, segment, time.monotonic())
@@ -93,25 +93,27 @@ class Local(Executor):
                 )
                 job.start()
 
-    def _worker(self, places: list[int]) -> "Worker":
-        """Take the warm worker of a place, or make one; several places need one of their own."""
-        if len(places) > 1:
-            cores = tuple(core for place in places for core in self.shares[place].cores)
-            return Worker(Share(cores))
-        place = places[0]
-        worker = self._warm.pop(place, None)
-        return worker if worker is not None and worker.is_alive() else Worker(self.shares[place])
+    def _worker(self, places: tuple[int, ...]) -> "Worker":
+        """Take the warm worker of these places, or make one."""
+        for others in [key for key in self._warm if len(key) > 1 and {*key} & {*places}]:
+            if others != places:
+                self._warm.pop(others).end()  # it would hold the memory of these places
+        worker = self._warm.pop(places, None)
+        if worker is not None and worker.is_alive():
+            return worker
+        return Worker(together([self.shares[place] for place in places]))
 
     def _serve(
-        self, worker: "Worker", segment: Segment, future: "Future[Result]", places: list[int]
+        self, worker: "Worker", segment: Segment, future: "Future[Result]", places: tuple[int, ...]
     ) -> None:
         result = worker.run(segment)
-        keep = len(places) == 1 and worker.is_alive() and worker.growth < self.max_growth
+        whole = len(places) == 1 or result.state == "done"  # else its ranks may be out of step
+        keep = whole and worker.is_alive() and worker.growth < self.max_growth
         if not keep:
             worker.end()
         with self._lock:
             if keep:
-                self._warm[places[0]] = worker
+                self._warm[places] = worker
             for place in places:
                 del self._busy[place]
                 self._free.append(place)
@@ -136,7 +138,7 @@ class Worker:
             start_new_session=True,  # a Ctrl-C at the terminal is the controller's to handle
         )
         self.memory: list[int] = []
-        self._send({"cores": list(share.cores), "gpu": share.gpu, "path": sys.path})
+        self._send({"cores": list(share.cores), "gpus": list(share.gpus), "path": sys.path})
 
     @property
     def growth(self) -> int:
@@ -198,8 +200,13 @@ def shares(workers: int | str) -> list[Share]:
     cores = sorted(os.sched_getaffinity(0))
     gpus = visible_gpus()
     count = (len(gpus) or len(cores)) if workers == "auto" else int(workers)
-    dealt = [tuple(cores[i::count]) or (cores[i % len(cores)],) for i in range(count)]
-    return [Share(dealt[i], gpus[i % len(gpus)] if gpus else None) for i in range(count)]
+    return [Share(_dealt(cores, i, count), _dealt(gpus, i, count)) for i in range(count)]
+
+
+def together(several: list[Share]) -> Share:
+    """Join shares, for a worker that takes the place of several."""
+    cores = dict.fromkeys(core for share in several for core in share.cores)
+    return Share(tuple(cores), tuple(dict.fromkeys(gpu for share in several for gpu in share.gpus)))
 
 
 def visible_gpus() -> list[int]:
@@ -212,6 +219,11 @@ def visible_gpus() -> list[int]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     return list(range(sum(line.startswith("GPU ") for line in done.stdout.splitlines())))
+
+
+def _dealt(things: list[int], i: int, count: int) -> tuple[int, ...]:
+    """Return the i-th of `count` shares: at least one thing, which others may have too."""
+    return tuple(things[i::count]) or tuple(things[i % len(things) :][:1] if things else ())
 
 
 def _out_of_memory(code: int) -> str:

@@ -41,8 +41,8 @@ def _settle(setup: dict[str, Any]) -> None:
     """Take this worker's share of the machine, before anything looks at it."""
     if setup.get("cores"):
         os.sched_setaffinity(0, setup["cores"])
-    if setup.get("gpu") is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(setup["gpu"])
+    if setup["gpus"]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, setup["gpus"]))
     sys.path[:] = setup["path"]  # the user's own code is found where the command found it
     logging.getLogger().setLevel(logging.WARNING)
 
