@@ -1,6 +1,8 @@
 """Workers of this machine: what each gets of it, and which are used again."""
 
 import os
+import threading
+from concurrent.futures import Future
 from typing import ClassVar
 
 import pytest
@@ -11,7 +13,12 @@ from tunesmith.sweep.trial import Segment, result_of
 
 
 class Pretended:
-    """In a worker's place: keeps what share it has, and gives each segment a result."""
+    """In a worker's place: keeps what share it has, and gives each segment a result.
+
+    Segments wait for one another at `meeting`, so that they are under way at the same time.
+    """
+
+    meeting = threading.Barrier(1)
 
     made: ClassVar[list["Pretended"]] = []
     used: ClassVar[list["Pretended"]] = []
@@ -25,6 +32,7 @@ class Pretended:
 
     def run(self, segment: Segment):
         self.used.append(self)
+        self.meeting.wait(10)
         return result_of(segment, segment.hparams["ends"])
 
     def end(self) -> None:
@@ -44,8 +52,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(Pretended, "made", [])
 
 
-def run(executor: local.Local, devices: int, ends: str = "done") -> Pretended:
-    """Run a segment; return the worker that did it."""
+def submit(executor: local.Local, devices: int, ends: str = "done") -> Future:
     segment = Segment(
         kind="train",
         trial=0,
@@ -59,7 +66,12 @@ def run(executor: local.Local, devices: int, ends: str = "done") -> Pretended:
         hparams={"ends": ends},
         devices=devices,
     )
-    executor.submit(segment).result(timeout=10)
+    return executor.submit(segment)
+
+
+def run(executor: local.Local, devices: int, ends: str = "done") -> Pretended:
+    """Run a segment; return the worker that did it."""
+    submit(executor, devices, ends).result(timeout=10)
     return Pretended.used[-1]
 
 
@@ -69,15 +81,17 @@ def test_each_gets_a_gpu_and_its_part_of_the_cores(machine):
     assert [share.gpus for share in local.shares(6)] == [(0,), (1,), (2,), (3,), (0,), (1,)]
 
 
-def test_a_trial_on_two_gpus_has_two_that_no_other_has(machine):
+def test_a_trial_on_two_gpus_has_two_that_no_other_has(machine, monkeypatch):
+    monkeypatch.setattr(Pretended, "meeting", threading.Barrier(2))
     with local.Local() as executor:
-        both = run(executor, 2)
-        assert both.share == Share((0, 4, 1, 5), (0, 1))
-        assert run(executor, 2).share.gpus == (2, 3)
+        for future in [submit(executor, 2), submit(executor, 2)]:
+            assert future.result(timeout=10).state == "done"
+    shares = [worker.share for worker in Pretended.made]
+    assert shares == [Share((0, 4, 1, 5), (0, 1)), Share((2, 6, 3, 7), (2, 3))]
 
 
 def test_a_worker_is_used_again_for_the_same_places(machine):
-    with local.Local(workers=2) as executor:
+    with local.Local(workers=3) as executor:
         assert run(executor, 2) is run(executor, 2)
         assert len(Pretended.made) == 1
 
@@ -96,3 +110,5 @@ def test_one_whose_ranks_failed_is_not_used_again(machine):
         assert both.ended
         alone = run(executor, 1, ends="failed")
         assert not alone.ended
+    with local.Local(workers=1) as executor:
+        assert run(executor, 2, ends="failed").ended

@@ -61,7 +61,7 @@ def test_a_study_goes_on_where_a_node_is_lost(cluster, second_node, tmp_path):
     assert "its Ray worker was lost" in said
     trials = json.loads((study / "summary.json").read_text())["trials"]
     assert [(trial["number"], trial["state"]) for trial in trials] == [
-        (number, "complete") for number in range(3)
+        (number, "complete") for number in range(4)
     ]
     for trial in trials:
         steps = [entry["step"] for entry in trial["history"]]
@@ -145,9 +145,9 @@ class Pretended(types.ModuleType):
 
 
 def listed(arguments: list[str]) -> list[str]:
-    """Return the arguments with three learning rates to try in the place of one."""
+    """Return the arguments with four learning rates to try in the place of one."""
     kept = [word for word in arguments if not word.startswith("optimizer.lr=")]
-    return [*kept, "optimizer.lr=1e-3,8e-4,6e-4"]
+    return [*kept, "optimizer.lr=1e-3,8e-4,6e-4,4e-4"]
 
 
 def training(study: Path) -> list[Path]:

@@ -20,7 +20,7 @@ def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
     slurm = StandIn(tmp_path / "slurm")
     study = tmp_path / "runs" / "on-slurm"
     kept = [word for word in small(tmp_path) if not word.startswith("optimizer.lr=")]
-    arguments = [*kept, "trainer.max_epochs=40", "optimizer.lr=1e-3,8e-4"]
+    arguments = [*kept, "trainer.max_epochs=40", "optimizer.lr=1e-3,8e-4,6e-4"]
     options = ["executor=slurm", "executor.workers=2", "executor.poll=0.2", "study=on-slurm"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", *arguments, *options]
     env = {**os.environ, "PATH": slurm.path, "OMP_NUM_THREADS": "1"}
@@ -38,9 +38,9 @@ def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
     assert started.returncode == 0, said
     assert f"job {victim} left no result" in said
     trials = json.loads((study / "summary.json").read_text())["trials"]
-    assert [trial["state"] for trial in trials] == ["complete"] * 2
-    assert [trial["steps"] for trial in trials] == [200] * 2
-    assert len(slurm.jobs()) == 5  # a check, two trials, one of them again, the winner's model
+    assert [trial["state"] for trial in trials] == ["complete"] * 3
+    assert [trial["steps"] for trial in trials] == [200] * 3
+    assert len(slurm.jobs()) == 6  # a check, three trials, one of them again, the winner's model
     eventually(lambda: slurm.running() == [])
     assert (study / "jobs").stat().st_mode & 0o777 == 0o700
     assert [file for file in (study / "jobs").iterdir() if victim not in file.name] == []

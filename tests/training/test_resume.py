@@ -28,9 +28,12 @@ def disturbed(folder, precision, accumulate, interval, workers, names):
     return told["undisturbed"], told["cases"]
 
 
-CODES = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 75, "stop_at_step": 75}
-STATES = {"SIGKILL": "running", "SIGTERM": "interrupted", "stop_at_step": "interrupted"}
-EARLY = "SIGTERM:rows"  # before there is a run directory: as any program
+ENDS = {  # exit codes, and the states that are left
+    "SIGKILL": (-signal.SIGKILL, ["running"]),
+    "SIGTERM": (75, ["interrupted"]),
+    "SIGTERM:rows": (-signal.SIGTERM, []),  # before there is a run directory: as any program
+    "stop_at_step": (75, ["interrupted"]),
+}
 
 
 def check(folder, precision, accumulate, interval, workers, **steps):
@@ -43,10 +46,9 @@ def check(folder, precision, accumulate, interval, workers, **steps):
     output = (folder / "output.txt").read_text()
     assert "Traceback" not in output, output[-3000:]
     for name, case in cases.items():
-        kind = name.split(":")[0]
-        code = -signal.SIGTERM if name == EARLY else CODES[kind]
+        code, left = ENDS.get(name) or ENDS[name.split(":")[0]]
         assert case.pop("codes") == [code, 0], (name, output[-3000:])
-        assert case.pop("left") == ([] if name == EARLY else [STATES[kind]])
+        assert case.pop("left") == left
         assert case == undisturbed, f"{name} differs"
 
 
@@ -60,9 +62,10 @@ def test_killed_stopped_and_ended_early_in_fp32(tmp_path):
 
 
 @pytest.mark.torture
-def test_sigterm_at_every_place_outside_of_the_steps(tmp_path):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_sigterm_at_every_place_outside_of_the_steps(tmp_path, accumulate):
     places = ["rows", "model", "encoding", "optimizer", "loader", "saving", "testing"]
-    check(tmp_path, "32", 1, 3, 0, SIGTERM=places)
+    check(tmp_path, "32", accumulate, 3, 0, SIGTERM=places)
 
 
 @pytest.mark.torture

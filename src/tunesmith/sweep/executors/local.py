@@ -33,7 +33,7 @@ class Local(Executor):
         self.threads = self.shares[0].threads
         self.max_growth = int(max_growth_gb * 1024**3)
         self._lock = threading.RLock()  # a signal may ask to stop inside submit
-        self._free = deque(range(self.workers))
+        self._free = set(range(self.workers))
         self._warm: dict[tuple[int, ...], Worker] = {}  # by the places whose share they have
         self._busy: dict[int, tuple[Worker, Segment, float]] = {}
         self._queue: deque[tuple[Segment, Future[Result]]] = deque()
@@ -84,7 +84,8 @@ class Local(Executor):
                 if len(self._free) < need:
                     return
                 segment, future = self._queue.popleft()
-                places = tuple(sorted(self._free.popleft() for _ in range(need)))
+                places = tuple(sorted(self._free)[:need])  # the same again: they may be warm
+                self._free -= {*places}
                 worker = self._worker(places)
                 for place in places:
                     self._busy[place] = (worker, segment, time.monotonic())
@@ -95,8 +96,8 @@ class Local(Executor):
 
     def _worker(self, places: tuple[int, ...]) -> "Worker":
         """Take the warm worker of these places, or make one."""
-        for others in [key for key in self._warm if len(key) > 1 and {*key} & {*places}]:
-            if others != places:
+        for others in [key for key in self._warm if len(key) > 1 and key != places]:
+            if {*others} & {*places}:
                 self._warm.pop(others).end()  # it would hold the memory of these places
         worker = self._warm.pop(places, None)
         if worker is not None and worker.is_alive():
@@ -107,7 +108,7 @@ class Local(Executor):
         self, worker: "Worker", segment: Segment, future: "Future[Result]", places: tuple[int, ...]
     ) -> None:
         result = worker.run(segment)
-        whole = len(places) == 1 or result.state == "done"  # else its ranks may be out of step
+        whole = segment.devices == 1 or result.state == "done"  # else its ranks are out of step
         keep = whole and worker.is_alive() and worker.growth < self.max_growth
         if not keep:
             worker.end()
@@ -116,7 +117,7 @@ class Local(Executor):
                 self._warm[places] = worker
             for place in places:
                 del self._busy[place]
-                self._free.append(place)
+                self._free.add(place)
         future.set_result(result)
         self._start_what_fits()
 
@@ -223,7 +224,9 @@ def visible_gpus() -> list[int]:
 
 def _dealt(things: list[int], i: int, count: int) -> tuple[int, ...]:
     """Return the i-th of `count` shares: at least one thing, which others may have too."""
-    return tuple(things[i::count]) or tuple(things[i % len(things) :][:1] if things else ())
+    if not things:
+        return ()
+    return tuple(things[i::count]) or (things[i % len(things)],)
 
 
 def _out_of_memory(code: int) -> str:

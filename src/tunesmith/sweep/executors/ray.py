@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import MachineError
-from tunesmith.importing import quickly
 from tunesmith.sweep.executors.remote import Job, JobLostError, Remote, plain, run_there, threads_of
 from tunesmith.sweep.trial import Result, Segment, result_of
 
@@ -166,12 +165,7 @@ def _segment(told: Mapping[str, Any], threads: int) -> dict[str, Any]:
     """Run a segment in this worker process; Ray would have given it one thread."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    if not WARM:
-        with quickly():
-            from tunesmith.sweep.worker.warm import Warm
-
-        WARM.append(Warm())
-    return run_there(told, WARM[0])
+    return run_there(told, WARM)
 
 
 def _seen(marker: str) -> str | None:

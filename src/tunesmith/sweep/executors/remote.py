@@ -145,8 +145,11 @@ def plain(segment: Segment) -> dict[str, Any]:
     }
 
 
-def run_there(told: Mapping[str, Any], warm: Any = None) -> dict[str, Any]:
-    """Run a segment in the process of a job, once no other job is at it; return its result."""
+def run_there(told: Mapping[str, Any], kept: list[Any]) -> dict[str, Any]:
+    """Run a segment in the process of a job, once no other job is at it; return its result.
+
+    `kept` holds what this process has read, for its next segment; empty at first.
+    """
     sys.path[:] = [*told["path"], *(p for p in sys.path if p not in told["path"])]
     if Path(told["cwd"]).is_dir():
         os.chdir(told["cwd"])  # a file named without its folder is the same file there
@@ -157,7 +160,9 @@ def run_there(told: Mapping[str, Any], warm: Any = None) -> dict[str, Any]:
 
     if segment.kind != "check":  # whose directory is the study's, which the search itself holds
         _wait_until_free(Path(segment.directory))
-    return run_segment(segment, warm or Warm()).plain()
+    if not kept:
+        kept.append(Warm())
+    return run_segment(segment, kept[0]).plain()
 
 
 def threads_of(segment: Segment, otherwise: int) -> int:

@@ -186,7 +186,7 @@ def _segment(told: Mapping[str, Any], folder: str, threads: int) -> None:
     for name in ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"):
         os.environ.pop(name, None)
     _listen()
-    result = run_there(told)
+    result = run_there(told, [])
     whole = Path(folder) / f"{number}.json"
     part = whole.with_suffix(".json.tmp")
     part.write_text(json.dumps(result), encoding="utf-8")
