@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith import environment
+from tunesmith.training.machine import choose
 
 CANARY = "canary-5f1d"
 
@@ -111,3 +112,18 @@ def test_git_says_commit_and_whether_files_were_changed(tmp_path: Path) -> None:
 def test_no_git_program_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert environment.git_state(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "threads"), [(None, 4), ("", 4), ("1", 1), ("3,2", 3), ("64", 4), ("0", 4)]
+)
+def test_a_process_has_its_share_of_the_cores_and_openmp_limits_it(
+    limit: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs side by side with two threads each on two cores are ten times slower."""
+    monkeypatch.setattr(environment, "usable_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert choose("cpu", 2, 1, "auto", "32", None).threads == threads
+    assert choose("cpu", 2, 1, "auto", "32", 7).threads == 7

@@ -11,6 +11,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "tunesmith"
 LAYERS = [
     "addresses",
+    "environment",
     "errors",
     "explain",
     "importing",
@@ -32,7 +33,6 @@ LAYERS = [
     "config",
     "grammar",
     "overrides",
-    "environment",
     "rundir",
     "build",
     "vocabulary",

@@ -122,6 +122,16 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def usable_threads(processes: int) -> int:
+    """Return how many threads each of so many processes gets: a share of all usable cores.
+
+    OMP_NUM_THREADS is a limit, as everywhere; of a list for nested regions the first counts.
+    """
+    share = max(1, usable_cores() // processes)
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
+
+
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Return commit and whether tracked files were changed; None outside a repository."""
     commit = _git(folder, "rev-parse", "HEAD")

@@ -2,13 +2,13 @@
 
 import importlib.util
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
+from tunesmith.environment import usable_threads
 from tunesmith.errors import MachineError
 
 
@@ -62,14 +62,13 @@ def choose(
         )
     if count * num_nodes > 1 and strategy == "auto":
         strategy = "ddp"
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else (os.cpu_count() or 1)
     return Machine(
         accelerator,
         count,
         num_nodes,
         strategy,
         _precision(str(precision), accelerator),
-        threads or max(1, cores // count),
+        threads or usable_threads(count),
     )
 
 
