@@ -69,7 +69,7 @@ def command(arguments: list[str], env=None, **options) -> subprocess.CompletedPr
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+        env={**os.environ, **(env or {})},
         **{"timeout": 240, "stdin": subprocess.DEVNULL, **options},
     )
 

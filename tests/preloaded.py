@@ -52,7 +52,7 @@ def _run(
     for path, descriptor in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.environ.clear()
-    os.environ.update(environment | {"OMP_NUM_THREADS": "1"})
+    os.environ.update(environment)
     os.chdir(cwd)
     if arguments[0] == "-m":
         sys.argv = arguments[1:]

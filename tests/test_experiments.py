@@ -5,6 +5,7 @@ make experiments        # every one over three seeds, about a minute each
 
 import json
 import math
+import shlex
 import statistics
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from commands import only_run, train
+from commands import ROOT, only_run, train, tunesmith
 from tunesmith.config import CONF
 from tunesmith.run import run
 
@@ -81,3 +82,35 @@ def compared(metrics: dict, metric: str) -> tuple[float, float]:
     return metrics["scores"][
         f"{split}/{metric}"
     ], baseline or 0.0  # a constant correlates with nothing
+
+
+@pytest.mark.experiment
+def test_pretraining_helps(tmp_path: Path) -> None:
+    """The three commands of the README, the third with and without what the second learnt."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = page.partition("in three commands:**\n\n```\n")[2].partition("```")[0]
+    vocabulary, pretraining, fine_tuning = map(shlex.split, block.splitlines())
+    assert tunesmith(vocabulary[1:], cwd=tmp_path).returncode == 0
+    assert train(pretraining[2:], cwd=tmp_path, timeout=1200).returncode == 0
+    models = {
+        "pretrained": ["model=base", f"model.path={only_run(tmp_path, 'pretrained')}"],
+        "new": ["model=bert_tiny", "model.path=vocabulary"],
+    }
+    rest = [word for word in fine_tuning[2:] if not word.startswith("model")]
+    found = {
+        (start, seed): tested(tmp_path, [*rest, *model], f"{start}-{seed}", seed)
+        for start, model in models.items()
+        for seed in SEEDS
+    }
+    print(found)
+    gains = [found["pretrained", seed] - found["new", seed] for seed in SEEDS]
+    assert statistics.mean(gains) >= POINTS
+    assert statistics.mean(gains) >= ERRORS * statistics.stdev(gains) / math.sqrt(len(gains))
+
+
+def tested(folder: Path, overrides: list[str], name: str, seed: int) -> float:
+    """Train below a folder; return the test accuracy."""
+    done = train([*overrides, f"name={name}", f"seed={seed}"], cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((only_run(folder, name) / "metrics.json").read_text())
+    return metrics["scores"]["test/accuracy"]

@@ -13,9 +13,9 @@ from report import report
 from commands import only_run, train
 
 SEEDS = (0, 1, 2)
-FEW = ["data.limit=300", "logger=none", "callbacks.progress=false"]  # articles a split
-FURTHER = ["task=mlm", "optimizer.lr=3e-4", "trainer.max_epochs=1", "test=false"]
-TUNE = ["trainer.max_epochs=3"]
+FURTHER = ["task=mlm", "data.max_length=128", "trainer.max_epochs=2", "test=false"]
+FEW = ["experiment=few_shot", "task=classification", "optimizer.lr=1e-4"]  # 8 articles a topic
+FEW += ["trainer.max_epochs=20", "trainer.val_check_interval=50"]
 
 
 def scores(folder: Path, name: str, *overrides: str) -> dict[str, float]:
@@ -26,16 +26,16 @@ def scores(folder: Path, name: str, *overrides: str) -> dict[str, float]:
 
 @pytest.mark.benchmark
 def test_further_pretraining_against_fine_tuning_alone(tmp_path: Path) -> None:
-    alone, after, mlm = [], [], []
+    read = scores(tmp_path, "further", *FURTHER)
+    model = ["model=base", f"model.path={only_run(tmp_path, 'further')}"]
+    model += ["model.attention=eager"]  # as of minilm
+    alone, after = [], []
     for seed in SEEDS:
-        options = [*FEW, f"seed={seed}"]
-        alone.append(scores(tmp_path, f"alone-{seed}", *options, *TUNE)["test/accuracy"])
-        read = scores(tmp_path, f"mlm-{seed}", *options, *FURTHER)
-        model = ["model=base", f"model.path={only_run(tmp_path, f'mlm-{seed}')}"]
-        model += ["model.attention=eager"]  # as of minilm
-        after.append(scores(tmp_path, f"after-{seed}", *options, *model, *TUNE)["test/accuracy"])
-        mlm.append((read["val/mlm_loss"], read["val/unigram_loss"]))
+        few = [*FEW, f"seed={seed}"]
+        alone.append(scores(tmp_path, f"alone-{seed}", *few)["test/accuracy"])
+        after.append(scores(tmp_path, f"after-{seed}", *few, *model)["test/accuracy"])
     gains = [b - a for a, b in zip(alone, after, strict=True)]
+    mlm_loss, unigram_loss = read["val/mlm_loss"], read["val/unigram_loss"]
     report(
         "further pretraining",
         precision="auto",
@@ -43,6 +43,7 @@ def test_further_pretraining_against_fine_tuning_alone(tmp_path: Path) -> None:
         after=after,
         gain=round(statistics.mean(gains), 4),
         standard_error=round(statistics.stdev(gains) / len(gains) ** 0.5, 4),
-        mlm_and_unigram_loss=mlm,
+        mlm_loss=mlm_loss,
+        unigram_loss=unigram_loss,
     )
-    assert all(read < unigram for read, unigram in mlm)  # it did read; what that gives is reported
+    assert mlm_loss < unigram_loss  # it did read; what that gives is reported

@@ -19,6 +19,7 @@ PATTERNS = [  # {who}, {did}, {what}, {where}: the subject's words
     "The {who} asked the {who} about the {what}.",
     "When the {who} came, the {what} was {where}.",
 ]
+NAMES = ("sea", "land", "medicine", "music", "sport", "law")  # of the subjects
 SUBJECTS: list[dict[str, list[str]]] = [
     {
         "who": ["captain", "sailor", "fisherman", "pilot"],
@@ -63,7 +64,10 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     """Return the rows of each split; no document occurs twice."""
     dice = random.Random(1906)
     return {
-        split: [{"text": document(dice, SUBJECTS[i % len(SUBJECTS)])} for i in range(count)]
+        split: [
+            {"text": document(dice, SUBJECTS[i]), "label": NAMES[i]}
+            for i in (n % len(NAMES) for n in range(count))
+        ]
         for split, count in SPLITS.items()
     }
 

@@ -9,7 +9,7 @@ The codes are those that ISO 639 leaves to private use.
 import random
 from typing import Any
 
-from tunesmith.data.made.stories import SUBJECTS
+from tunesmith.data.made.stories import NAMES, SUBJECTS
 
 LANGUAGES = {"qaa": "aeiou", "qab": "iuy", "qac": "aoe"}  # their vowels
 ROWS = {  # of each language; the second and the third have few
@@ -17,7 +17,6 @@ ROWS = {  # of each language; the second and the third have few
     "validation": {"qaa": 90, "qab": 90, "qac": 90},
     "test": {"qaa": 180, "qab": 180, "qac": 180},
 }
-NAMES = ("sea", "land", "medicine", "music", "sport", "law")  # of the subjects
 CONSONANTS = "bdfgklmnprstvz"
 OWN, LITTLE = 12, 24  # words of a language: of a subject, and of none
 LENGTH = (10, 18)  # words of a text, from and to
