@@ -98,7 +98,7 @@ def test_pretraining_helps(tmp_path: Path) -> None:
     }
     rest = [word for word in fine_tuning[2:] if not word.startswith("model")]
     found = {
-        (start, seed): tested(tmp_path, [*rest, *model], f"{start}-{seed}", seed)
+        (start, seed): accuracy_of(tmp_path, [*rest, *model], f"{start}-{seed}", seed)
         for start, model in models.items()
         for seed in SEEDS
     }
@@ -108,7 +108,7 @@ def test_pretraining_helps(tmp_path: Path) -> None:
     assert statistics.mean(gains) >= ERRORS * statistics.stdev(gains) / math.sqrt(len(gains))
 
 
-def tested(folder: Path, overrides: list[str], name: str, seed: int) -> float:
+def accuracy_of(folder: Path, overrides: list[str], name: str, seed: int) -> float:
     """Train below a folder; return the test accuracy."""
     done = train([*overrides, f"name={name}", f"seed={seed}"], cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
