@@ -1,14 +1,18 @@
 """environment.json: what decides the bits is in it, secrets are not."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 
 from tunesmith import environment
-from tunesmith.training.machine import choose
+from tunesmith.sweep.executors.base import Share
+from tunesmith.training import machine
 
 CANARY = "canary-5f1d"
 
@@ -120,10 +124,36 @@ def test_no_git_program_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_process_has_its_share_of_the_cores_and_openmp_limits_it(
     limit: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two runs side by side with two threads each on two cores are ten times slower."""
-    monkeypatch.setattr(environment, "usable_cores", lambda: 8)
+    """Two runs side by side with two threads each on two cores are five times slower."""
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if limit is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
-    assert choose("cpu", 2, 1, "auto", "32", None).threads == threads
-    assert choose("cpu", 2, 1, "auto", "32", 7).threads == 7
+    assert machine.choose("cpu", 2, 1, "auto", "32", None).threads == threads
+    assert machine.choose("cpu", 2, 1, "auto", "32", 7).threads == 7
+    assert Share((0, 1, 2, 3)).threads == threads
+
+
+def test_the_one_thread_that_torchrun_sets_by_itself_is_no_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    for said, threads in (("1", 4), ("2", 2)):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert environment.usable_threads(4) == threads
+
+
+@pytest.mark.parametrize("told", [None, "5"])
+def test_a_run_holds_its_threads_and_leaves_no_limit_behind(
+    told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning sets threads of its own for ranks, unless the variable says how many."""
+    monkeypatch.setenv("OMP_NUM_THREADS", told or "")
+    if told is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    before = torch.get_num_threads()
+    with machine.settled(machine.choose("cpu", 1, 1, "auto", "32", 3), deterministic=False):
+        _set_num_threads_if_needed(2)
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
+    assert os.environ.get("OMP_NUM_THREADS") == told

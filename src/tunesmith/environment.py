@@ -122,14 +122,16 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def usable_threads(processes: int) -> int:
-    """Return how many threads each of so many processes gets: a share of all usable cores.
+def usable_threads(cores: int) -> int:
+    """Return how many threads a process with so many cores uses: OMP_NUM_THREADS at most.
 
-    OMP_NUM_THREADS is a limit, as everywhere; of a list for nested regions the first counts.
+    Of a list for nested regions the first counts. A 1 may be torchrun's own, and is no limit then.
     """
-    share = max(1, usable_cores() // processes)
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
+    if limit == "1" and "TORCHELASTIC_RUN_ID" in os.environ:
+        limit = ""
+    limited = min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
+    return max(1, limited)
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -50,6 +50,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(local, "Worker", Pretended)
     monkeypatch.setattr(Pretended, "made", [])
+    monkeypatch.setattr(Pretended, "used", [])
 
 
 def submit(executor: local.Local, devices: int, ends: str = "done") -> Future:
@@ -112,3 +113,16 @@ def test_one_whose_ranks_failed_is_not_used_again(machine):
         assert not alone.ended
     with local.Local(workers=1) as executor:
         assert run(executor, 2, ends="failed").ended
+
+
+def test_what_waits_is_not_begun_after_the_end(machine, monkeypatch):
+    meeting = threading.Barrier(2)
+    monkeypatch.setattr(Pretended, "meeting", meeting)
+    with local.Local(workers=1) as executor:
+        first = submit(executor, 1)
+        submit(executor, 1)
+    meeting.wait(10)  # the first one ends, after the block
+    assert first.result(timeout=10).state == "done"
+    for thread in [t for t in threading.enumerate() if "_serve" in t.name]:
+        thread.join(10)
+    assert len(Pretended.used) == 1

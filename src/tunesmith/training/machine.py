@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tunesmith.environment import usable_threads
+from tunesmith.environment import usable_cores, usable_threads
 from tunesmith.errors import MachineError
 
 
@@ -68,7 +68,7 @@ def choose(
         num_nodes,
         strategy,
         _precision(str(precision), accelerator),
-        threads or usable_threads(count),
+        threads or usable_threads(usable_cores() // count),
     )
 
 
@@ -96,7 +96,10 @@ def _has_fast_bf16(accelerator: str) -> bool:
 def settled(machine: Machine, deterministic: bool) -> Iterator[None]:
     """Set threads and determinism for a run, and put them back after it."""
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    told = os.environ.get("OMP_NUM_THREADS")
     torch.set_num_threads(machine.threads)
+    # Where it is not set, Lightning chooses other threads for ranks, and leaves its choice there.
+    os.environ["OMP_NUM_THREADS"] = str(machine.threads)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # Filling costs time and changes no result.
@@ -107,3 +110,7 @@ def settled(machine: Machine, deterministic: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         torch.set_num_threads(threads)
+        if told is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = told

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from tunesmith.environment import usable_threads
 from tunesmith.sweep.trial import Result, Segment
 
 
@@ -26,7 +27,7 @@ class Share:
 
     @property
     def threads(self) -> int:
-        return max(1, len(self.cores))
+        return usable_threads(len(self.cores))
 
 
 class Executor(ABC):

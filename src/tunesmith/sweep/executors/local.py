@@ -66,6 +66,7 @@ class Local(Executor):
 
     def close(self) -> None:
         with self._lock:
+            self._queue.clear()  # or it would begin as the busy ones end
             workers = {*self._warm.values(), *(worker for worker, *_ in self._busy.values())}
         for worker in workers:
             worker.end()
