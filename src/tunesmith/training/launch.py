@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "NODE_RANK", "LOCAL_RANK", "RANK")
+from tunesmith.environment import variables
 
 
 def is_launched() -> bool:
@@ -35,31 +35,27 @@ def other_ranks(processes: int, command: Sequence[str], standard_input: str) -> 
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(processes),
         "NODE_RANK": "0",
+        "LOCAL_RANK": "0",
+        "RANK": "0",
     }
     others = []
-    before = {name: os.environ.get(name) for name in VARIABLES}
-    try:
-        for i in range(1, processes):
-            env = {**os.environ, **place, "LOCAL_RANK": str(i), "RANK": str(i)}
-            child = subprocess.Popen(
-                command, env=env, stdin=subprocess.PIPE, text=True, preexec_fn=_die_with_parent
-            )
-            others.append(child)
-            assert child.stdin is not None
-            child.stdin.write(standard_input)
-            child.stdin.close()
-        os.environ.update(place, LOCAL_RANK="0", RANK="0")
-        yield
-        for child in others:
-            child.wait(timeout=60)
-        _leave_group()
-    finally:
-        _end(others)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with variables(place):
+        try:
+            for i in range(1, processes):
+                env = {**os.environ, "LOCAL_RANK": str(i), "RANK": str(i)}
+                child = subprocess.Popen(
+                    command, env=env, stdin=subprocess.PIPE, text=True, preexec_fn=_die_with_parent
+                )
+                others.append(child)
+                assert child.stdin is not None
+                child.stdin.write(standard_input)
+                child.stdin.close()
+            yield
+            for child in others:
+                child.wait(timeout=60)
+            _leave_group()
+        finally:
+            _end(others)
 
 
 def _leave_group() -> None:

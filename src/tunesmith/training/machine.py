@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tunesmith.environment import usable_cores, usable_threads
+from tunesmith.environment import usable_cores, usable_threads, variables
 from tunesmith.errors import MachineError
 
 
@@ -96,21 +96,16 @@ def _has_fast_bf16(accelerator: str) -> bool:
 def settled(machine: Machine, deterministic: bool) -> Iterator[None]:
     """Set threads and determinism for a run, and put them back after it."""
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    told = os.environ.get("OMP_NUM_THREADS")
-    torch.set_num_threads(machine.threads)
-    # Where it is not set, Lightning chooses other threads for ranks, and leaves its choice there.
-    os.environ["OMP_NUM_THREADS"] = str(machine.threads)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # Filling costs time and changes no result.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(deterministic)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.set_num_threads(threads)
-        if told is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = told
+    # Where it is not set, Lightning chooses other threads for ranks, and leaves its choice there.
+    with variables({"OMP_NUM_THREADS": str(machine.threads)}):
+        torch.set_num_threads(machine.threads)
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
+            torch.set_num_threads(threads)

@@ -1,12 +1,11 @@
 """Loggers that need more than this program: their package is there, their server answers."""
 
 import importlib.util
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from tunesmith import store
+from tunesmith.environment import variables
 from tunesmith.errors import MachineError
 
 EXTRAS = {
@@ -33,21 +32,7 @@ def check_logger(node: Mapping[str, Any]) -> None:
 
 
 def _ask(address: str) -> None:
-    with store.opening(address), _impatient():
+    with store.opening(address), variables(IMPATIENT):
         from mlflow.tracking import MlflowClient
 
         MlflowClient(address).search_experiments(max_results=1)
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in IMPATIENT}
-    os.environ.update(IMPATIENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
