@@ -9,7 +9,7 @@ python train.py resume=auto                       go on with the newest unfinish
 import hydra
 from omegaconf import DictConfig
 
-from tunesmith.program import guarded, start
+from tunesmith.cli.entry import guarded, start
 
 
 # Defined here: Hydra looks for config_path beside the file that defines this function.

@@ -2,7 +2,13 @@
 
 import pytest
 
-LONG = ("tests/training", "tests/sweep", "tests/test_notebooks.py", "tests/test_wheel.py")
+LONG = (
+    "tests/training",
+    "tests/search",
+    "tests/cli",
+    "tests/test_notebooks.py",
+    "tests/test_wheel.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

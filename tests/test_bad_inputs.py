@@ -12,14 +12,14 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from hydra import compose, initialize_config_dir
 
-from catalogue import named, row
-from commands import csv_file, small
-from folders import TOKENIZERS, tiny_model
-from tunesmith import build
+from support.bad_inputs import named, row
+from support.commands import csv_file, small
+from support.tiny_models import TOKENIZERS, tiny_model
+from tunesmith.cli.entry import exit_code
 from tunesmith.config import CONF
 from tunesmith.errors import TunesmithError
-from tunesmith.program import exit_code
-from tunesmith.run import run
+from tunesmith.pipeline import components
+from tunesmith.pipeline.train import run
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_it_is_refused_in_one_line_before_the_model_is_opened(arguments, monkeyp
     def opened(source):
         raise AssertionError("the model was opened")
 
-    monkeypatch.setattr(build, "load_model", opened)
+    monkeypatch.setattr(components, "load_model", opened)
     got, said = refused([*arguments, *change], capsys)
     assert (got, len(said.splitlines())) == (code, 1), said
     assert said.startswith("error[")
@@ -196,7 +196,7 @@ def test_a_store_that_cannot_be_opened_costs_one_line(
     pool = SimpleNamespace(NullPool=None)
     fake = SimpleNamespace(create_engine=create_engine, pool=pool)
     monkeypatch.setitem(sys.modules, "sqlalchemy", fake)
-    monkeypatch.setattr(build, "load_model", None)  # not called: no weight is opened
+    monkeypatch.setattr(components, "load_model", None)  # not called: no weight is opened
     address, line = STORES[case]
     change = ["logger=mlflow", f"logger.mlflow.tracking_uri={address}", "name=stored"]
     assert refused([*arguments, *change], capsys) == (5, line)
@@ -214,13 +214,13 @@ def test_a_logger_whose_package_is_missing_says_how_to_get_it(arguments, monkeyp
 
 
 def test_errors_name_themselves_in_status_json_too(folder, arguments, capsys):
-    from tunesmith import rundir
+    from tunesmith import runs
 
     change = ["optimizer.lr=1e30", "trainer.precision=32", "name=status"]
     code, said = refused([*arguments, *change], capsys)
     assert code == 6
     (directory,) = (folder / "runs" / "status").iterdir()
-    status = rundir.read_status(directory)
+    status = runs.read_status(directory)
     assert status["state"] == "failed"
     assert status["error"] in said
 

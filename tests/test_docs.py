@@ -12,8 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from commands import only_run
-from folders import sentences, tiny_bert
+from support.commands import only_run
+from support.tiny_models import sentences, tiny_bert
 from tunesmith import errors
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +85,7 @@ def test_every_make_target_exists(command: str) -> None:
 
 @pytest.mark.parametrize("name", sorted({c.split()[1] for c in commands("tunesmith")}))
 def test_every_tool_is_a_command(name: str) -> None:
-    script = "from tunesmith.cli import main; main()"
+    script = "from tunesmith.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script, name, "--help"], capture_output=True, text=True
     )
@@ -95,7 +95,7 @@ def test_every_tool_is_a_command(name: str) -> None:
 
 @pytest.mark.parametrize("command", commands("tunesmith"))
 def test_every_tool_takes_the_options_shown(command: str) -> None:
-    from tunesmith.cli import _parser
+    from tunesmith.cli.main import _parser
 
     words = shlex.split(command)[1:]
     assert _parser().parse_args(words).run_command
@@ -150,11 +150,11 @@ def test_the_pages_link_to_files_that_exist() -> None:
 def test_every_search_is_one(command: str, conf: Path) -> None:
     from hydra.types import RunMode
 
-    from tunesmith import overrides
-    from tunesmith.sweep.study.composing import Composer
-    from tunesmith.sweep.study.request import checked
+    from tunesmith.config import compose
+    from tunesmith.search.study.frozen_config import Composer
+    from tunesmith.search.study.parse_request import checked
 
-    loader = overrides.loader(conf)
+    loader = compose.loader(conf)
     cfg = loader.load_configuration("train", overrides_of(command), RunMode.MULTIRUN)
     typed = list(cfg.hydra.overrides.task)
     space, settings = checked(cfg, typed, loader, Composer(conf))
@@ -163,10 +163,10 @@ def test_every_search_is_one(command: str, conf: Path) -> None:
 
 
 def test_the_policy_of_the_guide_promotes_the_better_half(tmp_path: Path) -> None:
-    from tunesmith.sweep.policies.base import Promote, Standing, Start
+    from tunesmith.search.policies.base import Promote, Standing, Start
 
     made: dict = {}
-    exec(examples()["src/tunesmith/sweep/policies/half.py"], made)  # noqa: S102 - our own page
+    exec(examples()["src/tunesmith/search/policies/half.py"], made)  # noqa: S102 - our own page
     policy = made["Half"]([0.5, 1.0])
     worse, better = (Standing(n, 0, {0: 0.1 * n}, False, False) for n in range(2))
     assert policy.next([worse], True) == Start(0)
@@ -178,7 +178,7 @@ def test_the_task_of_the_guide_trains(
     conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tunesmith import tasks
-    from tunesmith.run import run
+    from tunesmith.pipeline.train import run
 
     source = examples()["src/tunesmith/tasks/likelihood.py"]
     (tmp_path / "likelihood.py").write_text(source)
@@ -205,6 +205,6 @@ def test_the_guide_shows_each_kind_of_file() -> None:
         "conf/search",
         "conf/space",
         "conf/task",
-        "src/tunesmith/sweep/policies",
+        "src/tunesmith/search/policies",
         "src/tunesmith/tasks",
     }

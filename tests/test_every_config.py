@@ -7,7 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from tunesmith import config, schema, targets
+from tunesmith import config
+from tunesmith.config import instantiate, schema
 
 CONF = config.CONF
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
@@ -47,8 +48,8 @@ def test_every_option_composes_without_a_mistake(group, option):
 
 @pytest.mark.parametrize("group", schema.TARGET_GROUPS)
 def test_shipped_targets_take_the_keys_beside_them(group, monkeypatch):
-    ours = targets.shipped()
-    monkeypatch.setattr(targets, "shipped", dict)  # so that every target is imported and asked
+    ours = instantiate.shipped()
+    monkeypatch.setattr(instantiate, "shipped", dict)  # so that every target is imported and asked
     for file in sorted((CONF / group).glob("*.yaml")):
         if file.stem != "base":
             cfg = composed(*NEEDS.get((group, file.stem), []), f"{group}={file.stem}")

@@ -8,15 +8,15 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from folders import sentences, tiny_bert
-from media_files import write_media
-from tunesmith.build import build_data, build_task, prepare
+from support.media_files import write_media
+from support.tiny_models import sentences, tiny_bert
 from tunesmith.config import CONF
-from tunesmith.data.rows import Kind
+from tunesmith.data.columns import Kind
 from tunesmith.errors import ConfigError
+from tunesmith.inference.finished_run import _answers
 from tunesmith.models.heads import is_bare
-from tunesmith.run import choose_machine
-from tunesmith.stored import _answers
+from tunesmith.pipeline.components import build_data, build_task, prepare
+from tunesmith.pipeline.train import choose_machine
 from tunesmith.tasks.base import Task
 
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
@@ -81,9 +81,9 @@ def made(request, tmp_path_factory):
                 *OPTIONS.get(request.param, []),
             ],
         )
-    from tunesmith import targets
+    from tunesmith.config import instantiate
 
-    columns = targets.resolve(cfg.task._target_).columns
+    columns = instantiate.resolve(cfg.task._target_).columns
     write_media(folder)
     for column, what in columns.items():
         if what.required and cfg.data[column] is None:

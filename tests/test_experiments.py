@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from commands import ROOT, only_run, train, tunesmith
+from support.commands import ROOT, only_run, train, tunesmith
 from tunesmith.config import CONF
-from tunesmith.run import run
+from tunesmith.pipeline.train import run
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SEEDS = (0, 1, 2)

@@ -10,49 +10,23 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "tunesmith"
 LAYERS = [
-    "addresses",
-    "environment",
+    "runtime",
     "errors",
-    "explain",
-    "importing",
-    "disk",
-    "store",
-    "yaml_file",
-    "seeds",
+    "runs",
     "data",
     "models",
-    "loss",
-    "metrics",
     "tasks",
-    "optim",
-    "adapt",
     "training",
-    "targets",
-    "rules",
-    "schema",
     "config",
-    "grammar",
-    "overrides",
-    "rundir",
-    "build",
-    "vocabulary",
-    "trainer",
-    "place",
-    "finish",
-    "run",
-    "other_rank",
-    "stored",
-    "predictions",
-    "sweep",
-    "program",
+    "reporting",
+    "pipeline",
+    "inference",
+    "search",
     "cli",
 ]
-SWEEP = [
+SEARCH = [
     "trial",
-    "amounts",
-    "spelling",
-    "analysis",
-    "report",
+    "units",
     "space",
     "policies",
     "samplers",
@@ -60,17 +34,16 @@ SWEEP = [
     "worker",
     "executors",
     "study",
-    "winner",
-    "terminal",
+    "confirmation",
+    "watching",
     "ending",
     "start",
     "replay",
-    "tools",
 ]
-ORDERS = {"": LAYERS, "sweep": SWEEP}  # of the modules and sub-packages of a package
+ORDERS = {"": LAYERS, "search": SEARCH}  # of the modules and sub-packages of a package
 ENTRY = {"__init__", "__main__"}  # a package's own doors: they show what the last layers hold
 HEAVY = ["torch", "transformers", "datasets", "lightning", "pyarrow"]
-LIGHT_MODULES = ["tunesmith", "tunesmith.program", "tunesmith.cli", "tunesmith.config"]
+LIGHT_MODULES = ["tunesmith", "tunesmith.cli.entry", "tunesmith.cli.main", "tunesmith.config"]
 
 
 def layer(path: Path, package: str) -> str:
@@ -135,17 +108,17 @@ def test_imports_point_one_way(package: str) -> None:
 
 def test_the_check_finds_a_back_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "SRC", tmp_path)
-    module = tmp_path / "sweep" / "space" / "reading.py"
+    module = tmp_path / "search" / "space" / "reading.py"
     module.parent.mkdir(parents=True)
     module.write_text(
-        "from tunesmith.sweep.trial import Result\n"
-        "from tunesmith.sweep import start\n"
+        "from tunesmith.search.trial import Result\n"
+        "from tunesmith.search import start\n"
         "def late():\n"
         "    from ..study.settings import Settings\n"
     )
-    assert back_imports("sweep") == [
-        "sweep/space/reading.py:2 imports start",
-        "sweep/space/reading.py:4 imports study",
+    assert back_imports("search") == [
+        "search/space/reading.py:2 imports start",
+        "search/space/reading.py:4 imports study",
     ]
 
 
@@ -156,15 +129,15 @@ def test_the_check_sees_imports_of_every_form(
     module = tmp_path / "data" / "rows.py"
     module.parent.mkdir()
     module.write_text(
-        "import tunesmith.cli\n"
-        "from tunesmith import run\n"
+        "import tunesmith.cli.main\n"
+        "from tunesmith import runs\n"
         "def late():\n"
         "    from tunesmith.config import load\n"
-        "    from ..program import guarded\n"
-        "    from .. import stored\n"
+        "    from ..pipeline import train\n"
+        "    from .. import errors\n"
     )
     seen = {there for _, there in imported_layers(module, "")}
-    assert seen == {"cli", "run", "config", "program", "stored"}
+    assert seen == {"cli", "runs", "config", "pipeline", "errors"}
 
 
 def test_no_module_is_a_drawer_for_everything() -> None:

@@ -20,11 +20,12 @@ from hydra import compose, initialize_config_dir
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from commands import command, only_run, small, train, tunesmith
-from tunesmith import cli, config, program, rundir
+from support.commands import command, only_run, small, train, tunesmith
+from tunesmith import config, runs
+from tunesmith.cli import entry, main
 from tunesmith.errors import TunesmithError
-from tunesmith.run import run as run_config
-from tunesmith.training import storage
+from tunesmith.pipeline.train import run as run_config
+from tunesmith.training import checkpoint_io
 
 WATCHED = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect"}
 seen: list[str] | None = None  # audit hooks cannot be taken away: this one sleeps between tests
@@ -92,7 +93,7 @@ def ask(run, canary, capsys, monkeypatch):
         capsys.readouterr()
         seen = []
         try:
-            code = program.exit_code(lambda: COMMANDS[name](run))
+            code = entry.exit_code(lambda: COMMANDS[name](run))
         finally:
             watched, seen = seen, None
         lines = capsys.readouterr().err.splitlines()
@@ -112,9 +113,9 @@ def composed(*arguments: str) -> None:
 
 
 COMMANDS = {
-    "evaluate": lambda run: cli._command(["evaluate", str(run), "--split", "validation"]),
-    "predict": lambda run: cli._command(["predict", str(run), "--text", "lovely film"]),
-    "show": lambda run: cli._command(["show", str(run)]),
+    "evaluate": lambda run: main._command(["evaluate", str(run), "--split", "validation"]),
+    "predict": lambda run: main._command(["predict", str(run), "--text", "lovely film"]),
+    "show": lambda run: main._command(["show", str(run)]),
     "resume": lambda run: composed(f"resume={run}"),
     "start from it": lambda run: composed(
         *small(run.parents[2]), f"model.path={run}", f"ckpt_path={run}/checkpoints/last.ckpt"
@@ -155,8 +156,9 @@ torch.optim.lr_scheduler.types.FunctionType torch.optim.swa_utils.AveragedModel 
 hydra.utils.instantiate hydra.utils.get_method hydra._internal.utils._locate
 omegaconf.OmegaConf.register_new_resolver lightning.pytorch.callbacks.LambdaCallback
 lightning.pytorch.loggers.CSVLogger transformers.AutoModel.from_pretrained
-tunesmith.program.os.system tunesmith.targets.importlib.import_module tunesmith.run.run
-tunesmith.training.launch.subprocess.run tunesmith.cli.main sitecustomize.run os mine.Lion
+tunesmith.cli.entry.os.system tunesmith.config.instantiate.importlib.import_module
+tunesmith.pipeline.train.run
+tunesmith.training.distributed.subprocess.run tunesmith.cli.main.main sitecustomize.run os mine.Lion
 """
 STRANGE = NAMES.split()
 ODD = [None, 1, True, "", " ", "torch.optim.AdamW ", "\ttorch.optim.AdamW", "TORCH.optim.AdamW"]
@@ -525,7 +527,7 @@ def test_a_secret_is_in_no_file_of_a_run(tmp_path):
 def test_a_secret_is_in_no_file_of_a_run_that_failed(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("TUNESMITH_TEST_TOKEN", SECRET)
     arguments = [*secretive(tmp_path), "optimizer.lr=1e30", "trainer.precision=32"]
-    assert program.exit_code(lambda: composed(*arguments)) == 6
+    assert entry.exit_code(lambda: composed(*arguments)) == 6
     assert holding_the_secret(tmp_path) == []
     shown = capfd.readouterr()
     assert SECRET not in shown.out + shown.err
@@ -534,12 +536,12 @@ def test_a_secret_is_in_no_file_of_a_run_that_failed(tmp_path, monkeypatch, capf
 def test_a_wrong_value_from_the_environment_is_not_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TUNESMITH_TEST_TOKEN", SECRET)
     arguments = [*small(tmp_path), "trainer.max_epochs=${oc.env:TUNESMITH_TEST_TOKEN}"]
-    assert program.exit_code(lambda: composed(*arguments)) == 2
+    assert entry.exit_code(lambda: composed(*arguments)) == 2
     assert SECRET not in capsys.readouterr().err
 
 
 def test_the_copy_is_a_run_before_it_is_poisoned(run, capsys):
     for name in ALL:
-        assert program.exit_code(lambda name=name: COMMANDS[name](run)) == 0, capsys.readouterr()
-    assert rundir.is_finished(run)
-    assert storage.is_intact(run / "checkpoints/last.ckpt")
+        assert entry.exit_code(lambda name=name: COMMANDS[name](run)) == 0, capsys.readouterr()
+    assert runs.is_finished(run)
+    assert checkpoint_io.is_intact(run / "checkpoints/last.ckpt")

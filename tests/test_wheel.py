@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from folders import sentences, tiny_bert
+from support.tiny_models import sentences, tiny_bert
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ["src", "conf", "tests"]
@@ -86,7 +86,7 @@ def write_rows(path: Path, count: int = 40) -> Path:
 def test_the_wheel_holds_the_code_and_every_config(contents: set[str]) -> None:
     configs = {f"tunesmith/conf/{p.relative_to(ROOT / 'conf')}" for p in yaml_files()}
     code = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src").rglob("*.py")}
-    assert configs | code | {"tunesmith/py.typed", "tunesmith/sweep/report/style.css"} <= contents
+    assert configs | code | {"tunesmith/py.typed", "tunesmith/reporting/html/style.css"} <= contents
 
 
 def yaml_files() -> list[Path]:
@@ -106,7 +106,12 @@ def test_the_sdist_can_be_tested_and_trained(built: Path) -> None:
 
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {*FILES, "conf/train.yaml", "tests/folders.py", "src/tunesmith/run.py"} <= names
+    assert {
+        *FILES,
+        "conf/train.yaml",
+        "tests/support/tiny_models.py",
+        "src/tunesmith/pipeline/train.py",
+    } <= names
 
 
 def test_the_installed_package_is_the_one_from_the_wheel(tunesmith: Path, tmp_path: Path) -> None:

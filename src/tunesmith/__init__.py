@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tunesmith.stored import load
+    from tunesmith.inference.finished_run import load
 
 __version__ = "0.1.0"
 __all__ = ["load"]
@@ -11,7 +11,7 @@ __all__ = ["load"]
 
 def __getattr__(name: str) -> Any:
     if name == "load":  # torch comes with it: `tunesmith --help` must not wait for that
-        from tunesmith.stored import load
+        from tunesmith.inference.finished_run import load
 
         return load
     raise AttributeError(f"module 'tunesmith' has no attribute {name!r}")

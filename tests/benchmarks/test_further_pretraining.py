@@ -8,9 +8,9 @@ import statistics
 from pathlib import Path
 
 import pytest
-from report import report
 
-from commands import only_run, train
+from support.benchmark_report import report
+from support.commands import only_run, train
 
 SEEDS = (0, 1, 2)
 FURTHER = ["task=mlm", "data.max_length=128", "trainer.max_epochs=2", "test=false"]

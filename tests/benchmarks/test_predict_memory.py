@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from report import report
 
-from commands import only_run, small, train
-from folders import sentences
+from support.benchmark_report import report
+from support.commands import only_run, small, train
+from support.tiny_models import sentences
 
 FEW = 1_000
 ALLOWED = 200  # MB more than with FEW rows
@@ -22,7 +22,7 @@ ALLOWED = 200  # MB more than with FEW rows
 # that started it, here a pytest with torch in memory.
 CHILD = """
 import re, sys
-from tunesmith.cli import main
+from tunesmith.cli.main import main
 try:
     main()
 finally:

@@ -5,22 +5,17 @@
 The first report imports Optuna for the importance; the repeats do not.
 """
 
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from report import report, spread
 
-from tunesmith.sweep.report.page import page
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
+from support import summaries
+from support.benchmark_report import report, spread
+from tunesmith.reporting.html.page import page
 
 
 @pytest.mark.benchmark
 def test_the_report_of_a_thousand_trials() -> None:
-    import summaries
-
     made, seconds = summaries.large(1000), []
     for _ in range(4):
         start = time.perf_counter()

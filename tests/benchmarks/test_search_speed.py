@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from report import report, spread
 
-from commands import make_inputs, use_inputs
-from sweep.made_studies import Scripted, search, settings, study
+from support.benchmark_report import report, spread
+from support.commands import make_inputs, use_inputs
+from support.synthetic_studies import Scripted, search, settings, study
 from tunesmith.config import CONF
-from tunesmith.sweep.executors.local import Local
-from tunesmith.sweep.trial import Segment
+from tunesmith.search.executors.local import Local
+from tunesmith.search.trial import Segment
 
 
 def seconds_a_trial(folder: Path, sampler: str, policy: str, known: int, more: int) -> float:

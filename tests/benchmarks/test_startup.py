@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from report import report, spread
 
-from commands import ROOT, small
+from support.benchmark_report import report, spread
+from support.commands import ROOT, small
 
 STARTED = ["trainer.max_epochs=null", "trainer.max_steps=3", "trainer.limit_val_batches=1"]
 STARTED += ["trainer.log_every_n_steps=1", "logger=[tensorboard,csv]", "test=false"]

@@ -19,15 +19,15 @@ import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from report import report, spread
 
-from commands import small
-from tunesmith import build
+from support.benchmark_report import report, spread
+from support.commands import small
 from tunesmith.config import CONF
-from tunesmith.run import choose_machine
-from tunesmith.trainer import build_trainer
-from tunesmith.training.checkpoints import Stopped
-from tunesmith.training.machine import Machine, settled
+from tunesmith.pipeline import components
+from tunesmith.pipeline.train import choose_machine
+from tunesmith.pipeline.trainer import build_trainer
+from tunesmith.training.checkpoint_callback import Stopped
+from tunesmith.training.hardware import Machine, settled
 
 WARM_UP = 4  # steps before the clock starts: kernels are compiled for each shape
 
@@ -65,11 +65,11 @@ def config(folder: Path, *more: str) -> DictConfig:
         return compose("train", arguments)
 
 
-def ours(cfg: DictConfig, parts: build.Parts, machine: Machine, folder: Path) -> Result:
+def ours(cfg: DictConfig, parts: components.Parts, machine: Machine, folder: Path) -> Result:
     """Train as `python train.py` does, with all its callbacks and loggers."""
-    task, adaptation = build.build_task(cfg, parts)
-    data = build.build_data(cfg, parts, task, machine)
-    module = build.build_module(cfg, parts, task, adaptation, data.steps_per_epoch, machine)
+    task, adaptation = components.build_task(cfg, parts)
+    data = components.build_data(cfg, parts, task, machine)
+    module = components.build_module(cfg, parts, task, adaptation, data.steps_per_epoch, machine)
     trainer = build_trainer(cfg, machine, folder, module, data, resumed_step=None)
     clock = Clock()
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
@@ -81,10 +81,10 @@ def ours(cfg: DictConfig, parts: build.Parts, machine: Machine, folder: Path) ->
     return Result(ends[-1] - ends[0], len(ends) - 1, clock.losses[-2])
 
 
-def raw(cfg: DictConfig, parts: build.Parts, machine: Machine) -> Result:
+def raw(cfg: DictConfig, parts: components.Parts, machine: Machine) -> Result:
     """Train as one would write it by hand for this model."""
-    task, _ = build.build_task(cfg, parts)
-    data = build.build_data(cfg, parts, task, machine)
+    task, _ = components.build_task(cfg, parts)
+    data = components.build_data(cfg, parts, task, machine)
     torch.use_deterministic_algorithms(False)
     model = task.model.train()
     decaying = [p for p in model.parameters() if p.ndim > 1]
@@ -132,7 +132,7 @@ def compare(cfg: DictConfig, folder: Path, repeats: int) -> tuple[list[Result], 
     for repeat in range(repeats):
         for name in ("ours", "raw") if repeat % 2 == 0 else ("raw", "ours"):
             with settled(machine, cfg.trainer.deterministic):
-                parts = build.prepare(cfg)
+                parts = components.prepare(cfg)
                 place = folder / f"{repeat}"
                 result = (
                     ours(cfg, parts, machine, place) if name == "ours" else raw(cfg, parts, machine)

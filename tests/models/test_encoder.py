@@ -15,7 +15,7 @@ from transformers import (
     pipeline,
 )
 
-from folders import KINDS, sentences, tiny_bert, tiny_model
+from support.tiny_models import KINDS, sentences, tiny_bert, tiny_model
 from tunesmith.errors import ModelError
 from tunesmith.models.encoder import (
     embeddings,
@@ -24,7 +24,7 @@ from tunesmith.models.encoder import (
     load_model,
     save,
 )
-from tunesmith.models.source import Source, find, max_tokens, tokenizer
+from tunesmith.models.spec import Source, find, max_tokens, tokenizer
 
 LABELS = ["neg", "pos", "so-so"]
 SINGLE = "single_label_classification"

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoModel, CLIPConfig, CLIPModel, WhisperConfig, WhisperModel
 
-from folders import tiny_bert
-from media_files import png, tone, wav
+from support.media_files import png, tone, wav
+from support.tiny_models import tiny_bert
 from tunesmith.errors import ConfigError, ModelError, SafetyError
-from tunesmith.models import media, media_source
+from tunesmith.models import media_encoder, media_spec
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 SMALL |= {"intermediate_size": 32}
@@ -47,12 +47,12 @@ OPTIONS = {"path": None, "revision": None, "pretrained": True, "config": {}}
 
 def found(sense, **options):
     seconds = {"seconds": 0.2} if sense == "audio" else {}
-    return media_source.find(sense, **{**OPTIONS, **seconds, **options})
+    return media_spec.find(sense, **{**OPTIONS, **seconds, **options})
 
 
 def loaded(sense, **options):
     torch.manual_seed(0)
-    return media.load(found(sense, **options))
+    return media_encoder.load(found(sense, **options))
 
 
 def cells(sense):
@@ -79,7 +79,7 @@ def test_it_is_made_from_a_config_and_saved_as_transformers_saves(kind, tmp_path
         assert (tokens[0] - tokens[1]).abs().max() > 1e-4
         alone = read(encoder, [None, cells(sense)[0]])[0][0][1]
         torch.testing.assert_close(alone, tokens[0], atol=1e-5, rtol=1e-4)
-        media.save(encoder, tmp_path / "saved")
+        media_encoder.save(encoder, tmp_path / "saved")
         assert {p.suffix for p in (tmp_path / "saved").iterdir()} == {".json", ".safetensors"}
         again = loaded(sense, path=str(tmp_path / "saved")).eval()
         assert torch.equal(read(again, cells(sense))[0][0], tokens)
@@ -128,7 +128,9 @@ def test_the_part_of_whisper_that_listens_is_taken(tmp_path):
 
 def folder_of(tmp_path, kind="vit"):
     config = KINDS[kind][1]
-    media.save(loaded(KINDS[kind][0], config={"model_type": kind, **config}), tmp_path / "m")
+    media_encoder.save(
+        loaded(KINDS[kind][0], config={"model_type": kind, **config}), tmp_path / "m"
+    )
     return tmp_path / "m"
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from folders import WORDS, sentences
+from support.tiny_models import WORDS, sentences
+from tunesmith.cli.train_tokenizer import make
 from tunesmith.errors import TunesmithError
 from tunesmith.models import wordpiece
 from tunesmith.models.encoder import load_model
-from tunesmith.models.source import find
-from tunesmith.vocabulary import make
+from tunesmith.models.spec import find
 
 TEXTS = [f"{a} Ünd {b}" for a, b in zip(sentences(200), sentences(200, seed=1), strict=True)]
 AGAIN = """

@@ -9,14 +9,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-import runs
-from commands import only_run
-from folders import WORDS, tiny_bert, tiny_model
+from support import runs
+from support.commands import only_run
+from support.tiny_models import WORDS, tiny_bert, tiny_model
 from tunesmith import load
-from tunesmith.build import build_data, build_task, prepare
 from tunesmith.errors import TunesmithError
-from tunesmith.models.source import first_position
-from tunesmith.run import choose_machine, run
+from tunesmith.models.spec import first_position
+from tunesmith.pipeline.components import build_data, build_task, prepare
+from tunesmith.pipeline.train import choose_machine, run
 from tunesmith.tasks.base import IGNORE
 from tunesmith.tasks.causal_lm import CausalLanguageModelling
 
@@ -185,7 +185,7 @@ def test_draws_are_a_texts_own_and_follow_the_shares(folder):
     assert [task.written([prompt], cpu)[0] for prompt in prompts] == together
     greedily, _, _ = built(folder, "task.max_new_tokens=6")
     assert greedily.written(prompts, cpu) != together
-    from tunesmith.tasks.writing import Draws
+    from tunesmith.tasks.text.generation import Draws
 
     shares = torch.tensor([0.5, 0.3, 0.15, 0.05])
     source = Draws([[7]])

@@ -6,16 +6,16 @@ import random
 import pytest
 from sklearn import metrics as reference
 
-from commands import only_run, small
-from folders import sentences
-from runs import composed, without_a_model
-from tunesmith import cli
+from support.commands import only_run, small
+from support.runs import composed, without_a_model
+from support.tiny_models import sentences
+from tunesmith.cli import main
 from tunesmith.errors import DataError
-from tunesmith.loss import CrossEntropy
-from tunesmith.run import run
-from tunesmith.rundir import scores as shown
+from tunesmith.pipeline.train import run
+from tunesmith.runs import scores as shown
+from tunesmith.tasks.bases.single_label import answer
 from tunesmith.tasks.classification import Classification
-from tunesmith.tasks.one_label import answer
+from tunesmith.tasks.losses import CrossEntropy
 
 
 def task_of(labels):
@@ -77,9 +77,9 @@ def test_the_f1_of_two_labels_is_no_score_of_three(three, capsys):
     ours = {name: v for name, v in metrics["scores"].items() if name.startswith("val/")}
     command = ["evaluate", str(directory), "--split", "validation"]
     capsys.readouterr()
-    cli._command([*command, "--json"])
+    main._command([*command, "--json"])
     assert json.loads(capsys.readouterr().out) == ours
-    cli._command(command)
+    main._command(command)
     named = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert named == sorted(ours)
 

@@ -11,20 +11,20 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoTokenizer
 
-from commands import only_run, small, train
-from folders import KINDS, TOKENIZERS, sentences, tiny_bert, tiny_model
-from runs import composed, predicted, scored_again, to_the_bit, trained
+from support.commands import only_run, small, train
+from support.runs import composed, predicted, scored_again, to_the_bit, trained
+from support.tiny_models import KINDS, TOKENIZERS, sentences, tiny_bert, tiny_model
 from tunesmith import load
+from tunesmith.cli.entry import exit_code
 from tunesmith.errors import TunesmithError
-from tunesmith.loss import PairCosine
 from tunesmith.models.encoder import head_parameters, load_model
-from tunesmith.models.source import find
-from tunesmith.program import exit_code
-from tunesmith.run import run
+from tunesmith.models.logistic_head import LogisticHead
+from tunesmith.models.spec import find
+from tunesmith.pipeline.train import run
 from tunesmith.tasks.base import IGNORE
 from tunesmith.tasks.contrastive import Contrastive
-from tunesmith.tasks.logistic import LogisticHead
-from tunesmith.training import storage
+from tunesmith.tasks.losses import PairCosine
+from tunesmith.training import checkpoint_io
 
 LABELS = ["a", "b", "c"]
 
@@ -224,7 +224,7 @@ def test_the_head_is_that_of_the_best_weights_on_the_drawn_rows(finished, inputs
     assert set(tensors) == {"head.weight", "head.bias"}
     model = AutoModel.from_pretrained(directory / "model").eval()  # as anybody loads it
     words = AutoTokenizer.from_pretrained(directory / "model")
-    from tunesmith.build import prepare
+    from tunesmith.pipeline.components import prepare
 
     rows = prepare(composed(*inputs[1])).rows.splits["train"].to_list()
     assert Counter(row["label"] for row in rows) == {"neg": 6, "pos": 6}
@@ -245,14 +245,16 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, inputs):
     run(composed(*arguments, "name=stopped", f"resume={directory}"))
     again = json.loads((directory / "metrics.json").read_text())
     assert again["scores"] == record["scores"]
-    states = [storage.read(d / "checkpoints/last.ckpt")["state_dict"] for d in (whole, directory)]
+    states = [
+        checkpoint_io.read(d / "checkpoints/last.ckpt")["state_dict"] for d in (whole, directory)
+    ]
     assert states[0].keys() == states[1].keys()
     assert "task.head.weight" in states[0]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_another_seed_draws_other_rows_and_a_fixed_draw_does_not(inputs, tmp_path):
-    from tunesmith.build import prepare
+    from tunesmith.pipeline.components import prepare
 
     asked = [[], ["seed=1"], ["seed=1", "data.draw=0"]]
     first, other, held = (prepare(composed(*inputs[1], *more)).rows.hashes for more in asked)

@@ -5,8 +5,8 @@ import random
 import pytest
 from sklearn import metrics as reference
 
-from runs import without_a_model
-from tunesmith.loss import BinaryCrossEntropy
+from support.runs import without_a_model
+from tunesmith.tasks.losses import BinaryCrossEntropy
 from tunesmith.tasks.multi_label import MultiLabel
 
 LABELS = ["a", "b", "c"]

@@ -8,18 +8,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from commands import only_run, tunesmith
-from folders import sentences, tiny_bert
-from media_files import write_media
-from runs import composed, of_files, predicted, scored_again, to_the_bit, trained
-from tunesmith import load, stored
-from tunesmith.adapt import frozen, full
-from tunesmith.build import build_data, build_task, prepare
+from support.commands import only_run, tunesmith
+from support.media_files import write_media
+from support.runs import composed, of_files, predicted, scored_again, to_the_bit, trained
+from support.tiny_models import sentences, tiny_bert
+from tunesmith import load
+from tunesmith.cli.entry import exit_code
 from tunesmith.errors import DataError, ModelError, SafetyError, TunesmithError
-from tunesmith.models import media, media_source
+from tunesmith.inference import finished_run
+from tunesmith.models import media_encoder, media_spec
 from tunesmith.models.fusion import FUSIONS
-from tunesmith.program import exit_code
-from tunesmith.run import choose_machine, run
+from tunesmith.pipeline.components import build_data, build_task, prepare
+from tunesmith.pipeline.train import choose_machine, run
+from tunesmith.training.adapt import frozen, full
 
 VIT = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 VIT |= {"intermediate_size": 32, "image_size": 16, "patch_size": 8}
@@ -56,7 +57,7 @@ def inputs(tmp_path_factory):
         write(folder / f"{split}.jsonl", rows_of(count, seed))
     torch.manual_seed(0)
     options = {"path": None, "revision": None, "pretrained": True, "config": VIT}
-    media.save(media.load(media_source.find("image", **options)), folder / "vit")
+    media_encoder.save(media_encoder.load(media_spec.find("image", **options)), folder / "vit")
     own = [*BESIDE, f"task.image.path={folder}/vit", "data.max_length=24", "trainer.max_epochs=1"]
     return folder, of_files(folder, "multimodal", *own)
 
@@ -81,7 +82,7 @@ def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
 
 def test_predictions_are_what_was_scored(finished, inputs, tmp_path, monkeypatch):
     directory, record = finished
-    monkeypatch.setattr(stored, "CHUNK_OF_FILES", 7)  # of 20 rows
+    monkeypatch.setattr(finished_run, "CHUNK_OF_FILES", 7)  # of 20 rows
     given = predicted(directory, inputs[0] / "test.jsonl", tmp_path / "o.jsonl")
     right = sum(row["predicted_label"] == row["label"] for row in given)
     assert right / len(given) == pytest.approx(record["scores"]["test/accuracy"])

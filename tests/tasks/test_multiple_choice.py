@@ -4,15 +4,24 @@ import pytest
 import torch
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
-from catalogue import row
-from folders import KINDS, TOKENIZERS, tiny_bert, tiny_model
-from runs import composed, lines, of_files, one_line, predicted, scored_again, to_the_bit, trained
+from support.bad_inputs import row
+from support.runs import (
+    composed,
+    lines,
+    of_files,
+    one_line,
+    predicted,
+    scored_again,
+    to_the_bit,
+    trained,
+)
+from support.tiny_models import KINDS, TOKENIZERS, tiny_bert, tiny_model
 from tunesmith import load
-from tunesmith.data.made import errands
+from tunesmith.data.synthetic import multiple_choice
 from tunesmith.errors import DataError
-from tunesmith.loss import ChoiceCrossEntropy
 from tunesmith.models.encoder import load_model
-from tunesmith.models.source import find, tokenizer
+from tunesmith.models.spec import find, tokenizer
+from tunesmith.tasks.losses import ChoiceCrossEntropy
 from tunesmith.tasks.multiple_choice import MultipleChoice
 
 SIZES = {"train": 40, "validation": 16, "test": 24}
@@ -29,7 +38,9 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("choices")
     tiny_bert(folder / "model")
     for split, count in SIZES.items():
-        rows = [short(made, i) for i, made in enumerate(errands.rows()[split][:count], start=1)]
+        rows = [
+            short(made, i) for i, made in enumerate(multiple_choice.rows()[split][:count], start=1)
+        ]
         lines(folder / f"{split}.jsonl", ({**r, "ending3": r.get("ending3")} for r in rows))
     columns = ["data.text=sent1", "data.text_pair=sent2"]
     columns += ["data.choices=[ending0,ending1,ending2,ending3]"]
@@ -65,7 +76,7 @@ def test_predictions_are_what_was_scored(finished, inputs, tmp_path):
 
 def test_plain_transformers_gives_the_same_probabilities(finished):
     directory, _ = finished
-    made = errands.rows()["test"][0]
+    made = multiple_choice.rows()["test"][0]
     endings = [made[f"ending{i}"] for i in range(4)]
     asked = {"text": made["sent1"], "text_pair": made["sent2"], "choices": endings}
     [answer] = load(directory).predict([asked])
@@ -95,7 +106,10 @@ def test_a_row_without_two_choices_is_refused(finished):
 
 
 BAD = {
-    "another loss": (["loss=cross_entropy"], "error[CONF-LOSS] loss=tunesmith.loss.CrossEntropy: "),
+    "another loss": (
+        ["loss=cross_entropy"],
+        "error[CONF-LOSS] loss=tunesmith.tasks.losses.CrossEntropy: ",
+    ),
     "choices of no column": (
         ["data.choices=[]"],
         "error[CONF-RANGE] data.choices=[]: must be a column, or a list of columns",

@@ -11,13 +11,13 @@ import torch
 from torchmetrics.text import Perplexity
 from transformers import AutoModelForMaskedLM, BertForPreTraining, pipeline
 
-import runs
-from folders import KINDS, WORDS, sentences, tiny_bert, tiny_model
+from support import runs
+from support.tiny_models import KINDS, WORDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
-from tunesmith.build import build_data, build_task, prepare
 from tunesmith.models.encoder import load_model, save
-from tunesmith.models.source import find, tokenizer
-from tunesmith.run import choose_machine, run
+from tunesmith.models.spec import find, tokenizer
+from tunesmith.pipeline.components import build_data, build_task, prepare
+from tunesmith.pipeline.train import choose_machine, run
 from tunesmith.tasks.base import IGNORE
 from tunesmith.tasks.pretraining import RIGHT, WRONG
 
@@ -388,7 +388,7 @@ def test_a_run_goes_on_with_its_own_head(finished):
 def test_bbc_news_is_split_as_for_classification(tmp_path):
     def texts(task):
         cfg = runs.composed(f"task={task}", f"paths.cache={tmp_path}")
-        from tunesmith.build import read_rows
+        from tunesmith.pipeline.components import read_rows
 
         splits = read_rows(cfg).splits
         return {name: rows["text"][:] for name, rows in splits.items()}, splits["train"]

@@ -6,17 +6,17 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM
 
-from commands import small
-from folders import KINDS, LETTERS, TOKENIZERS, WORDS, sentences, tiny_bert, tiny_model
-from runs import composed, one_line, scored_again, to_the_bit, trained
+from support.commands import small
+from support.runs import composed, one_line, scored_again, to_the_bit, trained
+from support.tiny_models import KINDS, LETTERS, TOKENIZERS, WORDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.errors import TunesmithError
-from tunesmith.loss import CrossEntropy
 from tunesmith.models.encoder import load_model
-from tunesmith.models.source import find
+from tunesmith.models.spec import find
 from tunesmith.tasks.base import Plan
+from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.prompt import Prompt, tokens_of
-from tunesmith.tasks.template import Template, encoded, pieces_of
+from tunesmith.tasks.text.prompt_template import Template, encoded, pieces_of
 
 ONE = "{text} so it was {mask}."
 TWO = "{text}? {mask}, {text_pair}"

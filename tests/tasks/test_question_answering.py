@@ -10,14 +10,14 @@ import torch
 from datasets import Dataset
 from torch import nn
 
-from folders import KINDS, TOKENIZERS, sentences, tiny_model
+from support.tiny_models import KINDS, TOKENIZERS, sentences, tiny_model
 from tunesmith.errors import ConfigError
-from tunesmith.loss import SpanCrossEntropy
 from tunesmith.models.encoder import load_model
-from tunesmith.models.source import find, tokenizer
+from tunesmith.models.spec import find, tokenizer
 from tunesmith.tasks.base import Output, Plan
+from tunesmith.tasks.losses import SpanCrossEntropy
 from tunesmith.tasks.question_answering import QuestionAnswering
-from tunesmith.tasks.spans import Window, merged, windows_of
+from tunesmith.tasks.text.answer_spans import Window, merged, windows_of
 
 LENGTH, STRIDE = 24, 6
 

@@ -6,16 +6,16 @@ import random
 import pytest
 from safetensors.torch import load_file
 
-from catalogue import row
-from commands import only_run, searched, tunesmith
-from folders import sentences, tiny_bert
-from runs import composed, of_files, scored_again, to_the_bit, trained
+from support.bad_inputs import row
+from support.commands import only_run, searched, tunesmith
+from support.runs import composed, of_files, scored_again, to_the_bit, trained
+from support.tiny_models import sentences, tiny_bert
 from tunesmith import load
+from tunesmith.cli.entry import exit_code
 from tunesmith.errors import DataError
-from tunesmith.metrics.answers import best_threshold, exact_match, f1
-from tunesmith.program import exit_code
-from tunesmith.run import run
-from tunesmith.training import storage
+from tunesmith.pipeline.train import run
+from tunesmith.tasks.metrics.exact_match import best_threshold, exact_match, f1
+from tunesmith.training import checkpoint_io
 
 
 def squad_file(path, count, seed, per_paragraph=2):
@@ -67,7 +67,9 @@ def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
 def test_the_threshold_is_the_best_of_the_validation_and_not_of_the_test(finished, inputs):
     directory, _ = finished
     stored = load(directory)
-    kept = storage.read(directory / "checkpoints/best.ckpt")["state_dict"]["task.null_threshold"]
+    kept = checkpoint_io.read(directory / "checkpoints/best.ckpt")["state_dict"][
+        "task.null_threshold"
+    ]
     tensors = load_file(directory / "model/task.safetensors")
     assert tensors["null_threshold"] == kept == stored.task.null_threshold
     best = {}
@@ -138,7 +140,11 @@ BAD = {
         2,
         "error[CONF-LENGTH] task.stride=20: 6 of 24 tokens for a question leave 15 for text; ",
     ),
-    "a loss for labels": (["loss=cross_entropy"], 2, "error[CONF-LOSS] loss=tunesmith.loss."),
+    "a loss for labels": (
+        ["loss=cross_entropy"],
+        2,
+        "error[CONF-LOSS] loss=tunesmith.tasks.losses.",
+    ),
     "n_best of none": (["task.n_best=0"], 2, "error[CONF-RANGE] task.n_best=0: must be an integer"),
     "a question longer than may be": (
         ["data.on_long=error", "task.max_question_length=1"],

@@ -7,14 +7,15 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from catalogue import row
-from folders import sentences, tiny_bert
-from runs import composed, lines, of_files, predicted, scored_again, to_the_bit, trained
-from tunesmith import load, stored
+from support.bad_inputs import row
+from support.runs import composed, lines, of_files, predicted, scored_again, to_the_bit, trained
+from support.tiny_models import sentences, tiny_bert
+from tunesmith import load
+from tunesmith.cli.entry import exit_code
 from tunesmith.errors import DataError
-from tunesmith.loss import InfoNCE
-from tunesmith.program import exit_code
-from tunesmith.run import run
+from tunesmith.inference import finished_run
+from tunesmith.pipeline.train import run
+from tunesmith.tasks.losses import InfoNCE
 from tunesmith.tasks.retrieval import in_batch
 
 SIZES = {"train": 40, "validation": 16, "test": 24}
@@ -80,7 +81,7 @@ def test_all_rows_of_a_file_are_candidates_however_many(finished, monkeypatch):
     directory, _ = finished
     rows = [tuple(asked("test", i).values())[:2] for i in range(24)]
     whole = load(directory).predict(rows)
-    monkeypatch.setattr(stored, "CHUNK", 5)
+    monkeypatch.setattr(finished_run, "CHUNK", 5)
     assert load(directory).predict(rows) == whole
 
 

@@ -10,17 +10,26 @@ from safetensors.torch import load_file
 from scipy.stats import pearsonr, spearmanr
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from commands import train
-from folders import KINDS, sentences, tiny_bert, tiny_model
-from runs import composed, lines, of_files, one_line, predicted, scored_again, to_the_bit, trained
+from support.commands import train
+from support.runs import (
+    composed,
+    lines,
+    of_files,
+    one_line,
+    predicted,
+    scored_again,
+    to_the_bit,
+    trained,
+)
+from support.tiny_models import KINDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
-from tunesmith.build import read_rows
-from tunesmith.loss import MeanSquaredError
 from tunesmith.models.encoder import load_model
-from tunesmith.models.source import find, tokenizer
-from tunesmith.tasks.embedding import pooled
-from tunesmith.tasks.one_number import correlations
+from tunesmith.models.spec import find, tokenizer
+from tunesmith.pipeline.components import read_rows
+from tunesmith.tasks.bases.numeric import correlations
+from tunesmith.tasks.losses import MeanSquaredError
 from tunesmith.tasks.similarity import Similarity
+from tunesmith.tasks.text.pooling import pooled
 
 SIZES = {"train": 48, "validation": 16, "test": 24}
 
@@ -180,7 +189,7 @@ BAD = {
     ),
     "another loss": (
         ["loss=cross_entropy", "loss.class_weights=none"],
-        "error[CONF-LOSS] loss=tunesmith.loss.CrossEntropy: is for ",
+        "error[CONF-LOSS] loss=tunesmith.tasks.losses.CrossEntropy: is for ",
     ),
 }
 

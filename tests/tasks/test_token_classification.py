@@ -10,15 +10,15 @@ import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 from seqeval import metrics as reference
 
-from commands import only_run, searched, train, tunesmith
-from folders import TOKENIZERS, WORDS, tiny_bert
-from runs import composed
+from support.commands import only_run, searched, train, tunesmith
+from support.runs import composed
+from support.tiny_models import TOKENIZERS, WORDS, tiny_bert
 from tunesmith import load
-from tunesmith.build import prepare
-from tunesmith.loss import CrossEntropy
-from tunesmith.program import exit_code
-from tunesmith.run import run
+from tunesmith.cli.entry import exit_code
+from tunesmith.pipeline.components import prepare
+from tunesmith.pipeline.train import run
 from tunesmith.tasks.base import IGNORE, Plan
+from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.token_classification import TokenClassification
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -309,12 +309,12 @@ def test_windows_share_a_third_where_nothing_is_said():
 def test_it_is_refused_in_one_line_before_the_model_is_opened(
     case, inputs, tmp_path, monkeypatch, capsys
 ):
-    from tunesmith import build
+    from tunesmith.pipeline import components
 
     tags, change, code, says = BAD[case]
     _, arguments = inputs
     conll(tmp_path / "odd.conll", [(["a", "b"], tags)])
-    monkeypatch.setattr(build, "load_model", None)  # not called: no weight is opened
+    monkeypatch.setattr(components, "load_model", None)  # not called: no weight is opened
     files = [f"data.train_file={tmp_path}/odd.conll", "data.split.validation=0"]
     files += [f"data.validation_file={tmp_path}/other.conll"]
     conll(tmp_path / "other.conll", [(["b", "c"], tags)])
@@ -384,8 +384,8 @@ def test_plain_transformers_loads_the_model(finished):
 
 
 def test_another_stride_is_another_encoding(inputs):
-    from tunesmith.build import build_data, make_task
-    from tunesmith.run import choose_machine
+    from tunesmith.pipeline.components import build_data, make_task
+    from tunesmith.pipeline.train import choose_machine
 
     _, arguments = inputs
     keys, counts = set(), set()

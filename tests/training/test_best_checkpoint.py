@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.checkpoint_callback import Checkpoints
 
 
 def judged(scores, mode="max", **options):

@@ -17,7 +17,7 @@ def disturbed(folder, precision, accumulate, interval, workers, names):
     """Run the cases in a process of their own; return (undisturbed, {name: case})."""
     path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, str(TESTS / "kills.py"), str(folder)]
+        [sys.executable, str(TESTS / "support" / "kills.py"), str(folder)]
         + [str(v) for v in (precision, accumulate, interval, workers, *names)],
         capture_output=True,
         text=True,

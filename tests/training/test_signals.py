@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from commands import ROOT, only_run, small
+from support.commands import ROOT, only_run, small
 
 
 @pytest.fixture

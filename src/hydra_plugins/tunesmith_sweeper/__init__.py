@@ -8,16 +8,16 @@ from omegaconf import DictConfig
 
 
 class TunesmithSweeper(Sweeper):
-    """Hands the command line to `tunesmith.sweep`; Hydra's launchers are not used."""
+    """Hands the command line to `tunesmith.search`; Hydra's launchers are not used."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         self.config, self.context = config, hydra_context
 
     def sweep(self, arguments: list[str]) -> Any:
-        from tunesmith.program import Failed
+        from tunesmith.cli.entry import Failed
 
         assert self.config is not None  # set up before
-        from tunesmith.sweep.start import start
+        from tunesmith.search.start import start
 
         try:
             return start(self.config, arguments, self.context.config_loader)

@@ -1,13 +1,13 @@
 """A config as a whole: is it right, which run is it, what of it may be written down."""
 
-from tunesmith.config.calls import GIVEN, not_taken
-from tunesmith.config.contradictions import monitor_of
-from tunesmith.config.foreign import read_stored
-from tunesmith.config.masking import masked_override, masked_value, redacted
-from tunesmith.config.mistakes import check
-from tunesmith.config.sameness import NOT_IDENTITY, differences, identity
-from tunesmith.config.values import check_value, suggestion
-from tunesmith.targets import CONF  # the folder of the packaged configs
+from tunesmith.config.check import check
+from tunesmith.config.check_targets import GIVEN, not_taken
+from tunesmith.config.check_values import check_value, suggestion
+from tunesmith.config.cross_checks import monitor_of
+from tunesmith.config.fingerprint import NOT_IDENTITY, differences, identity
+from tunesmith.config.instantiate import CONF  # the folder of the packaged configs
+from tunesmith.config.redact import masked_override, masked_value, redacted
+from tunesmith.config.saved_config import read_stored
 
 __all__ = [
     "CONF",

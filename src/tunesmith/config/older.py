@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tunesmith import targets
+from tunesmith.config import instantiate
 
 
 def completed(stored: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -25,12 +25,12 @@ def completed(stored: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _defaults(stored: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (group, its keys and their defaults) where these stand in one file."""
-    yield "data", _read((targets.CONF / "data/files.yaml").read_text("utf-8"))
+    yield "data", _read((instantiate.CONF / "data/files.yaml").read_text("utf-8"))
     task = stored.get("task")
-    name = task.get(targets.TARGET) if isinstance(task, dict) else None
-    for file in sorted((targets.CONF / "task").glob("*.yaml")):
+    name = task.get(instantiate.TARGET) if isinstance(task, dict) else None
+    for file in sorted((instantiate.CONF / "task").glob("*.yaml")):
         text = file.read_text("utf-8")
-        if f"{targets.TARGET}: {name}\n" in text:  # the others need not be parsed
+        if f"{instantiate.TARGET}: {name}\n" in text:  # the others need not be parsed
             yield "task", _read(text)["task"]
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from tunesmith.data.canonical import Source
-from tunesmith.data.languages import Wanted, Where, each, joined
-from tunesmith.data.locate import Opener
-from tunesmith.data.split import Cut
+from tunesmith.data.prepare.languages import Wanted, Where, each, joined
+from tunesmith.data.prepare.normalize import Source
+from tunesmith.data.prepare.split import Cut
+from tunesmith.data.sources.resolve import Opener
 from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
 
 SPLITS = ("train", "validation", "test")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tunesmith.data.canonical import Source, canonical_rows
-from tunesmith.data.checks import Part
-from tunesmith.data.locate import Reading
-from tunesmith.data.rows import MEDIA, Column, Named
-from tunesmith.data.store import key_of, schema_of, stored
+from tunesmith.data.cache import key_of, schema_of, stored
+from tunesmith.data.columns import MEDIA, Column, Named
+from tunesmith.data.prepare.normalize import Source, canonical_rows
+from tunesmith.data.prepare.quality import Part
+from tunesmith.data.sources.resolve import Reading
 from tunesmith.errors import DataError, TunesmithError, raise_all
 
 

@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tunesmith import disk
 from tunesmith.errors import ModelError
+from tunesmith.models.encoder_decoder import is_pair, reader_of, rest, tensors_as, unshared
 from tunesmith.models.heads import HEADS, class_of, head_names, made_with, skeleton
-from tunesmith.models.quiet import quiet
-from tunesmith.models.roles import is_pair, reader_of, rest, tensors_as, unshared
-from tunesmith.models.source import Source
+from tunesmith.models.hf_logging import quiet
+from tunesmith.models.spec import Source
 from tunesmith.models.weights import read_weights
+from tunesmith.runtime import fsync
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +89,9 @@ def save(
             save_file(tensors, new / "task.safetensors")
         for name, write in (besides or {}).items():
             write(new / name)
-        disk.sync_tree(new)  # before its name: a power cut must not leave a folder of empty files
+        fsync.sync_tree(new)  # before its name: a power cut must not leave a folder of empty files
         _put(new, folder)
-        disk.sync(folder.parent)
+        fsync.sync(folder.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -25,8 +25,8 @@ from transformers import (
 )
 
 from tunesmith.errors import ConfigError, ModelError
-from tunesmith.models.roles import CROSS, Role, configs_of, is_pair, writer_of
-from tunesmith.models.safety import read_json
+from tunesmith.models.encoder_decoder import CROSS, Role, configs_of, is_pair, writer_of
+from tunesmith.models.untrusted_files import read_json
 
 # Checkpoints of pretraining: their heads are meant to be replaced.
 PRETRAINING = re.compile(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tunesmith.data.fingerprint import digest
+from tunesmith.data.row_hashes import digest
 
 
 def category_code(column: int, value: str | None) -> int:

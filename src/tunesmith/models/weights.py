@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tunesmith.errors import ModelError
-from tunesmith.models.safety import inside, load_pickle, read_json, refuse_pickle
+from tunesmith.models.untrusted_files import inside, load_pickle, read_json, refuse_pickle
 
 MAX_HEADER = 100_000_000  # bytes, the format's own limit
 ONE_FILE = ("model.safetensors", "pytorch_model.bin")

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import BertConfig, BertTokenizer
 
 from tunesmith.errors import ConfigError
-from tunesmith.models.quiet import quiet
+from tunesmith.models.hf_logging import quiet
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MOST_LETTERS = 1000  # rarer ones are unknown, except that

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.columns import Column, Kind
 from tunesmith.errors import TunesmithError
 from tunesmith.models.encoder import head_parameters
-from tunesmith.tasks.windows import AT_AN_END, encoded
+from tunesmith.tasks.text.long_text import AT_AN_END, encoded
 
 Row = Mapping[str, Any]  # one raw example, as the data source gives it
 Features = dict[str, Any]  # one encoded example: `input_ids`, `labels`, ...

@@ -9,11 +9,11 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogit
 
 from tunesmith.errors import ConfigError
 from tunesmith.models.heads import head_only_at
-from tunesmith.models.source import first_position
+from tunesmith.models.spec import first_position
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Sample
-from tunesmith.tasks.padding import aligned
-from tunesmith.tasks.plain_text import PlainText, joined, mean_over, means
-from tunesmith.tasks.writing import Draws, check_ends, labels_of, search
+from tunesmith.tasks.bases.language_model import PlainText, joined, mean_over, means
+from tunesmith.tasks.text.generation import Draws, check_ends, labels_of, search
+from tunesmith.tasks.text.padding import aligned
 
 SAMPLES = 4  # texts of a split, the first ones, that an evaluation goes on with for TensorBoard
 SHORTEST = 4  # tokens of a text that has a half to go on from

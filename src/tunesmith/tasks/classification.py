@@ -1,8 +1,8 @@
 """Classification: one label per text, or per pair of texts."""
 
-from tunesmith.loss import CrossEntropy
-from tunesmith.tasks.one_label import OneLabel
-from tunesmith.tasks.windows import OF_A_TEXT
+from tunesmith.tasks.bases.single_label import OneLabel
+from tunesmith.tasks.losses import CrossEntropy
+from tunesmith.tasks.text.long_text import OF_A_TEXT
 
 
 class Classification(OneLabel):

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.loss import PairCosine
+from tunesmith.models.logistic_head import LogisticHead
 from tunesmith.tasks.base import IGNORE, Batch, Features, Output
-from tunesmith.tasks.embedding import pooled
-from tunesmith.tasks.logistic import LogisticHead
-from tunesmith.tasks.one_label import OneLabel
-from tunesmith.tasks.windows import AT_AN_END
+from tunesmith.tasks.bases.single_label import OneLabel
+from tunesmith.tasks.losses import PairCosine
+from tunesmith.tasks.text.long_text import AT_AN_END
+from tunesmith.tasks.text.pooling import pooled
 
 PARTNER = "partner_"  # begins the name of what the model reads of the second text of a pair
 

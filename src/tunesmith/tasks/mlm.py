@@ -3,7 +3,7 @@
 from typing import Any
 
 from tunesmith.tasks.base import IGNORE, Batch, Features, Output, Row
-from tunesmith.tasks.masked_text import MaskedText
+from tunesmith.tasks.bases.masked_lm import MaskedText
 
 
 class MaskedLanguageModelling(MaskedText):

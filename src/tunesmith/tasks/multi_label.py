@@ -12,10 +12,10 @@ from torchmetrics.functional.classification import (
     multilabel_f1_score,
 )
 
-from tunesmith.data.rows import Kind
-from tunesmith.loss import BinaryCrossEntropy
+from tunesmith.data.columns import Kind
 from tunesmith.tasks.base import Answer, Row, Task, texts_with
-from tunesmith.tasks.windows import OF_A_TEXT, pooled
+from tunesmith.tasks.losses import BinaryCrossEntropy
+from tunesmith.tasks.text.long_text import OF_A_TEXT, pooled
 
 
 class MultiLabel(Task):

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.columns import Column, Kind
 from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models.fusion import FUSIONS, Tokens
-from tunesmith.models.media import MediaEncoder, save
+from tunesmith.models.media_encoder import MediaEncoder, save
 from tunesmith.models.scatter import put_back
 from tunesmith.models.tabular import Tabular, category_code
 from tunesmith.tasks.base import Batch, Features, Plan, Row
-from tunesmith.tasks.one_label import OneLabel
+from tunesmith.tasks.bases.single_label import OneLabel
 
 TABLE = "table"  # our name for all tabular columns together
 NOTHING = {"bytes": b"", "path": ""}  # of a row that lacks it: Arrow wants one type a column

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tunesmith.data.rows import Column, Kind
-from tunesmith.loss import ChoiceCrossEntropy
+from tunesmith.data.columns import Column, Kind
 from tunesmith.models.scatter import put_back
-from tunesmith.tasks import several
 from tunesmith.tasks.base import Answer, Batch, Example, Features, Row, Task, no_tokens
+from tunesmith.tasks.losses import ChoiceCrossEntropy
+from tunesmith.tasks.text import multi_text
 
 
 class MultipleChoice(Task):
@@ -41,7 +41,7 @@ class MultipleChoice(Task):
         begun = row.get("text_pair") or ""
         second = [f"{begun} {choice}" if begun else choice for choice in row["choices"]]
         pairs = [(row["text"], choice) for choice in second]
-        features = several.encoded(self.tokenizer, pairs, self.max_length)
+        features = multi_text.encoded(self.tokenizer, pairs, self.max_length)
         if not all(features["input_ids"]):
             raise no_tokens(row, row["text"])
         if row.get("label") is not None:
@@ -49,12 +49,12 @@ class MultipleChoice(Task):
         return [features]
 
     def padded(self, features: list[Features]) -> Batch:
-        return several.padded(self.tokenizer, features)
+        return multi_text.padded(self.tokenizer, features)
 
     def logits(self, batch: Batch) -> Tensor:
         """Score the choices (B, C), -inf where a row has fewer."""
-        chosen = several.is_text(batch)
-        inputs = several.of_texts(self.inputs(batch), chosen)  # (N, T)
+        chosen = multi_text.is_text(batch)
+        inputs = multi_text.of_texts(self.inputs(batch), chosen)  # (N, T)
         # To the model they are the choices of one row: its head scores each by itself.
         scores = self.model(**{k: v.unsqueeze(0) for k, v in inputs.items()}).logits[0].float()
         return put_back(scores, chosen, -torch.inf)

@@ -12,9 +12,8 @@ from torch import Tensor
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models.heads import head_only_at
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row
-from tunesmith.tasks.masked_text import MaskedText, Tally, mean_over
-from tunesmith.tasks.masking import NO_WORD
-from tunesmith.tasks.segments import (
+from tunesmith.tasks.bases.masked_lm import MaskedText, Tally, mean_over
+from tunesmith.tasks.text.document_segments import (
     Segment,
     packed,
     places_to_cut,
@@ -22,6 +21,7 @@ from tunesmith.tasks.segments import (
     tail_like,
     token_starts,
 )
+from tunesmith.tasks.text.token_masking import NO_WORD
 
 SPECIAL = 3  # [CLS] first [SEP] second [SEP]
 RIGHT, WRONG = 0, 1  # labels of a pair, as transformers counts them

@@ -8,12 +8,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.errors import ConfigError, ModelError, TunesmithError, did_you_mean, raise_all
-from tunesmith.loss import CrossEntropy
 from tunesmith.models.heads import head_only_at
-from tunesmith.tasks import template
 from tunesmith.tasks.base import Batch, Features, Plan, Row
-from tunesmith.tasks.one_label import OneLabel
-from tunesmith.tasks.template import Template
+from tunesmith.tasks.bases.single_label import OneLabel
+from tunesmith.tasks.losses import CrossEntropy
+from tunesmith.tasks.text import prompt_template
+from tunesmith.tasks.text.prompt_template import Template
 
 
 class Prompt(OneLabel):
@@ -43,7 +43,9 @@ class Prompt(OneLabel):
         raise_all(asked.mistakes(plan.columns))
         tokens_of(asked, plan.options["words"], plan.labels or [], plan.tokenizer)
         empty = dict.fromkeys(asked.texts, "")
-        encoding, _, _ = template.encoded(asked, empty, plan.tokenizer, plan.max_length, "right")
+        encoding, _, _ = prompt_template.encoded(
+            asked, empty, plan.tokenizer, plan.max_length, "right"
+        )
         if len(encoding) >= plan.max_length:
             what = f"the template alone is {len(encoding)} tokens long"
             fix = "raise it, or shorten task.template"
@@ -55,7 +57,7 @@ class Prompt(OneLabel):
     def encode(self, row: Row) -> list[Features]:
         """Put the row's texts into the template; what is too long is cut from them alone."""
         texts = {name: row[name] for name in self.template.texts}
-        encoding, place, full = template.encoded(
+        encoding, place, full = prompt_template.encoded(
             self.template, texts, self.tokenizer, self.max_length, self.truncation
         )
         read = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
@@ -93,7 +95,7 @@ def tokens_of(
     errors: list[TunesmithError] = []
     label_of: dict[int, str] = {}
     for label in labels:
-        pieces = template.pieces_of(asked, given[label], tokenizer)
+        pieces = prompt_template.pieces_of(asked, given[label], tokenizer)
         unknown = any(token == tokenizer.unk_token_id for token, _ in pieces)
         if len(pieces) != 1 or unknown:
             names = [name for _, name in pieces]

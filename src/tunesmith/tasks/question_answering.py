@@ -9,13 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.columns import Column, Kind
 from tunesmith.errors import ConfigError
-from tunesmith.loss import SpanCrossEntropy
-from tunesmith.metrics.answers import best_threshold, exact_match, f1
 from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Plan, Row, Task
-from tunesmith.tasks.spans import Window, answer, merged, offsets_of, place_of, windows_of
-from tunesmith.tasks.windows import overlap
+from tunesmith.tasks.losses import SpanCrossEntropy
+from tunesmith.tasks.metrics.exact_match import best_threshold, exact_match, f1
+from tunesmith.tasks.text.answer_spans import (
+    Window,
+    answer,
+    merged,
+    offsets_of,
+    place_of,
+    windows_of,
+)
+from tunesmith.tasks.text.long_text import overlap
 
 
 class QuestionAnswering(Task):

@@ -7,10 +7,10 @@ import numpy as np
 from torch import Tensor
 from torchmetrics.functional import mean_squared_error
 
-from tunesmith.data.rows import Kind
+from tunesmith.data.columns import Kind
 from tunesmith.tasks.base import Answer, Batch, Output, Row, texts_with
-from tunesmith.tasks.one_number import OneNumber, correlations, numbers
-from tunesmith.tasks.windows import OF_A_TEXT
+from tunesmith.tasks.bases.numeric import OneNumber, correlations, numbers
+from tunesmith.tasks.text.long_text import OF_A_TEXT
 
 
 class Regression(OneNumber):

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.data.fingerprint import digest
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.columns import Column, Kind
+from tunesmith.data.row_hashes import digest
 from tunesmith.errors import ConfigError
-from tunesmith.loss import InfoNCE
-from tunesmith.metrics.ranking import Ranked, ranked, recall_and_mrr
-from tunesmith.tasks import several
 from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task
-from tunesmith.tasks.embedding import embedded
+from tunesmith.tasks.losses import InfoNCE
+from tunesmith.tasks.metrics.recall_at_k import Ranked, ranked, recall_and_mrr
+from tunesmith.tasks.text import multi_text
+from tunesmith.tasks.text.pooling import embedded
 
 RECALL_AT = (1, 5, 10)
 
@@ -59,13 +59,13 @@ class Retrieval(Task):
         given = [row["text"], row["text_pair"]]
         given += [text for text in row.get("negatives") or () if text.strip()]
         texts = [text if text.strip() else None for text in given]
-        features = several.encoded(self.tokenizer, texts, self.max_length)
+        features = multi_text.encoded(self.tokenizer, texts, self.max_length)
         # 64 bits, with a sign as tensors have it.
         return [features | {"keys": [digest(text) - (1 << 63) for text in given]}]
 
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the most and the longest texts: (B, C, T); `keys` (B, C)."""
-        batch = several.padded(self.tokenizer, features)
+        batch = multi_text.padded(self.tokenizer, features)
         keys = np.zeros(batch["input_ids"].shape[:2], dtype=np.int64)
         for i, f in enumerate(features):
             keys[i, : len(f["keys"])] = f["keys"]
@@ -75,7 +75,7 @@ class Retrieval(Task):
 
     def forward(self, batch: Batch) -> Output:
         vectors = self.logits(batch)  # (B, C, H)
-        mean, weight = self.loss(*in_batch(vectors, several.is_text(batch), batch["keys"]))
+        mean, weight = self.loss(*in_batch(vectors, multi_text.is_text(batch), batch["keys"]))
         return Output(mean, vectors, weight)
 
     def logits(self, batch: Batch) -> Tensor:

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from tunesmith.data.rows import Column, Kind
-from tunesmith.tasks import several
+from tunesmith.data.columns import Column, Kind
 from tunesmith.tasks.base import Answer, Batch, Features, Output, Row, no_tokens
-from tunesmith.tasks.embedding import embedded
-from tunesmith.tasks.one_number import OneNumber, correlations, numbers
+from tunesmith.tasks.bases.numeric import OneNumber, correlations, numbers
+from tunesmith.tasks.text import multi_text
+from tunesmith.tasks.text.pooling import embedded
 
 
 class Similarity(OneNumber):
@@ -47,7 +47,7 @@ class Similarity(OneNumber):
         if not self.is_bi:
             return super().encode(row)
         texts = (row["text"], row["text_pair"])
-        features = several.encoded(self.tokenizer, texts, self.max_length)
+        features = multi_text.encoded(self.tokenizer, texts, self.max_length)
         for text, ids in zip(texts, features["input_ids"], strict=True):
             if not ids:
                 raise no_tokens(row, text)
@@ -56,7 +56,9 @@ class Similarity(OneNumber):
         return [features]
 
     def padded(self, features: list[Features]) -> Batch:
-        return several.padded(self.tokenizer, features) if self.is_bi else super().padded(features)
+        return (
+            multi_text.padded(self.tokenizer, features) if self.is_bi else super().padded(features)
+        )
 
     def forward(self, batch: Batch) -> Output:
         logits = self.logits(batch)  # (B, 1)

@@ -6,10 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tunesmith.data.rows import Column, Kind
+from tunesmith.data.columns import Column, Kind
 from tunesmith.errors import ConfigError, DataError
-from tunesmith.loss import CrossEntropy
-from tunesmith.metrics.entities import SCHEME, Entity, entities, scores, well_formed
 from tunesmith.tasks.base import (
     IGNORE,
     Answer,
@@ -22,9 +20,11 @@ from tunesmith.tasks.base import (
     Task,
     no_tokens,
 )
-from tunesmith.tasks.padding import aligned
-from tunesmith.tasks.windows import overlap
-from tunesmith.tasks.words import NO_WORD, Words, cut, windows
+from tunesmith.tasks.losses import CrossEntropy
+from tunesmith.tasks.metrics.entity_f1 import SCHEME, Entity, entities, scores, well_formed
+from tunesmith.tasks.text.long_text import overlap
+from tunesmith.tasks.text.padding import aligned
+from tunesmith.tasks.text.word_windows import NO_WORD, Words, cut, windows
 
 
 class TokenClassification(Task):

@@ -4,9 +4,9 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from tunesmith import store
-from tunesmith.environment import variables
 from tunesmith.errors import MachineError
+from tunesmith.runtime.environment import variables
+from tunesmith.training import logger_connections
 
 EXTRAS = {
     "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
@@ -26,13 +26,13 @@ def check_logger(node: Mapping[str, Any]) -> None:
     address = str(node.get("tracking_uri") or "")
     kind = address.partition(":")[0].partition("+")[0]
     if kind in DATABASES:
-        store.check_database(address)
+        logger_connections.check_database(address)
     elif kind in ("http", "https"):
         _ask(address)
 
 
 def _ask(address: str) -> None:
-    with store.opening(address), variables(IMPATIENT):
+    with logger_connections.opening(address), variables(IMPATIENT):
         from mlflow.tracking import MlflowClient
 
         MlflowClient(address).search_experiments(max_results=1)

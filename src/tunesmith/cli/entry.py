@@ -1,0 +1,252 @@
+"""How the program ends: one line for each mistake, the exit code of its kind, no traceback."""
+
+import contextlib
+import inspect
+import os
+import select
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tunesmith.errors import (
+    INTERRUPTED,
+    ConfigError,
+    Interrupted,
+    SafetyError,
+    TunesmithError,
+    explain,
+    raise_all,
+)
+from tunesmith.runtime.fast_import import quickly
+from tunesmith.runtime.secrets import masked
+
+CTRL_C = 130
+ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")  # Hydra does one of these
+BROKEN_PIPE = 141  # as of a program that SIGPIPE ended
+
+
+def guarded(main: Callable[[], Any]) -> NoReturn:
+    """Call a `@hydra.main` function, or any other, and leave with the right exit code.
+
+    `--debug` (or TUNESMITH_DEBUG=1) shows the traceback as well.
+    """
+    debug = take_debug()
+    is_hydra_main = hasattr(main, "__wrapped__")
+    sys.exit(exit_code((lambda: compose_and_run(main)) if is_hydra_main else main, debug))
+
+
+def start(cfg: Any) -> float | None:
+    """Check the config, then train as it says: the body of a `@hydra.main` function.
+
+    Mistakes are told before torch is imported, which takes seconds.
+    """
+    from tunesmith import config
+
+    try:
+        raise_all(config.check(cfg))
+        with quickly():
+            from tunesmith.pipeline.train import run
+
+        return run(cfg)
+    except Exception as error:  # all of them: only the wrapping changes, `exit_code` tells each
+        raise Failed from error
+
+
+class Failed(BaseException):
+    """Carries an error of the run, its cause, past Hydra, which would print a line of its own."""
+
+
+def exit_code(main: Callable[[], Any], debug: bool = False) -> int:
+    """Call it; print what went wrong on stderr, and return the exit code of its kind."""
+    _write_anything()
+    try:
+        refuse_unsafe_environment()
+        main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return 0
+    except SystemExit as stop:
+        return _exit_code_of(stop)
+    except Interrupted:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return CTRL_C
+    except Exception as error:  # the last place there is: told in one line, a fault as INTERNAL
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return _quietly()
+        if debug:
+            _say(masked(traceback.format_exc().rstrip()))
+        told = explain(error)
+        for line in told.lines:
+            _say(line)
+        _drop_output()
+        return told.exit_code
+
+
+def compose_and_run(main: Callable[[], Any]) -> None:
+    """Run a `@hydra.main` function; find every mistake of a command line that it refuses."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints the first one itself and exits with 1
+    arguments = parse(sys.argv[1:])
+    refuse_reruns(arguments)
+    scan_before_reading()
+    try:
+        main()
+    except Failed as failed:
+        assert failed.__cause__ is not None
+        raise failed.__cause__ from failed.__cause__.__cause__
+    except Exception as error:  # raised again below, unless the command line explains it
+        if _was_running(main, error):
+            raise
+        raise_all(_mistakes(main, arguments))
+        raise
+
+
+def parse(argv: list[str]) -> Any:
+    """Read Hydra's options from a command line; raise ConfigError for one that it lacks."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError("CONF-ARGUMENT", "command line", message, "see --help")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    arguments = parser.parse_args(argv)
+    asked = [name for name in ONE_OF if getattr(arguments, name)]
+    if len(asked) > 1:
+        refuse(f"--{' and --'.join(asked).replace('_', '-')} do not go together")
+    return arguments
+
+
+def refuse_reruns(arguments: Any) -> None:
+    """Refuse Hydra's option that reads a pickle, which could run any code."""
+    if arguments.experimental_rerun is not None:
+        raise SafetyError("UNSAFE-PICKLE", "--experimental-rerun", "reads a pickle; refused")
+
+
+def refuse_unsafe_environment() -> None:
+    """Refuse the switch that makes torch read checkpoints as code."""
+    switch = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    if os.environ.get(switch, "").lower() in ("1", "y", "yes", "true"):
+        raise SafetyError(
+            "UNSAFE-ENV", switch, "would let a checkpoint run code", f"unset {switch}"
+        )
+
+
+def scan_before_reading() -> None:
+    """Look at each yaml file before Hydra reads it: size, aliases, tags, keys that stand twice.
+
+    Done where Hydra reads, so that it is done for the files that a run uses and for no others.
+    """
+    from hydra._internal.sources_registry import SourcesRegistry
+    from hydra.core.plugins import Plugins
+
+    from tunesmith.config.yaml_safety import scan
+
+    Plugins.instance()  # registers the sources, from modules that it imports for itself
+    files: Any = SourcesRegistry.instance().types["file"]
+    read = files.load_config
+    if getattr(read, "scans", False):
+        return
+
+    def load_config(self: Any, config_path: str) -> Any:
+        path = Path(self.path, self._normalize_file_name(config_path))
+        if path.is_file():
+            scan(path)
+        return read(self, config_path)
+
+    load_config.scans = True  # type: ignore[attr-defined]
+    files.load_config = load_config
+
+
+def take_debug() -> bool:
+    """Take --debug from the command line; the processes that a run starts inherit it."""
+    if "--debug" in sys.argv:
+        sys.argv = [word for word in sys.argv if word != "--debug"]
+        os.environ["TUNESMITH_DEBUG"] = "1"
+    return os.environ.get("TUNESMITH_DEBUG") == "1"
+
+
+# Composition
+
+
+def _was_running(main: Any, error: BaseException) -> bool:
+    """Tell an error of the run from one of Hydra before it: by whether the function was entered."""
+    code = inspect.unwrap(main).__code__
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_code is code for frame in frames)
+
+
+def _mistakes(main: Any, arguments: Any) -> list[TunesmithError]:
+    from tunesmith.config import CONF
+    from tunesmith.config.compose import diagnose
+
+    conf = CONF
+    if arguments.config_path is not None:
+        conf = Path(inspect.getfile(inspect.unwrap(main))).parent / arguments.config_path
+    if not conf.is_dir():
+        return [ConfigError("CONF-DIR", f"--config-path {conf}", "no such folder")]
+    config_dir = Path(arguments.config_dir) if arguments.config_dir is not None else None
+    name, several = arguments.config_name or "train", bool(arguments.multirun)
+    return diagnose(arguments.overrides, name, conf, config_dir, multirun=several)
+
+
+# Output
+
+
+def _write_anything() -> None:
+    """Let a terminal that knows only ASCII show the rest escaped, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say(line: str) -> None:
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError):  # nobody reads it, and there is nowhere else to say so
+        print(line, file=sys.stderr, flush=True)
+
+
+def _exit_code_of(stop: SystemExit) -> int:
+    if isinstance(stop.code, str):
+        _say(stop.code)
+        return 1
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _quietly()
+    except OSError as error:
+        _say(str(explain(error)))
+        _drop_output()
+        return explain(error).exit_code
+    return stop.code or 0
+
+
+def _reader_is_gone() -> bool:
+    """Say whether it is our own output that nobody reads (`| head`), not some other pipe."""
+    if sys.stdout is None:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _quietly() -> int:
+    _drop_output()
+    return BROKEN_PIPE
+
+
+def _drop_output() -> None:
+    """Give what is still buffered to nobody, or the interpreter complains at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,56 @@
+"""The `tunesmith tokenizer` command: from texts that a config names to a vocabulary in a folder."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from tunesmith import config
+from tunesmith.config.compose import diagnose
+from tunesmith.errors import ConfigError, raise_all
+
+
+def make(sources: Sequence[str], output: Path, size: int, lowercase: bool) -> int:
+    """Train a tokenizer on files, or on the train split of what overrides (`data=...`) name.
+
+    Returns how many pieces it has. Raises ConfigError where `output` holds something already.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        what = "is there already: runs may rely on it"
+        raise ConfigError("CLI", f"--output {output}", what, "name a new folder")
+    overrides = [word for word in sources if "=" in word]
+    files = [word for word in sources if "=" not in word]
+    cfgs = [_composed(overrides, file) for file in files] or [_composed(overrides)]
+    from tunesmith.models import wordpiece
+
+    tokenizer = wordpiece.train(_texts(cfgs), size, lowercase)
+    wordpiece.write(tokenizer, output)
+    return len(tokenizer)
+
+
+def _composed(overrides: Sequence[str], file: str | None = None) -> DictConfig:
+    data = ["data=files"] if file is not None else []
+    words = [*data, *overrides, "task=mlm"]  # whatever task is named: texts alone are read
+    try:
+        with initialize_config_dir(str(config.CONF), version_base="1.3"):
+            cfg = compose("train", words)
+    except (HydraException, OmegaConfBaseException):
+        raise_all(diagnose(words))
+        raise
+    if file is not None:
+        cfg.data.train_file = file  # not as an override: any name is allowed
+    raise_all(config.check(cfg))
+    return cfg
+
+
+def _texts(cfgs: Sequence[DictConfig]) -> Iterator[str]:
+    from tunesmith.pipeline.components import read_rows
+
+    for cfg in cfgs:
+        train: Any = read_rows(cfg, only=["train"]).splits["train"]
+        for row in train:
+            yield row["text"]

@@ -1,0 +1,306 @@
+"""A command line that Hydra refused: every mistake in it, in the user's words, at once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from tunesmith import config
+from tunesmith.config import instantiate, override_parser, schema
+from tunesmith.config.rules import MAPPING
+from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
+
+# How Hydra refuses what a user wrote, files included. Anything else is a fault, of ours or of
+# Hydra's, and passes: it must not be shown as the user's mistake.
+REFUSALS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    TunesmithError,
+    OSError,
+    ValueError,
+)
+
+
+@dataclass
+class Diagnosis:
+    """What is wrong, and the overrides that are not."""
+
+    loader: Any
+    config_name: str
+    multirun: bool = False
+    mistakes: list[TunesmithError] = field(default_factory=list)
+    groups: list[Any] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+
+
+def diagnose(
+    overrides: Sequence[str],
+    config_name: str = "train",
+    conf: Path = config.CONF,
+    config_dir: Path | None = None,
+    multirun: bool = False,
+) -> list[TunesmithError]:
+    """Return every mistake of these overrides, and of the config that the good ones make.
+
+    With `multirun` an override may name several values: each is checked, the first is composed.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        return [ConfigError("CONF-DIR", f"--config-dir {config_dir}", "no such folder")]
+    found = Diagnosis(loader(conf, config_dir), config_name, multirun)
+    if found.loader.repository.load_config(config_name) is None:
+        known = found.loader.list_groups("") + [file.stem for file in conf.glob("*.yaml")]
+        fix = did_you_mean(config_name, known)
+        return [ConfigError("CONF-NAME", f"--config-name {config_name}", f"not in {conf}", fix)]
+    _sort(found, overrides)
+    cfg = _compose(found)
+    if cfg is None:
+        return found.mistakes
+    for override in found.values:
+        _apply(found, cfg, override)
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+    return found.mistakes + config.check(cfg)
+
+
+def composer(
+    config_name: str = "train", conf: Path = config.CONF, config_dir: Path | None = None
+) -> Callable[[Sequence[str]], DictConfig]:
+    """Return a function that composes the config of one run, and raises every mistake in it."""
+    from hydra.types import RunMode
+
+    files = loader(conf, config_dir)
+
+    def compose(overrides: Sequence[str]) -> DictConfig:
+        try:
+            cfg: DictConfig = files.load_configuration(config_name, list(overrides), RunMode.RUN)
+        except Exception:
+            raise_all(diagnose(overrides, config_name, conf, config_dir))
+            raise
+        with open_dict(cfg):
+            cfg.pop("hydra", None)
+        return cfg
+
+    return compose
+
+
+def loader(conf: Path = config.CONF, config_dir: Path | None = None) -> Any:
+    """Return Hydra's loader of these folders: it composes, and knows the options of groups."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.utils import JobRuntime
+
+    JobRuntime.instance().set("name", "train")
+    search_path = create_config_search_path(f"file://{conf.absolute()}")
+    if config_dir is not None:
+        anchor = SearchPathQuery(provider="schema")
+        search_path.prepend("command-line", f"file://{config_dir.absolute()}", anchor)
+    return ConfigLoaderImpl(search_path)
+
+
+def _sort(found: Diagnosis, overrides: Sequence[str]) -> None:
+    """Parse each override by itself, and tell choices of a group from values."""
+    for text in overrides:
+        try:
+            override = override_parser.parsed(text)
+            override.config_loader = found.loader
+            if override.is_sweep_override():
+                _sort_sweep(found, override)
+            else:
+                _sort_one(found, override)
+        except TunesmithError as error:
+            found.mistakes.append(error)
+
+
+def _sort_one(found: Diagnosis, override: Any) -> None:
+    if not _is_choice(found, override):
+        found.values.append(override)
+    elif (mistake := _wrong_choice(found, override)) is not None:
+        found.mistakes.append(mistake)
+    else:
+        found.groups.append(override)
+
+
+def _sort_sweep(found: Diagnosis, override: Any) -> None:
+    """Check each value of several; the first right one stands for them where all is composed."""
+    if not found.multirun:
+        raise _sweep(override.input_line)
+    mistakes, right = [], []
+    for value in override_parser.several(override):
+        single = override_parser.single(override, value)
+        if _is_choice(found, single):
+            mistake = _wrong_choice(found, single)
+        else:
+            mistake = config.check_value(override.key_or_group, single.value())
+        mistakes += [mistake] if mistake is not None else []
+        right += [single] if mistake is None else []
+    found.mistakes += mistakes
+    for single in right[:1]:
+        _sort_one(found, single)
+
+
+def _is_choice(found: Diagnosis, override: Any) -> bool:
+    is_group = found.loader.repository.group_exists(override.key_or_group)
+    return is_group and not isinstance(override.value(), dict)
+
+
+def _sweep(text: str) -> TunesmithError:
+    key, _, values = text.partition("=")
+    return ConfigError(
+        "CONF-SWEEP", text, "several values for one run; -m sweeps", f"a list is {key}=[{values}]"
+    )
+
+
+def _wrong_choice(found: Diagnosis, override: Any) -> TunesmithError | None:
+    if override.is_delete():
+        return None
+    group = override.key_or_group
+    return wrong_choice(group, override.value(), found.loader.get_group_options(group))
+
+
+def wrong_choice(group: str, value: Any, options: Sequence[str]) -> TunesmithError | None:
+    """Compare a group's choice with the files there are."""
+    wanted = value if isinstance(value, list) else [value]
+    wrong = [str(name) for name in wanted if name is not None and str(name) not in options]
+    if value is None and group not in ("experiment", "debug"):
+        return ConfigError(
+            "CONF-GROUP", f"{group}=null", "a group needs a choice", _listed(options)
+        )
+    if not wrong:
+        return None
+    near = did_you_mean(wrong[0], options)
+    return ConfigError(
+        "CONF-GROUP", f"{group}={wrong[0]}", f"no such choice; there are {', '.join(options)}", near
+    )
+
+
+def _listed(options: Sequence[str]) -> str:
+    return f"there are {', '.join(options)}"
+
+
+def _compose(found: Diagnosis) -> Any:
+    """Compose what the choices make; without those that cannot be made."""
+    try:
+        return _composed(found, found.groups)
+    except REFUSALS as error:
+        bad = [o for o in found.groups if _fails(found, [o])]
+        found.mistakes += [_uncomposable(o.input_line, _failure(found, [o]) or error) for o in bad]
+        if not bad:
+            found.mistakes.append(_uncomposable("", error))
+            return None
+        found.groups = [o for o in found.groups if o not in bad]
+    try:
+        return _composed(found, found.groups)
+    except REFUSALS as error:  # a third try would say the same
+        found.mistakes.append(_uncomposable("", error))
+        return None
+
+
+def _composed(found: Diagnosis, overrides: Sequence[Any]) -> Any:
+    from hydra.types import RunMode
+
+    lines = [override.input_line for override in overrides]
+    return found.loader.load_configuration(found.config_name, lines, RunMode.RUN)
+
+
+def _failure(found: Diagnosis, overrides: Sequence[Any]) -> Exception | None:
+    try:
+        _composed(found, overrides)
+    except REFUSALS as error:
+        return error
+    return None
+
+
+def _fails(found: Diagnosis, overrides: Sequence[Any]) -> bool:
+    return _failure(found, overrides) is not None
+
+
+def _uncomposable(where: str, error: Exception) -> TunesmithError:
+    if isinstance(error, TunesmithError):
+        return error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = [
+        line for line in lines if not line.startswith(("To append", "full_key", "object_type"))
+    ]
+    cause = str(error.__cause__).splitlines()[0] if not plain and error.__cause__ else ""
+    return ConfigError("CONF-COMPOSE", where, " ".join(plain[:2]) or cause or type(error).__name__)
+
+
+def _apply(found: Diagnosis, cfg: Any, override: Any) -> None:
+    """Set one value; report the key that does not exist."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
+    except (*REFUSALS, TypeError) as error:  # a TypeError for ~list.0: only Hydra runs in here
+        found.mistakes.append(_wrong_key(found, cfg, override, error))
+
+
+def _wrong_key(found: Diagnosis, cfg: Any, override: Any, error: Exception) -> TunesmithError:
+    key = override.key_or_group
+    parent, _, last = key.rpartition(".")
+    sets = not (override.is_add() or override.is_delete())
+    add = f"write +{override.input_line}" if sets else ""
+    if add and schema.RULES.get(key) is MAPPING:
+        return ConfigError("CONF-KEY", key, "takes keys that are not there yet", add)
+    if override.is_add() or _exists(cfg, key):
+        return _uncomposable(override.input_line, error)
+    node: Any = OmegaConf.select(cfg, parent) if parent else None
+    if OmegaConf.is_dict(node) and instantiate.TARGET in node and not override.is_delete():
+        taken = _taken(node[instantiate.TARGET], cfg, parent, last, override)
+        if taken is not None:
+            return taken
+    visible = {
+        name: cfg[name] for name in cfg if name != "hydra" and not OmegaConf.is_missing(cfg, name)
+    }
+    known = [*_paths(visible), *found.loader.list_groups("")]
+    fix = config.suggestion(key, known)
+    if add and schema.RULES.get(parent) is MAPPING and OmegaConf.is_dict(node):
+        fix = did_you_mean(key, [f"{parent}.{name}" for name in node]) or add
+    return ConfigError("CONF-KEY", key, "no such key", fix)
+
+
+def _exists(cfg: Any, key: str) -> bool:
+    parent, _, last = key.rpartition(".")
+    try:
+        node: Any = OmegaConf.select(cfg, parent) if parent else cfg
+    except OmegaConfBaseException:
+        return False
+    return OmegaConf.is_dict(node) and last in node
+
+
+def _taken(name: str, cfg: Any, parent: str, last: str, override: Any) -> TunesmithError | None:
+    """Tell a key that the target takes, and that only needs a +, from one that it does not."""
+    node: Any = OmegaConf.select(cfg, parent)
+    keys = [key for key in node if not str(key).startswith("_")]
+    if near := did_you_mean(last, keys):
+        written = f"{parent}.{near.split(chr(39))[1]}"
+        return ConfigError(
+            "CONF-KEY", f"{parent}.{last}", "no such key", f"did you mean {written!r}?"
+        )
+    try:
+        takes, _ = instantiate.parameters(instantiate.resolve(name, cfg.get("trust") or []))
+    except TunesmithError as error:
+        return error
+    given = config.GIVEN.get(parent.partition(".")[0], set())
+    if last in takes and last not in given:
+        what = f"not in this config, but {name} takes it"
+        return ConfigError("CONF-KEY", f"{parent}.{last}", what, f"write +{override.input_line}")
+    return config.not_taken(parent, last, name, [n for n in takes if n not in given])
+
+
+def _paths(node: Any, prefix: str = "") -> list[str]:
+    paths = []
+    for key in node:
+        path = f"{prefix}{key}"
+        paths.append(path)
+        child = node._get_node(key) if OmegaConf.is_config(node) else node[key]
+        if OmegaConf.is_dict(child) and not child._is_none() and not child._is_interpolation():
+            paths += _paths(child, f"{path}.")
+    return paths

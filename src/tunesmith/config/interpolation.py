@@ -1,0 +1,78 @@
+"""A config as plain values: resolved, with what could not be resolved."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tunesmith.config import schema, yaml_safety
+from tunesmith.errors import ConfigError, TunesmithError
+
+Config = DictConfig | Mapping[str, Any]
+Found = list[tuple[str, TunesmithError]]  # each mistake with the dotted path that it spoils
+Fed = dict[str, tuple[str, Any]]  # what the environment feeds: the interpolation, and its value
+
+
+class Broken:
+    """Stands where a value could not be resolved: already reported, so no rule looks at it."""
+
+    def __repr__(self) -> str:
+        return "???"
+
+
+BROKEN = Broken()
+
+
+def resolve(cfg: Config) -> tuple[dict[str, Any], Found, Fed]:
+    """Return plain values, what could not be resolved, and what the environment feeds."""
+    node = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
+    found: Found = []
+    fed: Fed = {}
+    return _plain(node, "", found, fed), found, fed
+
+
+def _plain(node: Any, path: str, found: Found, fed: Fed) -> Any:
+    if path.count(".") > yaml_safety.DEEPEST:
+        raise ConfigError("CONF-SIZE", path[:60], f"deeper than {yaml_safety.DEEPEST}")
+    if isinstance(node, DictConfig):
+        keys: list[Any] = list(node.keys())
+        return {k: _value(node, k, f"{path}.{k}" if path else str(k), found, fed) for k in keys}
+    if isinstance(node, ListConfig):
+        return [_value(node, i, f"{path}.{i}", found, fed) for i in range(len(node))]
+    return node
+
+
+def _value(node: Any, key: Any, path: str, found: Found, fed: Fed) -> Any:
+    child = node._get_node(key)
+    raw = child._value() if child is not None else None
+    if OmegaConf.is_missing(node, key):
+        if not path.startswith(f"{schema.LOGGERS}."):  # the run fills those in
+            error = ConfigError("CONF-MISSING", path, "has no value yet", f"give one: {path}=...")
+            found.append((path, error))
+        return BROKEN if not path.startswith(f"{schema.LOGGERS}.") else raw
+    try:
+        value = node[key]
+    except OmegaConfBaseException as error:
+        found.append((path, _unresolved(path, raw, error)))
+        return BROKEN
+    if isinstance(raw, str) and "oc.env" in raw and child._is_interpolation():
+        fed[path] = raw, value
+    return _plain(value, path, found, fed)
+
+
+def _unresolved(path: str, raw: Any, error: Exception) -> TunesmithError:
+    unset = re.search(r"Environment variable '(.*?)' not found", str(error))
+    if unset:
+        return ConfigError("CONF-ENV", path, f"environment variable {unset[1]} is not set")
+    return ConfigError("CONF-INTERPOLATION", f"{path}={raw!r}", str(error).splitlines()[0])
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted path, value) of each leaf; a list is one."""
+    if isinstance(node, Mapping) and (node or not path):
+        for key, value in node.items():
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node

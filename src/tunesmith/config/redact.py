@@ -1,0 +1,89 @@
+"""What of a config may be written down or shown: secrets become `***`."""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from tunesmith.config.interpolation import Broken, Config, resolve
+from tunesmith.runtime.secrets import MASK, masked
+
+SECRET = re.compile(
+    r"password|passwd|secret|api_?key|credential|token(?!i|s\b|_id|_type)", re.IGNORECASE
+)
+# A key and its value inside of {key: value}, as an override spells a mapping.
+PAIR = re.compile(r"([\w.\-]+)\s*:\s*(\"[^\"]*\"|'[^']*'|[^,{}\[\]]+)")
+VARIABLE = re.compile(rf"{SECRET.pattern}|passphrase|_(?:pass|pwd|key|auth)$", re.IGNORECASE)
+READ = re.compile(r"oc\.env:\s*([^,}\s]*)")  # the variable that an interpolation reads
+SHORT = 6  # a shorter secret is masked where it stands, not wherever its letters occur
+
+
+def redacted(cfg: Config) -> dict[str, Any]:
+    """Return a plain, resolved dict with `***` for secrets, fit to be written down.
+
+    Masked are the values of keys that name a secret, what was read from a variable that does
+    (`${oc.env:HF_TOKEN}`), also where another key repeats it, and passwords in addresses.
+    What else comes from the environment stays: without it a run could not be used again.
+    """
+    values, _, fed = resolve(cfg)
+    values.pop("hydra", None)
+    hidden = {
+        path: value
+        for path, (text, value) in fed.items()
+        if names_secret(path) or _reads_secret(text)
+    }
+    secrets = {v for v in hidden.values() if isinstance(v, str) and len(v) >= SHORT}
+    longest_first = sorted(secrets, key=len, reverse=True)
+    return {key: _masked(key, str(key), v, hidden, longest_first) for key, v in values.items()}
+
+
+def masked_override(text: str) -> str:
+    """Return an override fit to be written down: secrets by their key, passwords in URLs."""
+    key, equal, value = text.partition("=")
+    if equal and names_secret(key):
+        return f"{key}={MASK}"
+    return masked(PAIR.sub(_masked_pair, text) if value.startswith(("{", "[")) else text)
+
+
+def masked_value(key: str, value: Any) -> Any:
+    """Return the value of a setting fit to be written down, whatever it is made of."""
+    return _masked(key, key, value, (), [])
+
+
+def _masked_pair(pair: re.Match[str]) -> str:
+    return f"{pair[1]}:{MASK}" if names_secret(pair[1]) else pair[0]
+
+
+def _masked(key: Any, path: str, value: Any, hidden: Collection[str], secrets: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {k: _masked(k, f"{path}.{k}", v, hidden, secrets) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_masked(key, f"{path}.{i}", v, hidden, secrets) for i, v in enumerate(value)]
+    if isinstance(value, Broken):
+        return "???"
+    if value is None or isinstance(value, bool):
+        return value
+    if names_secret(str(key)) or path in hidden:
+        return MASK
+    if not isinstance(value, str):
+        return value
+    for secret in secrets:
+        value = value.replace(secret, MASK)
+    return masked(value)
+
+
+def _reads_secret(text: str) -> bool:
+    """Say whether an interpolation reads a variable named as secrets are, or cannot be told."""
+    return any("$" in name or VARIABLE.search(name) for name in READ.findall(text))
+
+
+def names_secret(path: str) -> bool:
+    """Say whether a key's name tells that its value is a secret."""
+    return SECRET.search(path.rpartition(".")[2]) is not None
+
+
+def as_typed(value: Any) -> str:
+    """Write a value as one would type it."""
+    typed = {None: "null", True: "true", False: "false"}
+    is_word = value is None or isinstance(value, bool)
+    text = masked(typed[value] if is_word else str(value))
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,155 @@
+"""Rows in, batches out. Of a task it knows how rows are encoded and collated."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from datasets import Dataset
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from tunesmith.data.batching.feature_cache import Encoded, encode, say_what_was_cut
+from tunesmith.data.batching.loaders import (
+    Batch,
+    Features,
+    Order,
+    TrainLoader,
+    evaluation_loader,
+    shuffled,
+    unvaried,
+)
+from tunesmith.data.prepare.languages import balanced, groups_of
+
+
+class Encoder(Protocol):
+    """What the module needs of a task: from a row to features, from features to a batch."""
+
+    def limit(self) -> str: ...
+
+    def encode(self, row: Mapping[str, Any]) -> list[Features]: ...
+
+    def vary(
+        self, features: Features, rng: np.random.Generator, others: Sequence[Features]
+    ) -> Features: ...
+
+    def collate(self, features: list[Features]) -> Batch: ...
+
+
+class DataModule(LightningDataModule):
+    """The encoded splits of a run and their loaders.
+
+    `identity` names all that encoding depends on (rows, tokenizer, task, lengths): it keys
+    the cache and is checked when a checkpoint is loaded. `train_rows` names the train split alone.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Dataset],
+        task: Encoder,
+        *,
+        identity: Mapping[str, Any],
+        train_rows: str,
+        cache: Path,
+        seed: int,
+        on_long: str,
+        batch_size: int,
+        eval_batch_size: int,
+        bucket_window: int,
+        language_temperature: float,
+        workers: int,
+        accumulate: int = 1,
+        limit_train_batches: int | None = None,
+        limit_val_batches: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.rows, self.train_rows = dict(rows), train_rows
+        self.task = task
+        self.seed, self.workers = seed, workers
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.bucket_window, self.accumulate = bucket_window, accumulate
+        self.language_temperature = language_temperature
+        self.limit_train_batches = limit_train_batches
+        self.limit_val_batches = limit_val_batches
+        self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.encoded: dict[str, Encoded] = {}
+        for split, dataset in self.rows.items():
+            self.encoded[split] = encode(dataset, task.encode, f"{self.key[:40]}-{split}", cache)
+            say_what_was_cut(self.encoded[split], split, task.limit(), on_long)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass over the train split."""
+        return self._train_loader(1, 0).steps
+
+    def train_dataloader(self) -> TrainLoader:
+        return self._train_loader(*self._place())
+
+    def val_dataloader(self) -> DataLoader:
+        return self.evaluation("validation", self.limit_val_batches)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.evaluation("test")
+
+    def evaluation(self, split: str, limit: int | None = None) -> DataLoader:
+        """Return the batches of a split, the same ones whoever asks: scores repeat to the bit."""
+        features, lengths, _ = self.encoded[split]
+        ranks, rank = self._place()
+        return evaluation_loader(
+            features,
+            lengths,
+            self.task.vary,
+            self.task.collate,
+            batch_size=self.eval_batch_size,
+            workers=self.workers,
+            ranks=ranks,
+            rank=rank,
+            limit=limit,
+        )
+
+    def whole(self, split: str) -> DataLoader:
+        """Return every row of a split once, as it was encoded, on every rank alike."""
+        features, lengths, _ = self.encoded[split]
+        return evaluation_loader(
+            features,
+            lengths,
+            unvaried,
+            self.task.collate,
+            batch_size=self.eval_batch_size,
+            workers=self.workers,
+        )
+
+    def _train_loader(self, ranks: int, rank: int) -> TrainLoader:
+        features, lengths, _ = self.encoded["train"]
+        return TrainLoader(
+            features,
+            lengths,
+            self.task.vary,
+            self.task.collate,
+            batch_size=self.batch_size,
+            window=self.bucket_window,
+            order=self._order(),
+            seed=self.seed,
+            workers=self.workers,
+            identity=self.key,
+            accumulate=self.accumulate,
+            ranks=ranks,
+            rank=rank,
+            limit=self.limit_train_batches,
+        )
+
+    def _order(self) -> Order:
+        """Return how an epoch's features are drawn."""
+        features = self.encoded["train"].features
+        groups = None
+        if self.language_temperature != 1:
+            groups = groups_of(self.rows["train"], features.data.column("row").to_numpy())
+        if groups is None:
+            return shuffled
+        return partial(balanced, groups, self.language_temperature)
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)

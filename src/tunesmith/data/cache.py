@@ -1,0 +1,171 @@
+"""Rows kept in Arrow files: streamed in once per content, then memory-mapped."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from datasets import Dataset
+
+from tunesmith.data.columns import Column, Kind, Named
+from tunesmith.errors import MachineError
+
+VERSION = 3  # of what is stored; a higher one leaves older files alone
+BATCH_ROWS, BATCH_CHARACTERS = 1000, 8_000_000
+FILE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+TYPES = {
+    Kind.TEXT: pyarrow.string(),
+    Kind.CLASS: pyarrow.string(),
+    Kind.CLASSES: pyarrow.list_(pyarrow.string()),
+    Kind.NUMBER: pyarrow.float64(),
+    Kind.GROUP: pyarrow.string(),
+    Kind.IMAGE: FILE,
+    Kind.AUDIO: FILE,
+    Kind.NUMBERS: pyarrow.list_(pyarrow.float64()),
+    Kind.CATEGORIES: pyarrow.list_(pyarrow.string()),
+    Kind.WORDS: pyarrow.list_(pyarrow.string()),
+    Kind.TAGS: pyarrow.list_(pyarrow.string()),
+    Kind.TEXTS: pyarrow.list_(pyarrow.string()),
+    Kind.CHOICES: pyarrow.list_(pyarrow.string()),
+    Kind.CHOICE: pyarrow.int64(),
+    Kind.SPANS: pyarrow.list_(
+        pyarrow.struct([("text", pyarrow.string()), ("start", pyarrow.int64())])
+    ),
+}
+
+
+def key_of(*parts: Any) -> str:
+    """Return a name for what the parts make."""
+    text = json.dumps([VERSION, *parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def schema_of(columns: Mapping[str, Column], chosen: Mapping[str, Named]) -> pyarrow.Schema:
+    kinds = {c: columns[c].kind if c in columns else Kind.TEXT for c in chosen}
+    marks = ["_text", "_loose"] + (["_id"] if "id" in chosen else [])
+    return pyarrow.schema(
+        [("row", pyarrow.int64()), ("_line", pyarrow.int64()), ("_flags", pyarrow.int8())]
+        + [(name, pyarrow.uint64()) for name in marks]
+        + [(name, TYPES[kind]) for name, kind in kinds.items()]
+    )
+
+
+def stored(
+    rows: Iterator[dict[str, Any]], schema: pyarrow.Schema, key: str, cache: Path
+) -> Dataset:
+    """Open the rows stored under the key; store them first if they are not, or damaged.
+
+    Processes that store the same key at once each write a folder of their own; the first to
+    finish gives it its name, the others take that one. Memory stays constant.
+    """
+    place = cache / "rows" / key[:40]
+    if intact(place):
+        return opened(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+    except OSError as error:
+        raise unwritable(cache, error) from error
+    try:
+        write(rows, schema, fresh)
+        publish(fresh, place)
+    except OSError as error:
+        raise unwritable(cache, error) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return opened(place)
+
+
+def unwritable(cache: Path, error: OSError) -> MachineError:
+    reason = error.strerror or str(error)
+    return MachineError(
+        "ENV-DIR", str(cache), f"rows cannot be stored: {reason}", "set paths.cache"
+    )
+
+
+def write(rows: Iterator[dict[str, Any]], schema: pyarrow.Schema, folder: Path) -> None:
+    """Write rows.arrow and, last, its hash and the stamp of the files that its cells name."""
+    path = folder / "rows.arrow"
+    with path.open("wb") as handle, pyarrow.ipc.new_stream(handle, schema) as writer:
+        for batch in batches(rows):
+            writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
+    (folder / "rows.sha256").write_text(f"{content_hash(path)} {stamp(opened(folder))}")
+
+
+def batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Group rows so that neither many nor long ones need much memory."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(map(size_of, row.values()))
+        if len(batch) >= BATCH_ROWS or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def size_of(cell: Any) -> int:
+    """Return about how much of the memory a cell takes, of those that can take much."""
+    if isinstance(cell, dict):
+        return len(cell["bytes"] or b"")
+    return len(cell) if isinstance(cell, str) else 0
+
+
+def publish(fresh: Path, place: Path) -> None:
+    """Give a folder its final name, unless a whole one has it already."""
+    for _ in range(3):
+        try:
+            os.rename(fresh, place)  # noqa: PTH104 - Path.rename would say the same
+            return
+        except OSError:
+            if intact(place):
+                return
+            aside = Path(tempfile.mkdtemp(prefix=".bad-", dir=place.parent))
+            if place.exists():
+                place.rename(aside / "damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+    raise OSError(f"{place} cannot be replaced")
+
+
+def intact(place: Path) -> bool:
+    """Tell whether the stored rows, and the files that they name, are what was written."""
+    try:
+        hashed, _, stamped = (place / "rows.sha256").read_text().partition(" ")
+        return content_hash(place / "rows.arrow") == hashed and stamp(opened(place)) == stamped
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def stamp(rows: Dataset) -> str:
+    """Return a hash of when the files that cells name were written, and how long they are.
+
+    Raises OSError where one is gone.
+    """
+    digest = hashlib.sha256()
+    for name, kind in zip(rows.data.column_names, rows.data.schema.types, strict=True):
+        chunks = rows.data.column(name).chunks if kind == FILE else ()
+        for path in (path for chunk in chunks for path in chunk.field("path").to_pylist() if path):
+            state = Path(path).stat()
+            digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def content_hash(*paths: Path) -> str:
+    """Return the SHA-256 of files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def opened(place: Path) -> Dataset:
+    return Dataset.from_file(str(place / "rows.arrow"))

@@ -1,0 +1,89 @@
+"""A few rows of each class: how many, and which ones, by a seed of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunesmith.data.columns import Kind
+from tunesmith.data.prepare.quality import Part
+from tunesmith.data.prepare.split import fractions
+from tunesmith.errors import ConfigError, DataError, TunesmithError
+
+
+@dataclass(frozen=True)
+class Shots:
+    """How many different texts of each class a split keeps, and which draw they are of."""
+
+    train: int | None = None  # None: every row
+    validation: int | None = None
+    draw: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The splits of which a few rows are kept, and how many of a class."""
+        asked = {"train": self.train, "validation": self.validation}
+        return {split: count for split, count in asked.items() if count is not None}
+
+    def mistakes(self, kind: Kind | None) -> list[TunesmithError]:
+        """Return what is wrong with the options for a task that is to predict this kind."""
+        found: list[TunesmithError] = []
+        for split, count in self.counts.items():
+            where = f"{key_of(split)}={count}"
+            if count < 1:
+                found.append(ConfigError("CONF-RANGE", where, "must be >= 1"))
+            elif kind is not Kind.CLASS:
+                what = "rows are drawn by their class, and the task reads no such label"
+                found.append(ConfigError("CONF-SHOTS", where, what, "data.limit draws any rows"))
+        return found
+
+    def identity(self) -> list[int | None]:
+        """Return what decides the rows; the draw decides nothing where every row is kept."""
+        return [self.train, self.validation, self.draw] if self.counts else []
+
+
+def key_of(split: str) -> str:
+    return "data.shots" if split == "train" else f"data.{split}_shots"
+
+
+def few(
+    part: Part, split: str, labels: Sequence[str | None], names: Sequence[str], shots: Shots
+) -> Part:
+    """Keep so many different texts of each class; raise DataError where there are fewer.
+
+    `labels` (N) are the classes of the part's rows, `names` all that there are. A class's texts
+    are taken in the order of their hash, so that 8 of a draw are among its 16.
+    """
+    count = shots.counts[split]
+    places = fractions(part.column("_text"), shots.draw, f"shots of {split}")
+    found = _different_texts(part, labels, places)
+    short = {name: len(found.get(name, [])) for name in names if len(found.get(name, [])) < count}
+    if short:
+        raise _too_few(part, split, count, short)
+    kept = [row for name in names for row in found[name][:count]]
+    return part.keep(np.sort(np.array(kept)))
+
+
+def _different_texts(
+    part: Part, labels: Sequence[str | None], places: np.ndarray
+) -> dict[str | None, list[int]]:
+    """Return the places of each class's rows, in the order of the draw, copies left out.
+
+    Texts that differ only in case and spaces are copies.
+    """
+    texts = part.column("_loose").tolist()
+    found: dict[str | None, list[int]] = {}
+    seen: set[tuple[str | None, int]] = set()
+    for row in np.argsort(places, kind="stable").tolist():
+        if (labels[row], texts[row]) not in seen:
+            seen.add((labels[row], texts[row]))
+            found.setdefault(labels[row], []).append(row)
+    return found
+
+
+def _too_few(part: Part, split: str, count: int, short: Mapping[str, int]) -> DataError:
+    name = min(short, key=lambda label: short[label])
+    texts = "1 different text" if short[name] == 1 else f"{short[name]} different texts"
+    more = f"; {len(short)} such classes" if len(short) > 1 else ""
+    what = f"{split} has {texts} of class {name!r}, {key_of(split)}={count} draws {count}{more}"
+    return DataError("DATA-SHOTS", part.source.name, what, f"lower {key_of(split)}")

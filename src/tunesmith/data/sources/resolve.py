@@ -1,0 +1,157 @@
+"""Where rows come from: files, a folder, a package, the hub; each split can be opened alone."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from datasets import Features
+
+from tunesmith.data.cache import content_hash, key_of
+from tunesmith.data.prepare.normalize import Source
+from tunesmith.data.sources.files import (
+    Raw,
+    columns_of,
+    kind_of,
+    missing,
+    parquet,
+    readable,
+    stream,
+)
+from tunesmith.data.sources.hub import class_names, hub_splits, layout_files
+from tunesmith.data.sources.text_folders import package_folder, text_folders, text_source
+from tunesmith.data.synthetic import PREFIX, made_splits
+from tunesmith.errors import ConfigError, DataError, did_you_mean
+
+Opener = Callable[[], Source]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read."""
+
+    sep: str | None
+    quoting: str
+    encoding: str
+    encoding_errors: str
+
+
+def openers(
+    files: Mapping[str, str | None],
+    path: str | None,
+    config: str | None,
+    revision: str | None,
+    splits: Mapping[str, str | None],
+    reading: Reading,
+) -> dict[str, Opener]:
+    """Return {our split: what opens it}. Given files win over a path; nothing is read yet."""
+    given = {name: file for name, file in files.items() if file is not None}
+    if given:
+        return {name: partial(file_source, file, reading) for name, file in given.items()}
+    if path is None:
+        what = "nothing to read: neither data.train_file nor data.path is set"
+        raise ConfigError("CONF-MISSING", "data", what)
+    theirs = path_openers(path, config, revision, splits, reading)
+    return renamed(path, theirs, splits)
+
+
+def path_openers(
+    path: str,
+    config: str | None,
+    revision: str | None,
+    splits: Mapping[str, str | None],
+    reading: Reading,
+) -> dict[str, Opener]:
+    """Return {the source's split: what opens it} of a folder, a package, a hub or a made set."""
+    if path.startswith(PREFIX):
+        return made_splits(path)
+    package = path.startswith("package:")
+    folder = package_folder(path) if package else Path(path).expanduser()
+    if folder.is_file():
+        raise ConfigError("CONF-VALUE", f"data.path={path}", "a file", "set data.train_file to it")
+    if folder.is_dir():
+        return folder_openers(folder, path, config, splits, reading)
+    if folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1:
+        raise missing_folder(folder)
+    return dict(hub_splits(path, config, revision))
+
+
+def missing_folder(folder: Path) -> DataError:
+    error = missing(folder)
+    return DataError(error.code, error.where, error.what.replace("file", "directory"), error.fix)
+
+
+def folder_openers(
+    folder: Path, name: str, config: str | None, splits: Mapping[str, str | None], reading: Reading
+) -> dict[str, Opener]:
+    texts = text_folders(folder, [theirs for theirs in splits.values() if theirs is not None])
+    if texts:
+        names = {s: name if place == folder else f"{name}/{s}" for s, place in texts.items()}
+        read_as = (reading.encoding, reading.encoding_errors)
+        return {s: partial(text_source, p, names[s], *read_as) for s, p in texts.items()}
+    found, named = layout_files(folder, config)
+    return {s: partial(shards, paths, f"{name}:{s}", reading, named) for s, paths in found.items()}
+
+
+def renamed(
+    path: str, theirs: Mapping[str, Opener], splits: Mapping[str, str | None]
+) -> dict[str, Opener]:
+    """Give the source's splits our names; one that is named in the config must be there."""
+    found = {o: theirs[name] for o, name in splits.items() if name is not None and name in theirs}
+    for ours, name in splits.items():
+        # A data set without a split that is called as everywhere simply has none.
+        if name is not None and name not in theirs and (name != ours or ours == "train"):
+            what = f"no split {name!r}; splits: {', '.join(theirs)}"
+            fix = did_you_mean(name, theirs) or f"set data.splits.{ours}"
+            raise DataError("DATA-SPLIT", path, what, fix)
+    return found
+
+
+def file_source(
+    file: str | Path, reading: Reading, named: Mapping[str, list[str]] | None = None
+) -> Source:
+    path = readable(Path(file).expanduser())
+    options = asdict(reading)
+    return Source(
+        name=str(file),
+        identity=content_hash(path),
+        columns=columns_of(path, **options),
+        rows=partial(stream, path, **options),
+        in_lines=kind_of(path) in ("csv", "json", "conll", "text"),
+        classes={**parquet_classes(path), **(named or {})},
+        folder=path.absolute().parent,
+    )
+
+
+def parquet_classes(path: Path) -> dict[str, list[str]]:
+    """Return the names behind integers that `datasets` wrote into a parquet file."""
+    if path.suffix.lower() != ".parquet":
+        return {}
+    return class_names(Features.from_arrow_schema(parquet(path).schema_arrow))
+
+
+def shards(
+    paths: list[Path], name: str, reading: Reading, named: Mapping[str, list[str]]
+) -> Source:
+    """Join the files of a split; rows are numbered through."""
+    parts = [file_source(path, reading, named) for path in paths]
+    if len(parts) == 1:
+        return parts[0]
+    for part in parts[1:]:
+        if set(part.columns) != set(parts[0].columns):
+            what = f"columns {', '.join(part.columns)}; {paths[0].name}: "
+            raise DataError("DATA-COL", part.name, what + ", ".join(parts[0].columns))
+    return Source(
+        name=name,
+        identity=key_of([part.identity for part in parts]),
+        columns=parts[0].columns,
+        rows=partial(numbered_through, parts),
+        in_lines=False,
+        classes=parts[0].classes,
+        folder=parts[0].folder,
+    )
+
+
+def numbered_through(parts: list[Source]) -> Iterator[Raw]:
+    rows = (row for part in parts for _, row in part.rows())
+    yield from enumerate(rows, start=1)

@@ -1,0 +1,48 @@
+"""Data sets that are made, not read: small ones, for the tasks that no pip package has data for.
+
+One module a set. Each has `rows() -> dict[str, list[dict]]`: the rows of every split, always the
+same ones, under the columns that the task's yaml names by default.
+"""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from tunesmith.data.cache import key_of
+from tunesmith.data.prepare.normalize import Source
+from tunesmith.data.sources.files import Raw
+from tunesmith.errors import ConfigError, did_you_mean
+
+PREFIX = "synthetic:"
+
+
+def names() -> list[str]:
+    """Return the names of the sets."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def made_splits(path: str) -> dict[str, Callable[[], Source]]:
+    """Return {split: what opens it} of `synthetic:NAME`; ConfigError where there is no such set."""
+    name = path.removeprefix(PREFIX)
+    if name not in names():
+        fix = did_you_mean(name, names()) or f"synthetic: {', '.join(names())}"
+        raise ConfigError("CONF-VALUE", f"data.path={path}", "no such made data set", fix)
+    splits = importlib.import_module(f"{__name__}.{name}").rows()
+    return {split: partial(_source, f"{path}:{split}", rows) for split, rows in splits.items()}
+
+
+def _source(name: str, rows: list[dict[str, Any]]) -> Source:
+    return Source(
+        name=name,
+        identity=key_of(name, json.dumps(rows, default=repr)),
+        columns=list(rows[0]),
+        rows=partial(_numbered, rows),
+        in_lines=False,
+    )
+
+
+def _numbered(rows: list[dict[str, Any]]) -> Iterator[Raw]:
+    yield from enumerate(rows, start=1)

@@ -1,0 +1,337 @@
+"""A finished run as a thing to use: predict, evaluate. Needs nothing but its directory."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from tunesmith import config, runs
+from tunesmith.config import inference_options, instantiate, older
+from tunesmith.data.columns import Column, Named, Rows
+from tunesmith.data.prepare.media import without_files
+from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
+from tunesmith.inference.input_rows import Given, given_row, refuse_what_is_no_rows
+from tunesmith.models.spec import find, max_tokens, tokenizer
+from tunesmith.models.untrusted_files import inside
+from tunesmith.models.weights import check_weights, read_weights
+from tunesmith.pipeline.components import (
+    Parts,
+    build_data,
+    find_encoders,
+    make_task,
+    plain,
+    plan_of,
+    prepare,
+)
+from tunesmith.tasks.base import Answer, Task
+from tunesmith.tasks.text.long_text import side_of
+from tunesmith.training.hardware import Machine, choose, settled
+from tunesmith.training.lightning_module import Module
+
+log = logging.getLogger(__name__)
+
+CHUNK = 2048  # rows held in memory at once by predict
+CHUNK_OF_FILES = 64  # the same where rows hold images or sounds
+
+
+class Stored:
+    """A finished run: `predict` for new rows, `evaluate` for labelled ones.
+
+    Built through the targets that Tunesmith ships; one that used your own code needs
+    `trust=["my_package"]` again.
+    """
+
+    def __init__(self, directory: Path, cfg: DictConfig) -> None:
+        self.directory, self.cfg = directory, _with_own_encoders(cfg, directory)
+        self.machine = _machine(cfg)
+        self._task: Task | None = None
+
+    @property
+    def task(self) -> Task:
+        """The trained task, in evaluation mode, loaded when first used."""
+        if self._task is None:
+            self._task = _load_task(self.cfg, self._parts())
+        return self._task
+
+    @property
+    def chunk(self) -> int | None:
+        """How many rows are answered at once; None: all, which must then fit into memory."""
+        if not self.task.answers_alone:
+            return None
+        return CHUNK_OF_FILES if self.task.encoded_columns else CHUNK
+
+    @property
+    def columns(self) -> dict[str, Named]:
+        """The columns that a prediction reads: {our name: its name or names in the run's files}."""
+        named = {name: self.cfg.data[name] for name in inputs_of(self.task)}
+        return {
+            ours: theirs if isinstance(theirs, str) else list(theirs)
+            for ours, theirs in named.items()
+            if theirs
+        }
+
+    def predict(self, rows: Iterable[Given]) -> list[Answer]:
+        """Answer each row: a mapping under our column names, or its values in their order.
+
+        A run on texts takes strings, one on pairs of texts two of them a row. Raises TypeError
+        for what is no list of rows, DataError for a row that the run was not trained to read.
+        """
+        refuse_what_is_no_rows(rows)
+        separator = self.cfg.data.label_separator
+        inputs, read = inputs_of(self.task), self.columns
+        columns = {name: column for name, column in inputs.items() if name in read}
+        given = (
+            given_row(row, columns, inputs.keys() - read.keys(), separator, number)
+            for number, row in enumerate(rows, start=1)
+        )
+        return list(self.predict_each(given))
+
+    def predict_each(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
+        """Answer rows one after another, in constant memory unless they depend on each other."""
+        task, remaining = self.task, iter(rows)
+        with settled(self.machine, True):
+            while chunk := list(islice(remaining, self.chunk)):
+                yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.machine)
+
+    def evaluate(self, split: str | None = None, data: str | None = None) -> dict[str, float]:
+        """Score a split of the run's own data, or a labelled file, as training did: to the bit.
+
+        By default the test split. Raises DataError DATA-CHANGED where the run's files hold other
+        rows than it was trained with: `data` scores those.
+        """
+        if split is not None and data is not None:
+            what = f"split {split!r} and a file: one of them is scored"
+            raise ConfigError("CLI", "evaluate", what, "leave out the split")
+        split, cfg = split or "test", self.cfg.copy()
+        if data is not None:
+            files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
+            whole = {"limit": None, "shots": None, "validation_shots": None}
+            cfg.data = OmegaConf.merge(cfg.data, files, whole)
+        with settled(self.machine, cfg.trainer.deterministic), _cache_of(self.directory) as cache:
+            cfg = _with_model(cfg, self.directory, cache)
+            parts = prepare(cfg, only=[split])
+            if split not in parts.rows.splits:
+                raise DataError("DATA-SPLIT", split, "this run's data has no such split")
+            if split in parts.rows.hidden_labels:
+                raise DataError("DATA-HIDDEN", split, "labels are hidden (-1): predict only")
+            if data is None:
+                self._refuse_other_rows(split, parts.rows.hashes[split])
+            if split == "test":
+                self._count(parts.rows.hashes[split], whole=data is None)
+            return _evaluate(cfg, parts, self.task, split, self.machine)
+
+    def _refuse_other_rows(self, split: str, hashed: str) -> None:
+        if self._trained_on.get(split, hashed) != hashed:
+            what = "the rows, or their labels, are no longer those of this run"
+            raise DataError("DATA-CHANGED", split, what, "--data FILE scores other rows")
+
+    def _count(self, hashed: str, whole: bool) -> None:
+        """Count a use of the test set; a file (not `whole`) may hold other rows."""
+        known = hashed == self._trained_on.get("test") or runs.is_test_set(self.directory, hashed)
+        if not whole and not known:
+            return
+        uses = runs.count_test_use(self.directory, hashed)
+        if uses > 1:
+            log.warning("test set used %d times: the best of many looks is lucky", uses)
+
+    @property
+    def _trained_on(self) -> Mapping[str, Any]:
+        """The hash of each split's rows, as the run wrote it down."""
+        known = runs.read_json(self.directory / "metrics.json").get("rows")
+        return known if isinstance(known, Mapping) else {}
+
+    def _parts(self) -> Parts:
+        """Return what a task is built from, without its data."""
+        cfg = self.cfg
+        task = instantiate.resolve(cfg.task._target_, trust=cfg.trust)
+        labels = list(cfg.data.labels) if cfg.data.labels is not None else None
+        source = find(
+            str(self.directory / "model"),
+            attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
+            labels=labels,
+            problem=task.problem_of(plain(cfg.task)),
+        )
+        words = tokenizer(source)
+        words.truncation_side = side_of(cfg.data.truncation)
+        longest = max_tokens(source)
+        length = cfg.data.max_length or longest
+        task.check(plan_of(cfg, labels, words, length, longest))
+        return Parts(Rows({}, labels, ""), source, words, length, find_encoders(cfg, task))
+
+
+def load(
+    run: str | Path, trust: Sequence[str] = (), options: Mapping[str, Any] | None = None
+) -> Stored:
+    """Open a finished run, or the winner of a study. Nothing in its directory is executed.
+
+    `options` are set anew, such as {"task.num_beams": 4}: those that change its answers alone.
+    Raises ModelError where it is no run or not finished, SafetyError where it asks for code,
+    ConfigError for an option.
+    """
+    directory = runs.resolve(Path(run))
+    whole, added = older.completed(config.read_stored(directory / "config.yaml", trust=trust))
+    if added:
+        log.warning("%s is older than %s: read with the defaults", run, ", ".join(added))
+    cfg = OmegaConf.create(whole)
+    cfg.trust = list(trust)
+    if not runs.is_finished(directory):
+        state = runs.read_status(directory).get("state", "unfinished")
+        raise ModelError(
+            "RUN", str(run), f"is {state!r}, not finished", f"go on with resume={directory}"
+        )
+    if not (directory / "model").is_dir():
+        raise ModelError("RUN", str(run), "has no model/")
+    return Stored(directory, inference_options.changed(cfg, options or {}))
+
+
+# Inside
+
+
+def inputs_of(task: Task) -> dict[str, Column]:
+    """Return the columns that a prediction needs, in order: all but what is learnt from."""
+    return {
+        n: column for n, column in task.columns.items() if not (column.target or column.learning)
+    }
+
+
+def _machine(cfg: DictConfig) -> Machine:
+    """Take the precision and threads of the run; its device where this machine has it."""
+    how = cfg.trainer
+    try:
+        return choose("auto", 1, 1, "auto", how.precision, how.threads)
+    except MachineError as error:
+        if error.code != "ENV-PRECISION":
+            raise
+        log.warning("%s: %s; used with 32: scores may differ a little", error.where, error.what)
+        return choose("auto", 1, 1, "auto", "32", how.threads)
+
+
+@contextmanager
+def _cache_of(directory: Path) -> Iterator[Path]:
+    """Give the cache of the runs that this one lies among; a copy elsewhere gets one to throw."""
+    home = runs.home_of(directory)
+    if home is not None:
+        yield home / ".cache"
+        return
+    with TemporaryDirectory(prefix="tunesmith-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _with_model(cfg: DictConfig, directory: Path, cache: Path) -> DictConfig:
+    """Return the config with the trained model in place of the one it started from."""
+    cfg = cfg.copy()
+    cfg.model = {"path": str(directory / "model"), "attention": cfg.model.attention}
+    cfg.paths = {"cache": str(cache)}
+    return cfg
+
+
+def _with_own_encoders(cfg: DictConfig, directory: Path) -> DictConfig:
+    """Return the config with the run's own encoders in place of those that it started from."""
+    cfg = cfg.copy()
+    for name in instantiate.resolve(cfg.task._target_, trust=cfg.trust).encoded_columns:
+        own = {"path": str(directory / "model" / name), "revision": None}
+        cfg.task[name] = {**cfg.task[name], **own, "pretrained": True, "config": {}}
+    return cfg
+
+
+def _load_task(cfg: DictConfig, parts: Parts) -> Task:
+    task = make_task(cfg, parts)
+    if (parts.source.folder / "task.safetensors").exists():
+        _restore(task, inside(parts.source.folder, "task.safetensors"))
+    return task.eval()
+
+
+def _restore(task: Task, file: Path) -> None:
+    """Put back what the task learnt besides its encoders: what it declares, and all of it."""
+    check_weights([file])
+    tensors = read_weights([file])
+    task.make_room({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    ours = {name: p for name, p in task.named_parameters() if not task.lies_apart(name)}
+    lacking = sorted(ours.keys() - tensors.keys())
+    if lacking:
+        raise ModelError("MODEL-MISSING", file.name, f"lacks {len(lacking)}, such as {lacking[0]}")
+    modules = {n: m for n, m in task.named_modules() if not task.lies_apart(f"{n}.")}
+    for name, tensor in tensors.items():
+        if name in ours:
+            if ours[name].shape != tensor.shape:
+                raise ModelError("MODEL-CORRUPT", file.name, f"{name!r} has another shape")
+            ours[name].data.copy_(tensor)
+            continue
+        owner, _, buffer = name.rpartition(".")
+        if owner not in modules or buffer not in modules[owner]._buffers:
+            raise SafetyError("UNSAFE-STATE", file.name, f"sets {name!r}, nothing of the task's")
+        known = modules[owner]._buffers[buffer]
+        if known is not None and known.shape != tensor.shape:
+            raise ModelError("MODEL-CORRUPT", file.name, f"{name!r} has another shape")
+        modules[owner]._buffers[buffer] = tensor
+
+
+def _evaluate(
+    cfg: DictConfig, parts: Parts, task: Task, split: str, machine: Machine
+) -> dict[str, float]:
+    import lightning as L
+
+    runs.quiet_libraries()
+    data = build_data(cfg, parts, task, machine)
+    as_split = split if split == "validation" else "test"  # Lightning only trains on train rows
+    data.encoded[as_split] = data.encoded[split]
+    module = Module(
+        task,
+        lambda groups: torch.optim.SGD(groups),  # never asked for
+        lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer),
+        lr=0.0,
+        factors={},
+        rows={as_split: without_files(parts.rows.splits[split])},
+        learnt_languages=cfg.data.train_languages or (),
+        total_steps=0,
+    )
+    trainer = L.Trainer(
+        accelerator=machine.accelerator,
+        devices=1,
+        precision=machine.precision,  # type: ignore[arg-type]
+        logger=False,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    ask = trainer.validate if split == "validation" else trainer.test
+    ask(module, datamodule=data, verbose=False)
+    prefix = "val" if split == "validation" else split
+    return {f"{prefix}/{name.partition('/')[2]}": value for name, value in module.scores.items()}
+
+
+def _answers(
+    task: Task, rows: Sequence[Mapping[str, Any]], batch_size: int, machine: Machine
+) -> list[Answer]:
+    """Answer a few rows: encoded, sorted by length, batched, put back in order."""
+    targets_ = set(task.columns) - set(inputs_of(task))
+    inputs = [{k: v for k, v in row.items() if k not in targets_} for row in rows]
+    by_row = [task.encode(row) for row in inputs]
+    features = [f for windows in by_row for f in windows]
+    order = sorted(range(len(features)), key=lambda i: -features[i]["length"])
+    predictions: list[Any] = [None] * len(features)
+    device = torch.device("cuda" if machine.accelerator == "gpu" else "cpu")
+    task.to(device)
+    with torch.inference_mode(), _autocast(machine, device):
+        for start in range(0, len(order), batch_size):
+            picked = order[start : start + batch_size]
+            batch = task.collate([features[i] for i in picked])
+            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            for i, prediction in zip(picked, task.predict(batch), strict=True):
+                predictions[i] = prediction
+    remaining = iter(predictions)
+    return task.gather([list(islice(remaining, len(windows))) for windows in by_row], inputs)
+
+
+def _autocast(machine: Machine, device: torch.device) -> Any:
+    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    if machine.precision not in kinds:
+        return nullcontext()
+    return torch.autocast(device.type, kinds[machine.precision])

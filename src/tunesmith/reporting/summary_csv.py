@@ -1,0 +1,76 @@
+"""summary.csv: the ranked trials, one row each, failed ones too."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tunesmith.errors import printable
+from tunesmith.reporting import results
+
+FIXED = (
+    "place",
+    "trial",
+    "state",
+    "failure",
+    "score",
+    "deviation",
+    "rung",
+    "is_default",
+    "bracket",
+)
+MEASURED = ("steps", "total_steps", "best_step", "seconds", "replicates", "threads", "precision")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
+
+
+def csv_text(summary: Mapping[str, Any], excel_safe: bool = False) -> str:
+    """Return summary.csv: what every trial was, its dimensions as columns, what it cost.
+
+    Numbers are exact; an inactive dimension is an empty cell, null is `null`. Control characters
+    are escaped; with excel_safe also cells that a spreadsheet would run as formulas.
+    """
+    keys = results.dimensions(summary)
+    taken = {*FIXED, *MEASURED, "directory", "error"}
+    columns = [f"params.{key}" if key in taken else key for key in keys]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    header = [*FIXED, *columns, *MEASURED, "directory", "error"]
+    writer.writerow([_cell(name, excel_safe) for name in header])
+    for place, trial in results.ranked(summary):
+        row = _row(summary, place, trial, keys)
+        writer.writerow([_cell(value, excel_safe) for value in row])
+    return file.getvalue()
+
+
+def _row(
+    summary: Mapping[str, Any], place: int | None, trial: Mapping[str, Any], keys: list[str]
+) -> list[Any]:
+    known = {
+        "deviation": None,  # a summary of an earlier version has none
+        **trial,
+        "place": place,
+        "trial": trial["number"],
+        "rung": None if trial["rung"] is None else summary["rungs"][trial["rung"]],
+        "replicates": len(trial["replicates"]),
+    }
+    params = [_plain(trial["params"][key]) if key in trial["params"] else None for key in keys]
+    start = [known[name] for name in FIXED]
+    return [*start, *params, *(known[n] for n in MEASURED), trial["directory"], trial["error"]]
+
+
+def _plain(value: Any) -> Any:
+    """None among the settings is a value; an empty cell says that there is none."""
+    if isinstance(value, (list, tuple, Mapping)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return "null" if value is None else value
+
+
+def _cell(value: Any, excel_safe: bool) -> str:
+    if isinstance(value, bool) or value is None:
+        return "" if value is None else str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text = str(value)
+    starts = excel_safe and text.startswith(FORMULA)
+    return ("'" if starts else "") + printable(text)

@@ -1,0 +1,45 @@
+"""The run directory: its making, its lock, its files, and what can be said about it."""
+
+from tunesmith.runs.cells import scores
+from tunesmith.runs.ending import Command, print_summary, summary
+from tunesmith.runs.safe_io import read_json, write_json, write_text
+from tunesmith.runs.find import find, is_finished, resolve, unfinished
+from tunesmith.runs.lock import is_held, lock
+from tunesmith.runs.log import quiet_libraries, setup_log
+from tunesmith.runs.create import check_writable, create, shared_directory
+from tunesmith.runs.status import read_status, write_status
+from tunesmith.runs.study_dirs import find_studies, home_of, inside, is_study, runs_of
+from tunesmith.runs.tables import listing, show
+from tunesmith.runs.test_use_log import count_test_use, is_test_set
+
+__all__ = [
+    "Command",
+    "check_writable",
+    "count_test_use",
+    "create",
+    "find",
+    "find_studies",
+    "home_of",
+    "inside",
+    "is_finished",
+    "is_held",
+    "is_study",
+    "is_test_set",
+    "listing",
+    "lock",
+    "print_summary",
+    "quiet_libraries",
+    "read_json",
+    "read_status",
+    "resolve",
+    "runs_of",
+    "scores",
+    "setup_log",
+    "shared_directory",
+    "show",
+    "summary",
+    "unfinished",
+    "write_json",
+    "write_status",
+    "write_text",
+]

@@ -1,0 +1,90 @@
+"""Which directories are runs, which of them are finished, and which one goes on."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunesmith.errors import ModelError, SafetyError
+from tunesmith.runs.status import read_status
+from tunesmith.runs.study_dirs import is_study, winner_of
+
+DEEPEST = 6  # folders below which runs are looked for
+
+
+def resolve(path: str | Path) -> Path:
+    """Return the run directory at `path`; of a study, its winner's.
+
+    Raises ModelError where there is none, SafetyError where a link in it leads out.
+    """
+    run = Path(path)
+    if not run.is_dir():
+        what = "not a directory" if run.exists() else "no such directory"
+        raise ModelError("RUN", str(path), what, "`tunesmith runs` lists all")
+    if is_study(run):
+        run = winner_of(run)
+    if not (run / "config.yaml").is_file():
+        below = find(run)
+        fix = f"did you mean {below[-1]}?" if below else ""
+        raise ModelError("RUN", str(path), "no config.yaml", fix)
+    _refuse_ways_out(run)
+    return run
+
+
+def find(folder: Path) -> list[Path]:
+    """Return the run directories at and below a folder, the newest last; no study's trials."""
+    return sorted(_walk(Path(folder), DEEPEST), key=_age)
+
+
+def is_run(folder: Path) -> bool:
+    """Say whether a folder is a run directory, complete or not."""
+    return any((folder / name).is_file() for name in ("config.yaml", "status.json"))
+
+
+def is_finished(run: Path) -> bool:
+    """metrics.json is written last: its presence means that the run is complete."""
+    return (run / "metrics.json").is_file()
+
+
+def unfinished(runs: Path, identity: str) -> Path | None:
+    """Return the newest unfinished run whose config has this identity, or None."""
+    for run in reversed(find(runs)):
+        if not is_finished(run) and read_status(run).get("identity") == identity:
+            return run
+    return None
+
+
+def _refuse_ways_out(run: Path) -> None:
+    """A run may come from somebody else: what is read and written below it must lie in it."""
+    root = run.resolve()
+    for folder, folders, files in os.walk(run):
+        for path in (Path(folder, name) for name in folders + files):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                where = str(path.relative_to(run))
+                raise SafetyError("UNSAFE-PATH", str(run), f"{where} leads out of the run; refused")
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    if is_run(folder):
+        yield folder
+        return
+    if is_study(folder):
+        return  # its trials are its own: none of them is gone on with alone
+    try:
+        below = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        folders = [Path(entry.path) for entry in below if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return
+    for path in folders if depth else []:
+        yield from _walk(path, depth - 1)
+
+
+def _age(run: Path) -> tuple[str, int, str]:
+    """Order by the time in the name; runs of one second by when they were begun."""
+    try:
+        begun = run.stat().st_ctime_ns
+        with contextlib.suppress(OSError):
+            begun = (run / "config.yaml").stat().st_mtime_ns
+    except OSError:
+        begun = 0
+    return run.name[:19], begun, run.name

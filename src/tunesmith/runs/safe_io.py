@@ -1,0 +1,83 @@
+"""Files of a run: written whole or not at all, read as a stranger's."""
+
+import json
+import math
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunesmith.runtime import fsync
+from tunesmith.errors import MachineError
+
+LARGEST = 4 * 1024 * 1024  # bytes that are read of a file somebody else may have written
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there completely or not at all; raises MachineError."""
+    temporary = path.with_name(f".tmp.{secrets.token_hex(6)}")
+    try:
+        try:
+            write_new(temporary, text.encode("utf-8", "backslashreplace"))
+            temporary.replace(path)
+            fsync.sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write sorted JSON; what JSON does not know (NaN, infinity) becomes null, floats are exact."""
+    text = json.dumps(_plain(value), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path, largest: int = LARGEST) -> dict[str, Any]:
+    """Return the object in a file, {} if there is none or it is not JSON."""
+    try:
+        value = json.loads(read_text(path, largest))
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_text(path: Path, largest: int = LARGEST) -> str:
+    """Return a small regular file's text, "" if it is none (a device, a pipe, too large)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            facts = os.fstat(file.fileno())
+            regular = stat.S_ISREG(facts.st_mode) and facts.st_size <= largest
+            return file.read(largest).decode("utf-8", "replace") if regular else ""
+    except OSError:
+        return ""
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that must not be there yet, through to the disk; raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def unwritable(path: Path, error: OSError) -> MachineError:
+    """Return what to say where a run cannot write."""
+    what = f"cannot be written: {(error.strerror or str(error)).lower()}"
+    return MachineError("ENV-DIR", str(path), what, "paths.runs=DIR moves it")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # tensors and arrays, also those of one number
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)

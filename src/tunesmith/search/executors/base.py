@@ -1,0 +1,70 @@
+"""Where segments run: anything with `submit(segment) -> Future`."""
+
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from tunesmith.runtime.environment import usable_threads
+from tunesmith.search.trial import Result, Segment
+
+
+class Doing(NamedTuple):
+    """What one worker does: for the table that one watches."""
+
+    worker: str
+    segment: Segment | None
+    since: float  # seconds on the clock of time.monotonic()
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a worker gets of a machine."""
+
+    cores: tuple[int, ...]
+    gpus: tuple[int, ...] = ()
+
+    @property
+    def threads(self) -> int:
+        return usable_threads(len(self.cores))
+
+
+class Executor(ABC):
+    """Runs segments, at most `workers` at a time, and gives their results back.
+
+    It never writes to the study's store. A segment whose worker dies comes back "interrupted",
+    with `failure` "crash": the study decides whether it is tried again. A Future never raises.
+    """
+
+    workers: int
+    threads: int  # of each worker, for trials that do not say
+
+    def check(self, folder: Path) -> None:  # noqa: B027 - most have nothing to check
+        """Look at the study's directory before the first segment; raise if it cannot be used."""
+
+    @abstractmethod
+    def submit(self, segment: Segment) -> "Future[Result]":
+        """Start a segment as soon as there is a worker for it."""
+
+    def doing(self) -> list[Doing]:
+        """Return what each worker does just now."""
+        return []
+
+    @abstractmethod
+    def kill(self, segment: Segment) -> None:
+        """End the worker of a segment, whose time is up; the segment comes back as crashed."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ask all segments under way to save at their next step and come back interrupted."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers, at once; nothing of them is left."""
+
+    def __enter__(self) -> "Executor":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,180 @@
+"""What executors on a cluster share: a job a segment, and a thread here that waits for it."""
+
+import os
+import sys
+import threading
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tunesmith.reporting.results import CRASH
+from tunesmith.runtime.fast_import import quickly
+from tunesmith.search.executors.base import Doing, Executor
+from tunesmith.search.trial import Result, Segment, result_of
+
+PATIENCE = 60.0  # seconds that a job waits for one before it that still saves in its directory
+
+
+@dataclass(eq=False)
+class Job:
+    """A segment under way on the cluster."""
+
+    segment: Segment
+    since: float
+    handle: Any = None  # as the cluster has it; None before it has it
+    stopped: bool = False
+    killed: bool = False
+
+
+class JobLostError(Exception):
+    """A job left no result; says why, for the one who reads the study."""
+
+
+class Remote(Executor):
+    """Hands at most `workers` segments at a time to a cluster.
+
+    A subclass says how a job is launched, waited for and cancelled.
+    """
+
+    def __init__(self, name: str, workers: int, threads: int) -> None:
+        self.name, self.workers, self.threads = name, workers, threads
+        # A signal handler of this very thread may call stop() or close() while it holds the lock.
+        self._lock = threading.RLock()
+        self._jobs: dict[int, Job] = {}  # by the place that they take
+        self._queue: deque[tuple[Segment, Future[Result]]] = deque()
+
+    @abstractmethod
+    def _launch(self, segment: Segment) -> Any:
+        """Hand a segment to the cluster; return what its job is known by."""
+
+    @abstractmethod
+    def _await(self, job: Job) -> Result:
+        """Wait for the result of a job; raises JobLostError, or whatever the cluster says."""
+
+    @abstractmethod
+    def _cancel(self, job: Job, at_once: bool) -> None:
+        """End a job: at once, or by a signal that lets it save."""
+
+    def submit(self, segment: Segment) -> "Future[Result]":
+        future: Future[Result] = Future()
+        with self._lock:
+            self._queue.append((segment, future))
+        self._start_what_fits()
+        return future
+
+    def doing(self) -> list[Doing]:
+        jobs = dict(self._jobs)
+        names = [f"{self.name} {i}" for i in range(self.workers)]
+        return [
+            Doing(name, jobs[i].segment, jobs[i].since) if i in jobs else Doing(name, None, 0)
+            for i, name in enumerate(names)
+        ]
+
+    def kill(self, segment: Segment) -> None:
+        for job in list(self._jobs.values()):
+            if job.segment.key == segment.key and not job.killed:
+                job.killed = True
+                self._end(job)
+
+    def stop(self) -> None:
+        with self._lock:
+            waiting, self._queue = list(self._queue), deque()
+            jobs = list(self._jobs.values())
+        for segment, future in waiting:
+            future.set_result(result_of(segment, "interrupted"))
+        for job in jobs:
+            job.stopped = True
+            self._end(job)
+
+    def close(self) -> None:
+        with self._lock:
+            self._queue.clear()
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.killed = True
+            self._end(job)
+
+    def _end(self, job: Job) -> None:
+        if job.handle is not None:
+            self._cancel(job, job.killed)
+
+    def _start_what_fits(self) -> None:
+        with self._lock:
+            while self._queue and len(self._jobs) < self.workers:
+                segment, future = self._queue.popleft()
+                place = next(i for i in range(self.workers) if i not in self._jobs)
+                job = self._jobs[place] = Job(segment, time.monotonic())
+                serve = threading.Thread(target=self._serve, args=(place, job, future), daemon=True)
+                serve.start()
+
+    def _serve(self, place: int, job: Job, future: "Future[Result]") -> None:
+        result = self._run(job)
+        with self._lock:
+            del self._jobs[place]
+        future.set_result(result)
+        self._start_what_fits()
+
+    def _run(self, job: Job) -> Result:
+        try:
+            job.handle = self._launch(job.segment)
+            if job.stopped or job.killed:  # asked before the cluster had it
+                self._end(job)
+            result = self._await(job)
+        except Exception as error:  # whatever it is, it is not of the trial's making
+            said = (str(error).strip().splitlines() or [""])[-1]
+            kind = "" if isinstance(error, JobLostError) else f"{type(error).__name__}: "
+            result = result_of(job.segment, "interrupted", failure=CRASH, error=f"{kind}{said}")
+        if result.state != "interrupted":
+            return result
+        if job.stopped and not job.killed:
+            return replace(result, failure=None, error=None)
+        return replace(result, failure=CRASH, error=result.error or "the cluster stopped its job")
+
+
+def plain(segment: Segment) -> dict[str, Any]:
+    """Return what a job needs to know: the segment, and where this command finds things."""
+    directory = str(Path(segment.directory).resolve())
+    return {
+        "segment": asdict(replace(segment, directory=directory)),
+        "path": [str(Path(entry).resolve()) for entry in sys.path],
+        "cwd": str(Path.cwd()),
+    }
+
+
+def run_there(told: Mapping[str, Any], kept: list[Any]) -> dict[str, Any]:
+    """Run a segment in the process of a job, once no other job is at it; return its result.
+
+    `kept` holds what this process has read, for its next segment; empty at first.
+    """
+    sys.path[:] = [*told["path"], *(p for p in sys.path if p not in told["path"])]
+    if Path(told["cwd"]).is_dir():
+        os.chdir(told["cwd"])  # a file named without its folder is the same file there
+    segment = Segment(**told["segment"])
+    with quickly():
+        from tunesmith.search.worker.input_cache import Warm
+        from tunesmith.search.worker.run_segment import run_segment
+
+    if segment.kind != "check":  # whose directory is the study's, which the search itself holds
+        _wait_until_free(Path(segment.directory))
+    if not kept:
+        kept.append(Warm())
+    return run_segment(segment, kept[0]).plain()
+
+
+def threads_of(segment: Segment, otherwise: int) -> int:
+    """Return how many threads each process of a segment has."""
+    return int(segment.config["trainer"]["threads"] or otherwise)
+
+
+def _wait_until_free(directory: Path) -> None:
+    """Let a job go first that was given up (its node was out of reach) and is not dead yet."""
+    from tunesmith.runs.lock import is_held
+
+    until = time.monotonic() + PATIENCE
+    while is_held(directory) and time.monotonic() < until:
+        time.sleep(0.5)

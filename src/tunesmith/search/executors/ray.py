@@ -1,0 +1,184 @@
+"""Segments as tasks of a Ray cluster, which is started or joined.
+
+Who reaches Ray's ports can run code: what is started here listens on this machine alone, and
+every cluster is spoken to with a token (ShadowRay, CVE-2023-48022).
+"""
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import MachineError
+from tunesmith.search.executors.cluster import (
+    Job,
+    JobLostError,
+    Remote,
+    plain,
+    run_there,
+    threads_of,
+)
+from tunesmith.search.trial import Result, Segment, result_of
+
+HERE = "127.0.0.1"
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+WARM: list[Any] = []  # of this Ray worker process: what its earlier segments have read
+
+
+class Ray(Remote):
+    """A task a segment, with as many CPUs as it has threads, and a GPU a device if there are any.
+
+    `address` is null (start Ray here), auto, host:port or ray://host:port.
+    """
+
+    def __init__(
+        self,
+        workers: int | str = "auto",
+        address: str | None = None,
+        threads: int = 1,
+        host: str = HERE,
+    ) -> None:
+        self._ray = _connected(address, host)
+        self._is_client = (address or "").startswith("ray://")
+        with self._closed_on_error():
+            resources = self._ray.cluster_resources()
+            cpus, self.gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+            count = min(max(1, cpus // threads), self.gpus or cpus)
+            super().__init__("ray", count if workers == "auto" else int(workers), threads)
+            # 0: a worker that had a GPU is used again too, and stays warm.
+            self._task = self._ray.remote(max_retries=0, max_calls=0)(_segment)
+
+    def check(self, folder: Path) -> None:
+        """Refuse a directory that some node of the cluster does not see."""
+        marker, secret = folder / f".shared-{secrets.token_hex(8)}", secrets.token_hex(16)
+        marker.write_text(secret, encoding="utf-8")
+        try:
+            asked = [(node, self._ask(node["NodeID"], marker)) for node in self._other_nodes()]
+            for node, answer in asked:
+                if self._ray.get(answer) != secret:
+                    self._refuse(folder, node["NodeManagerHostname"])
+        finally:
+            marker.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End all tasks; Ray itself only if it was started here."""
+        super().close()
+        self._ray.shutdown()
+
+    def _launch(self, segment: Segment) -> Any:
+        threads = threads_of(segment, self.threads)
+        share = {"num_cpus": threads * segment.devices}
+        if self.gpus:
+            share["num_gpus"] = segment.devices
+        return self._task.options(**share).remote(plain(segment), threads)
+
+    def _await(self, job: Job) -> Result:
+        lost = self._ray.exceptions
+        try:
+            return Result(**self._ray.get(job.handle))
+        except lost.TaskCancelledError:
+            return result_of(job.segment, "interrupted")
+        except (lost.WorkerCrashedError, lost.NodeDiedError, lost.ObjectLostError) as error:
+            raise JobLostError(f"its Ray worker was lost ({type(error).__name__})") from error
+
+    def _cancel(self, job: Job, at_once: bool) -> None:
+        # Not at once: a KeyboardInterrupt, which a training takes as a Ctrl-C, and saves.
+        with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
+            self._ray.cancel(job.handle, force=at_once)
+
+    def _other_nodes(self) -> list[dict[str, Any]]:
+        own = None if self._is_client else self._ray.get_runtime_context().get_node_id()
+        return [n for n in self._ray.nodes() if n["Alive"] and n["NodeID"] != own]
+
+    def _ask(self, node: str, marker: Path) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+        ask = self._ray.remote(num_cpus=0, max_retries=0)(_seen)
+        return ask.options(scheduling_strategy=there).remote(str(marker))
+
+    @staticmethod
+    def _refuse(folder: Path, node: str) -> None:
+        what = f"node {node} does not see this directory, or may not write there"
+        fix = "set paths.runs to a place on storage that all nodes share"
+        raise MachineError("ENV-STORAGE", str(folder), what, fix)
+
+    @contextlib.contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._ray.shutdown()
+            raise
+
+
+def _connected(address: str | None, host: str) -> Any:
+    """Start or join Ray; return its module."""
+    _settle(address, host)
+    try:
+        import ray
+    except ImportError as error:
+        raise _missing() from error
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
+    if address is None:
+        options |= {"dashboard_host": HERE, "include_dashboard": False}
+        options |= {} if host == HERE else {"_node_ip_address": host}
+    try:
+        with _own_signals():
+            ray.init(address=address or "local", **options)
+    except Exception as error:  # Ray has no class of its own for it
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        fix = "is it up, and RAY_AUTH_TOKEN that of the cluster?"
+        raise MachineError("ENV-RAY", f"executor.address={address}", what, fix) from error
+    return ray
+
+
+def _settle(address: str | None, host: str) -> None:
+    """Set what Ray reads of the environment, once, when it is imported."""
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is not None:
+        return
+    if not any(os.environ.get(name) for name in TOKENS):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for this Ray, and never on disk
+    if host == HERE:
+        # Ray takes 127.0.0.1 for the machine's own address, and listens on all, unless it is
+        # told that this is no place for clusters of several machines.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+
+def _missing() -> MachineError:
+    fix = "pip install 'tunesmith[ray]'"
+    return MachineError("ENV-PACKAGE", "executor=ray", "Ray is not installed", fix)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our handler of SIGTERM: Ray puts its own in its place."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+# In the Ray worker
+
+
+def _segment(told: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """Run a segment in this worker process; Ray would have given it one thread."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    return run_there(told, WARM)
+
+
+def _seen(marker: str) -> str | None:
+    """Return what a file holds that another node has written, if its folder can be written to."""
+    path = Path(marker)
+    try:
+        return path.read_text(encoding="utf-8") if os.access(path.parent, os.W_OK) else None
+    except OSError:
+        return None

@@ -1,0 +1,36 @@
+"""Median: a trial goes on while it is no worse than the median of its rung."""
+
+from collections.abc import Sequence
+
+from tunesmith.search.policies.base import Action, Level, Policy, Promote, Standing, Start, levels
+
+
+class Median(Policy):
+    """Median stopping rule (Golovin et al., 2017, section 3.2.2), with pause and resume.
+
+    A trial goes on if its score is at least the median of the results at its rung, a
+    failed trial counting as the worst. While a rung has fewer results than `startup`, all go
+    on. A trial below the median is paused, not stopped: it is judged again whenever a result
+    comes to its rung, and goes on if the median has fallen to it.
+    """
+
+    def __init__(self, rungs: Sequence[float], startup: int = 5) -> None:
+        self.rungs = tuple(rungs)
+        self.startup = startup
+
+    def next(self, standings: Sequence[Standing], may_start: bool) -> Action | None:
+        for level in reversed(levels(standings, len(self.rungs) - 1)):
+            best = level.best_waiting()
+            if best is not None and self._goes_on(best, level):
+                return Promote(best.number)
+        return Start(0) if may_start else None
+
+    def _goes_on(self, best: Standing, level: Level) -> bool:
+        """Return whether the best waiting trial of a level may go on; if not, none may.
+
+        A result is at least the median when fewer than half of the results, rounded up, are
+        better; of those that wait none is.
+        """
+        score = best.scores[level.rung]
+        better = sum(other.scores[level.rung] > score for other in level.others)
+        return level.results < self.startup or better < (level.results + 1) // 2

@@ -1,0 +1,16 @@
+"""Independent uniform draws: in the logarithm for log ranges."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tunesmith.search.samplers.base import Observation, Sampler
+
+
+class RandomSampler(Sampler):
+    """Draws each trial from its number alone (Bergstra & Bengio, 2012)."""
+
+    def ask(self, number: int, observations: Sequence[Observation]) -> dict[str, Any]:
+        generator = np.random.default_rng(self.derived(number))
+        return self.placed(generator.random(len(self.space.dimensions)).tolist())

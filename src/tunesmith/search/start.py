@@ -1,0 +1,233 @@
+"""From a command line with -m to a study: everything is checked, then its directory is opened."""
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tunesmith import runs
+from tunesmith.config import instantiate
+from tunesmith.errors import Interrupted
+from tunesmith.reporting import write_report
+from tunesmith.reporting.terminal import live
+from tunesmith.search.confirmation import confirm
+from tunesmith.search.confirmation.confirmation_runs import NoScoreError
+from tunesmith.search.ending import (
+    raise_if_it_failed,
+    say_the_end,
+    summarise,
+    winner_facts,
+    write_best,
+    write_unended,
+)
+from tunesmith.search.executors.base import Executor
+from tunesmith.search.samplers import sampler as make_sampler
+from tunesmith.search.space.space import Space
+from tunesmith.search.storage.study_db import FILE, Store
+from tunesmith.search.study import frozen_config
+from tunesmith.search.study.open_study import opened, spec_of
+from tunesmith.search.study.parse_request import (
+    checked,
+    config_name_of,
+    folder_of,
+    policy_of,
+    sources_of,
+)
+from tunesmith.search.study.segments import ConfigOf
+from tunesmith.search.study.settings import Settings
+from tunesmith.search.study.study import Study
+from tunesmith.search.watching import Watching
+
+log = logging.getLogger(__name__)
+
+SHARE_OF_BUDGET = 0.55  # what the search may use of it before confirmation takes the rest
+
+
+def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> dict[str, Any]:
+    """Search as the config says; return the summary. Raises every mistake before anything runs."""
+    folder = folder_of(cfg)
+    conf, config_dir = sources_of(loader)
+    known = (folder / FILE).exists()
+    compose = (
+        frozen_config.frozen(folder, config_name_of(cfg))
+        if known
+        else frozen_config.Composer(conf, config_dir, config_name_of(cfg))
+    )
+    space, settings = checked(cfg, arguments, loader, compose)
+    runs.check_writable(Path(cfg.paths.runs))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with runs.lock(folder), runs.setup_log(folder):
+        frozen_config.freeze(folder, conf, config_dir)
+        compose = frozen_config.frozen(folder, config_name_of(cfg))
+        return _run(cfg, folder, space, settings, compose)
+
+
+def _run(
+    cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: frozen_config.Composer
+) -> dict[str, Any]:
+    began = time.monotonic()
+    base = compose(list(space.fixed))
+    with _executor(cfg) as executor:
+        executor.check(folder.resolve())
+        config_of = _config_of(compose, executor.threads, folder)
+        store, metric, mode = opened(folder, space, settings, executor, config_of)
+        try:
+            spec = spec_of(folder, settings, space, metric, mode)
+            store.set("spec", spec)
+            store.set("ended", None)
+            study = Study(
+                folder,
+                settings,
+                space,
+                make_sampler(settings.sampler, space, settings.seed),
+                policy_of(settings),
+                store,
+                executor,
+                config_of,
+                mode=mode,
+                seeds=_seeds(space, settings, base.seed),
+                default=None if settings.is_grid else _default(space, base, compose),
+            )
+            with (
+                _unended(study, spec),
+                _clocked(store, began),
+                live.Watch() as watch,
+                _signals(study),
+            ):
+                study.watcher = Watching(watch, metric)
+                ended = _search_and_confirm(study, began, base.test)
+            ended |= winner_facts(study, ended["winner"]) | {"seconds": store.attributes["seconds"]}
+            store.set("ended", ended)
+            made = summarise(study, spec, ended)
+            write_report.write(made, folder)
+            write_best(study, compose, ended["winner"])
+            say_the_end(made)
+            raise_if_it_failed(study, ended)
+        finally:
+            store.close()
+    return made
+
+
+def _executor(cfg: DictConfig) -> Executor:
+    found = instantiate.build(OmegaConf.to_container(cfg.executor), trust=cfg.trust)
+    assert isinstance(found, Executor)
+    return found
+
+
+def _search_and_confirm(study: Study, began: float, tests: bool) -> dict[str, Any]:
+    """Search within its share of the budget, confirm within the rest.
+
+    What an earlier start confirmed is of its trials: it stands again if this one confirms them.
+    """
+    study.store.set("confirmation", None)
+    budget, confirms = study.settings.budget, study.settings.confirm_top > 0
+    if budget is not None:
+        study.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.85)
+    study.search()
+    stopped_by = study.ended_by
+    ended: dict[str, Any] = {"winner": None, "test": None, "stopped_by": stopped_by or "trials"}
+    if stopped_by == "failures":
+        return ended
+    study.ended_by = None
+    if budget is not None:
+        study.deadline = began + 0.85 * budget
+    try:
+        confirmation = confirm.confirm_best(study)
+    except NoScoreError as error:
+        return ended | {"unconfirmed": error.why}
+    winner = confirm.winner_of(study, confirmation)
+    if winner is None:
+        return ended
+    study.ended_by, study.deadline = None, None  # the winner's model is what the budget was for
+    result = confirm.keep_winner(study, winner, confirmation is not None and tests)
+    ended["winner"] = winner
+    if confirmation is not None and result is not None and result.state == "done":
+        tested = {k: v for k, v in result.scores.items() if k.startswith("test/")}
+        run = Path(confirm.winner_segment(study, winner).directory)
+        uses = runs.read_status(run).get("test_uses", 1)
+        ended["test"] = {"trial": winner, "scores": tested, "uses": uses} if tested else None
+    return ended
+
+
+def _config_of(compose: frozen_config.Composer, threads: int, folder: Path) -> ConfigOf:
+    return lambda overrides: _trial_config(compose, overrides, threads, folder)
+
+
+def _trial_config(
+    compose: frozen_config.Composer, overrides: Sequence[str], threads: int, folder: Path
+) -> dict[str, Any]:
+    """Return a trial's config: as typed, without the test split, with its share of the machine."""
+    cfg = compose(overrides)
+    cfg.test, cfg.callbacks.progress = False, False
+    if cfg.trainer.threads is None:
+        cfg.trainer.threads = threads
+    cfg.study = folder.name
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    return plain
+
+
+def _seeds(space: Space, settings: Settings, seed: int) -> list[int]:
+    return list(space.seeds) or [seed + i for i in range(settings.replicates)]
+
+
+def _default(space: Space, base: DictConfig, compose: frozen_config.Composer) -> dict[str, Any]:
+    """Return what the default config has on the dimensions, where that is a value of them."""
+    params: dict[str, Any] = {}
+    for dimension in space.parents_first:
+        if dimension.is_group:
+            value = compose.choice(list(space.fixed), dimension.key)
+        else:
+            value = OmegaConf.select(base, dimension.key)
+        active = space.active({**params, dimension.key: value})
+        if dimension in active and dimension.contains(value):
+            params[dimension.key] = value
+    return params
+
+
+@contextlib.contextmanager
+def _unended(study: Study, spec: Mapping[str, Any]) -> Iterator[None]:
+    """Let the files of a study say that it has not ended: an earlier end is no longer true."""
+    if study.records:
+        write_unended(study, spec, None)
+    try:
+        yield
+    except Interrupted:
+        write_unended(study, spec, "signal")
+        raise
+
+
+@contextlib.contextmanager
+def _clocked(store: Store, began: float) -> Iterator[None]:
+    """Add this session's seconds to the study's, however it ends short of a kill."""
+    try:
+        yield
+    finally:
+        spent = store.attributes.get("seconds", 0.0) + time.monotonic() - began
+        store.set("seconds", spent)
+
+
+@contextlib.contextmanager
+def _signals(study: Study) -> Iterator[None]:
+    """Let the first SIGTERM or Ctrl-C save everything under way; the second leaves at once."""
+
+    def handle(number: int, frame: Any) -> None:
+        if study.interrupted:
+            study.executor.close()
+            os._exit(128 + number)
+        study.interrupt()
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    except Interrupted:
+        log.warning("stopped; go on with study=%s", study.folder.name)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,33 @@
+"""What a sampler may learn from: scores of equal training, more is better."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tunesmith.search.policies.base import Standing
+from tunesmith.search.samplers.base import Observation
+from tunesmith.search.storage.trial_record import Record
+
+
+def observations(
+    records: Sequence[Record], standings: Sequence[Standing], enough: int
+) -> list[Observation]:
+    """Return the trials with their scores at the highest rung that `enough` have reached.
+
+    That is where there is enough to learn from (Falkner et al., 2018, BOHB); a trial that waits
+    there counts like one that went on. Failed ones are as bad as the worst.
+    """
+    rung = _rung(standings, enough)
+    worst = min((s.scores[rung] for s in standings if rung in s.scores), default=None)
+    found = []
+    for record, standing in zip(records, standings, strict=True):
+        value = worst if standing.failed else standing.scores.get(rung)
+        if value is not None or (standing.running and not standing.failed):
+            found.append(Observation(record.number, record.params, value))
+    return found
+
+
+def _rung(standings: Sequence[Standing], enough: int) -> int:
+    """Return the highest rung that enough trials have reached, else the lowest that any has."""
+    reached = Counter(rung for standing in standings for rung in standing.scores)
+    lowest = min(reached, default=0)
+    return max((rung for rung, count in reached.items() if count >= enough), default=lowest)

@@ -1,0 +1,155 @@
+"""A study's store is opened: as the study it has always been, or not at all."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import ConfigError, TunesmithError
+from tunesmith.reporting.results import CRASH
+from tunesmith.runtime import environment
+from tunesmith.search.executors.base import Executor
+from tunesmith.search.space.diff import differences
+from tunesmith.search.space.space import Space
+from tunesmith.search.storage.study_db import FILE, Store
+from tunesmith.search.study.segments import ConfigOf
+from tunesmith.search.study.settings import Settings
+from tunesmith.search.trial import Result, Segment
+
+log = logging.getLogger(__name__)
+
+MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
+READ = {  # what a worker reads before the search -> how it is said that it is another one
+    "rows": "the rows of train or validation have changed",
+    "model": "the files of the base model (model.path) have changed",
+}
+
+
+def opened(
+    folder: Path, space: Space, settings: Settings, executor: Executor, config_of: ConfigOf
+) -> tuple[Store, str, str]:
+    """Open the store, once a worker has read rows and model: they must be those it began with.
+
+    Raises ConfigError for another study of this name, CheckError for what the worker refused.
+    """
+    now = identity_of(space, settings)
+    store = _existing(folder, space)
+    try:
+        if store is not None:
+            refuse_another(folder, store.attributes.get("identity"), now)
+        found = _checked(folder, space, executor, config_of, settings.retries)
+        now["inputs"] = dict(found.inputs)
+        if store is None:
+            store = Store(folder, folder.name, found.mode, space.dimensions)
+            store.set("objective", [found.metric, found.mode])
+        refuse_another(folder, store.attributes.get("identity"), now)
+        store.set("identity", now)
+    except BaseException:
+        if store is not None:
+            store.close()
+        raise
+    return store, *store.attributes["objective"]
+
+
+def _existing(folder: Path, space: Space) -> Store | None:
+    """Return the store of a study that goes on; one that was killed before it was one is none."""
+    if not (folder / FILE).exists():
+        return None
+    store = Store(folder, folder.name, "max", space.dimensions)
+    if "objective" in store.attributes:
+        return store
+    store.close()
+    (folder / FILE).unlink()
+    return None
+
+
+def _checked(
+    folder: Path, space: Space, executor: Executor, config_of: ConfigOf, retries: int
+) -> Result:
+    """Ask a worker what decides, and whether rows and model are there and which they are.
+
+    Another is asked where it died.
+    """
+    config = config_of(list(space.fixed))
+    segment = Segment(-1, 0, 0, 1.0, 0, str(folder), config, list(space.fixed), None, kind="check")
+    for attempt in range(retries + 1):
+        found = executor.submit(replace(segment, attempt=attempt)).result()
+        if found.state == "done":
+            return found
+        if found.state != "interrupted" or found.failure != CRASH:
+            break
+        log.warning("the check of the study: %s", found.error)
+    raise CheckError(found)
+
+
+class CheckError(TunesmithError):
+    """What a worker found wrong with the study's own config, as it said it."""
+
+    def __init__(self, found: Result) -> None:
+        self.said = found.error or "the worker that was to check the study died"
+        self.exit_code = found.exit_code or 1
+        super().__init__("STUDY-CHECK", "", self.said)
+
+    def __str__(self) -> str:
+        return self.said
+
+
+def identity_of(space: Space, settings: Settings) -> dict[str, Any]:
+    """Return what the study is, as far as the command line says it.
+
+    What decides, and its direction, follow from what is fixed and from the frozen config: the
+    space has them.
+    """
+    fixed = {k: v for k, v in vars(settings).items() if k not in MAY_CHANGE and "confirm" not in k}
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()}
+    return {"space": space.identity(), "settings": plain}
+
+
+def refuse_another(folder: Path, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+    """Raise ConfigError with the differences where the study began as another one."""
+    if before is None:
+        return
+    changes = differences(before["space"], now["space"])
+    changes += [
+        f"search.{key}: {before['settings'][key]} -> {value}"
+        for key, value in now["settings"].items()
+        if before["settings"].get(key) != value
+    ]
+    known = before.get("inputs", {})
+    changes += [
+        f"{READ[key]} since it began"
+        for key, value in now.get("inputs", {}).items()
+        if known.get(key, value) != value
+    ]
+    if changes:
+        what = f"is another study: {'; '.join(changes[:4])}"
+        raise ConfigError("STUDY-OTHER", f"study={folder.name}", what, "choose another name")
+
+
+def spec_of(
+    folder: Path, settings: Settings, space: Space, metric: str, mode: str
+) -> dict[str, Any]:
+    """Return what the study was asked: it stands in the store, so that it can be told anew."""
+    return {
+        "study": folder.name,
+        "command": _command(),
+        "metric": metric,
+        "mode": mode,
+        "sampler": settings.sampler,
+        "policy": settings.policy,
+        "reduction_factor": settings.reduction_factor,
+        "seed": settings.seed,
+        "explicit_grid": settings.is_grid,
+        "target": settings.trials,
+        "rungs": list(settings.rungs),
+        "space": [dimension.plain() for dimension in space.dimensions],
+    }
+
+
+def _command() -> list[str]:
+    """Return what was typed, as one can type it again."""
+    program, *words = environment.redact(sys.argv)
+    is_script = Path(program).suffix == ".py" and Path(program).name != "cli.py"
+    return ["python", program, *words] if is_script else ["tunesmith", "train", *words]

@@ -1,0 +1,263 @@
+"""The search on one page: which segment comes next, what came of it, when it ends."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from tunesmith.errors import Interrupted
+from tunesmith.reporting.results import CRASH
+from tunesmith.search.executors.base import Executor
+from tunesmith.search.policies.base import Policy, Promote
+from tunesmith.search.samplers.base import Sampler
+from tunesmith.search.space.space import Space
+from tunesmith.search.storage.checkpoint_budget import Disk
+from tunesmith.search.storage.study_db import Store
+from tunesmith.search.storage.trial_record import Record
+from tunesmith.search.study.observations import observations
+from tunesmith.search.study.running_segments import UnderWay
+from tunesmith.search.study.segments import ConfigOf, Segments
+from tunesmith.search.study.settings import Settings
+from tunesmith.search.trial import Result, Segment
+
+log = logging.getLogger(__name__)
+
+ALIKE = 3  # first trials that all die of the same error end the search
+
+
+class Watcher(Protocol):
+    """Is told what happens: the table on the terminal, or nobody."""
+
+    def ended(self, study: "Study", record: Record, result: Result) -> None: ...
+
+    def tick(self, study: "Study") -> None: ...
+
+
+class Study:
+    """Runs trials of a space until there is nothing more to do.
+
+    All decisions are functions of the store, so that a search that was killed takes the same
+    ones when it is started again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        space: Space,
+        sampler: Sampler,
+        policy: Policy,
+        store: Store,
+        executor: Executor,
+        config_of: ConfigOf,
+        *,
+        mode: str,
+        seeds: Sequence[int],
+        default: dict[str, Any] | None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.folder, self.settings, self.space = folder, settings, space
+        self.sampler, self.policy, self.store, self.executor = sampler, policy, store, executor
+        self.mode, self.seeds = mode, list(seeds)
+        self.default = default  # what trial 0 has, None in an explicit grid
+        self.watcher = watcher
+        self.disk = Disk(folder, settings.max_disk, settings.confirm_top, mode)
+        self.segments = Segments(folder, policy.rungs, config_of)
+        self.under_way = UnderWay(executor, settings.timeout)
+        self.ended_by: str | None = None  # why no new segment is started
+        self.interrupted = False
+        self.deadline: float | None = None
+        self.exhausted = False
+        self.standings = [record.standing(mode) for record in store.records]
+
+    @property
+    def records(self) -> list[Record]:
+        return self.store.records
+
+    @property
+    def last_rung(self) -> int:
+        return len(self.policy.rungs) - 1
+
+    @property
+    def target(self) -> int:
+        """How many trials there are to be."""
+        return self.settings.trials or self.space.grid_size
+
+    def search(self) -> None:
+        """Train until no policy wants more, or something ends the search."""
+        self.store.reopen(self.last_rung)
+        self.disk.reopen(self.records, self.last_rung)
+        self._go_on_with(record for record in self.records if record.pending)
+        while True:
+            while self.ended_by is None and self.under_way.has_room:
+                if not self._next():
+                    break
+            if not self.under_way and not self._finish_the_best():
+                break
+            self._wait()
+        if self.interrupted:
+            raise Interrupted
+        self.store.settle(self.last_rung)
+
+    def _finish_the_best(self) -> bool:
+        """Train the best trial on where none came to its end: few trials promote none so far."""
+        pairs = zip(self.standings, self.records, strict=True)
+        waiting = [s for s, record in pairs if s.scores and record.failure is None]
+        if self.ended_by is not None or any(self.last_rung in s.scores for s in waiting):
+            return False
+        best = max(waiting, key=lambda s: (max(s.scores), s.scores[max(s.scores)]), default=None)
+        if best is None:
+            return False
+        self._issue(self.records[best.number], max(best.scores) + 1)
+        return True
+
+    def train(
+        self,
+        segments: Sequence[Segment],
+        take: Callable[[Segment, Result], None] | None = None,
+    ) -> list[Result]:
+        """Run segments that are no trials (confirmation, the winner's model), all of them.
+
+        One that the budget cuts off comes back interrupted; `take` is told of each as it ends.
+        """
+        results: dict[int, Result] = {}
+        tries = [0] * len(segments)
+        places = {self.under_way.submit(segment): i for i, segment in enumerate(segments)}
+        while self.under_way:
+            for future, segment, result in self.under_way.ended():
+                place = places[future]
+                crashed = result.state == "interrupted" and result.failure == CRASH
+                if crashed and self.ended_by is None and tries[place] < self.settings.retries:
+                    tries[place] += 1
+                    places[self.under_way.submit(segment)] = place
+                else:
+                    results[place] = result
+                    if take is not None:
+                        take(segment, result)
+            self._look_at_the_clock()
+        if self.interrupted:
+            raise Interrupted
+        return [results[i] for i in range(len(segments))]
+
+    def interrupt(self) -> None:
+        """Save what is under way and end: the same command goes on."""
+        self.interrupted = True
+        self.end("signal")
+
+    def end(self, why: str) -> None:
+        """Start nothing more; segments under way stop at their next step."""
+        if self.ended_by is None:
+            self.ended_by = why
+            self.executor.stop()
+
+    # The next segment
+
+    def _next(self) -> bool:
+        """Start what the policy wants; say whether there was anything."""
+        action = self.policy.next(self.standings, self._may_start())
+        if action is None:
+            return False
+        if isinstance(action, Promote):
+            record = self.records[action.number]
+            self._issue(record, max(record.rungs) + 1)
+            return True
+        new = self._new(action.bracket)
+        if new is None:
+            return self._next()  # the grid is exhausted: perhaps something can be promoted
+        self._issue(new, self.policy.first_rung(action.bracket))
+        return True
+
+    def _may_start(self) -> bool:
+        target = self.settings.trials
+        return not self.exhausted and (target is None or len(self.records) < target)
+
+    def _new(self, bracket: int) -> Record | None:
+        number = len(self.records)
+        first = [] if self.default is None else [self.default]
+        first += self.settings.points
+        is_default = self.default is not None and number == 0
+        if number < len(first):
+            params = dict(first[number])
+        else:
+            enough = len(self.space.dimensions) + 2
+            known = observations(self.records, self.standings, enough)
+            asked = self.sampler.ask(number - len(first), known)
+            if asked is None:
+                self.exhausted = True
+                return None
+            params = asked
+        overrides = [*self.space.fixed, *([] if is_default else self.space.overrides(params))]
+        record = Record(number, params, overrides, self.seeds, bracket, is_default)
+        self.standings.append(record.standing(self.mode))
+        return record
+
+    # Issue and take
+
+    def _issue(self, record: Record, rung: int) -> None:
+        record.pending = {seed: (rung, 0) for seed in record.seeds}
+        if record.number == len(self.records):
+            self.store.add(record)
+        else:
+            self.store.save(record)
+        self._go_on_with([record])
+
+    def _go_on_with(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self.standings[record.number] = record.standing(self.mode)
+            for seed, (rung, attempt) in record.pending.items():
+                self.under_way.submit(self.segments.of_trial(record, seed, rung, attempt))
+
+    def _wait(self) -> None:
+        for _, segment, result in self.under_way.ended():
+            self._take(segment, result)
+        self._look_at_the_clock()
+
+    def _take(self, segment: Segment, result: Result) -> None:
+        record = self.records[segment.trial]
+        if result.state == "interrupted":
+            result = self._lost(record, segment, result)
+            if result.state == "interrupted":
+                record.spend(result)
+                self.store.save(record)
+                return
+        if record.take(result):
+            self.store.save(record, self.last_rung)
+            self.disk.settle(record, self.records, self.last_rung)
+        self.standings[record.number] = record.standing(self.mode)
+        if self.watcher is not None:
+            self.watcher.ended(self, record, result)
+        self._count_failures()
+
+    def _lost(self, record: Record, segment: Segment, result: Result) -> Result:
+        """Try a segment again whose worker died, unless that keeps happening."""
+        if self.ended_by is not None or result.failure != CRASH:
+            return result  # asked to stop: it stays pending, and goes on another time
+        record.lost += 1
+        log.warning("trial %d: %s", record.number, result.error)
+        if record.lost > self.settings.retries:
+            return replace(result, state="failed", failure=result.failure)
+        again = replace(segment, attempt=segment.attempt + 1)
+        record.pending[segment.seed] = (segment.rung, again.attempt)
+        self.store.save(record)
+        self.under_way.submit(again)
+        return result
+
+    # Ends
+
+    def _look_at_the_clock(self) -> None:
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.end("budget")
+        self.under_way.end_the_overdue()
+        if self.watcher is not None:
+            self.watcher.tick(self)
+
+    def _count_failures(self) -> None:
+        failed = [record for record in self.records if record.has_failed]
+        limit = self.settings.max_failures
+        if limit is not None and len(failed) > limit:
+            self.end("failures")
+        all_failed = len(self.records) == len(failed) >= min(ALIKE, self.target)
+        if all_failed and len({record.error for record in failed}) == 1:
+            self.end("failures")

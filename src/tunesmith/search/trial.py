@@ -1,0 +1,78 @@
+"""Trials, the segments they are trained in, and what comes back of one: plain values."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One replicate of a trial, to be trained up to a rung; the unit of work of an executor.
+
+    It starts from the checkpoint that its directory holds, or from the start. Everything is
+    plain, so that it can cross to another process or machine.
+    """
+
+    trial: int
+    seed: int
+    rung: int
+    until: float  # fraction of the trial's own steps at which it stops; 1.0: to the end
+    attempt: int  # a result of an earlier attempt is dropped
+    directory: str
+    config: Mapping[str, Any]  # resolved
+    overrides: list[str]
+    hparams: Mapping[str, Any] | None  # of the study's row; None: no row
+    devices: int = 1
+    kind: Literal["train", "check", "test", "save"] = "train"
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        return self.trial, self.seed, self.rung
+
+    @property
+    def name(self) -> str:
+        """Name what is trained; the default of a grid is no trial, and has no number."""
+        return f"trial {self.trial}" if self.trial >= 0 else "the default"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a segment.
+
+    `state` is done (the rung is reached), failed (for good) or interrupted (stopped by a
+    signal or lost with its worker: it can be submitted again). Scores are as the metric has
+    them, None where they are no number.
+    """
+
+    trial: int
+    seed: int
+    rung: int
+    attempt: int
+    state: Literal["done", "failed", "interrupted"]
+    failure: str | None = None
+    error: str | None = None
+    score: float | None = None  # the best so far
+    best_step: int | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)  # all metrics at the best step
+    step: int = 0
+    total_steps: int = 0
+    steps_per_epoch: int = 0
+    seconds: float = 0.0
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+    threads: int = 0
+    precision: str = ""
+    rows: Mapping[str, int] = field(default_factory=dict)  # of each split
+    memory: int = 0  # bytes: the worker's largest so far
+    metric: str = ""  # of a check: what decides, and whether more or less of it is better
+    mode: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)  # of a check: fingerprints
+    exit_code: int = 0  # of what failed, were it a run of its own
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
+
+
+def result_of(segment: Segment, state: Any, **facts: Any) -> Result:
+    """Make the result of a segment."""
+    return Result(segment.trial, segment.seed, segment.rung, segment.attempt, state, **facts)

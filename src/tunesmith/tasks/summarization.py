@@ -1,0 +1,211 @@
+"""Summarisation: an encoder reads a text, and a decoder writes another."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tunesmith.data.columns import Column, Kind
+from tunesmith.errors import ConfigError
+from tunesmith.models.encoder_decoder import share, writer_of
+from tunesmith.models.heads import head_only_at
+from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Sample, Task
+from tunesmith.tasks.bases.language_model import refuse_class_weights
+from tunesmith.tasks.losses import CrossEntropy
+from tunesmith.tasks.metrics.rouge import KINDS, rouge
+from tunesmith.tasks.text.document_segments import sentence_starts
+from tunesmith.tasks.text.generation import beams, check_ends, labels_of, search
+from tunesmith.tasks.text.long_text import AT_AN_END
+from tunesmith.tasks.text.padding import aligned
+
+SAMPLES = 4  # texts of a split, the first ones, that TensorBoard shows
+MOST_COUNTED = 10_000  # target texts, evenly spread, whose words are counted
+
+
+class Written(NamedTuple):
+    """What was written for one text."""
+
+    ids: list[int]
+    nats: float  # of all its tokens, its end included
+    tokens: int
+
+
+class Summarisation(Task):
+    """Learns to write the target text from the text, token by token.
+
+    Encoder and decoder begin as the same checkpoint, the decoder with cross-attention of its own
+    (BERT2BERT of Rothe et al., 2020); with `tie` they stay the same weights (BERTShare).
+    """
+
+    columns: ClassVar[Mapping[str, Column]] = {
+        "text": Column(Kind.TEXT),
+        "target": Column(Kind.TEXT, target=True),
+    }
+    problem = "summarisation"
+    metrics = (*KINDS, "lead_rougeL")
+    monitor = "rougeL"
+    cuts = (*AT_AN_END, "middle")
+    tuned = (
+        "min_target_length",
+        "num_beams",
+        "length_penalty",
+        "no_repeat_ngram_size",
+        "rouge_words",
+    )
+
+    loss: CrossEntropy
+    lead: Tensor  # () words of a target text, the median of the train split's
+
+    def __init__(
+        self,
+        *,
+        tie: bool,
+        max_target_length: int | None,
+        min_target_length: int,
+        num_beams: int,
+        length_penalty: float,
+        no_repeat_ngram_size: int,
+        rouge_words: str,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        refuse_class_weights(self.loss)
+        if tie:
+            share(self.model)
+        self.start, self.end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+        self.longest_target = target_length(max_target_length, self.max_length)
+        self.rouge_words = rouge_words
+        self.search = search(
+            self.tokenizer,
+            decoder_start_token_id=self.start,
+            max_new_tokens=self.longest_target,
+            min_new_tokens=min_target_length,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+            **beams({"num_beams": num_beams, "length_penalty": length_penalty}),
+        )
+        self.model.generation_config = self.search
+        self.model.config.decoder_start_token_id = self.start
+        self.model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.register_buffer("lead", torch.tensor(1))
+
+    @classmethod
+    def check(cls, plan: Plan) -> None:
+        check_ends(plan)
+        most = target_length(plan.options["max_target_length"], plan.max_length)
+        least = plan.options["min_target_length"]
+        if most > plan.longest:
+            what = f"the model takes at most {plan.longest} tokens"
+            raise ConfigError("CONF-LENGTH", f"task.max_target_length={most}", what)
+        if least >= most:
+            what = f"must be less than task.max_target_length, {most}"
+            raise ConfigError("CONF-LENGTH", f"task.min_target_length={least}", what)
+
+    def fit_to(self, rows: Any) -> None:
+        """Count the words of target texts: a text's lead is as long."""
+        numbers = range(0, len(rows), -(-len(rows) // MOST_COUNTED))
+        words = [len(text.split()) for text in rows[list(numbers)]["target"]]
+        self.lead.fill_(max(1, int(np.median(words))))
+
+    # Rows to batches
+
+    def limit(self) -> str:
+        return f"texts cut at {self.max_length} tokens, targets at {self.longest_target}"
+
+    def encode(self, row: Row) -> list[Features]:
+        """Encode a text, and what is to be written: `labels`; of a long target the end is cut."""
+        [features] = super().encode(row)
+        if row.get("target") is None:
+            return [features]
+        ids = self.tokenizer(row["target"], add_special_tokens=False, verbose=False)["input_ids"]
+        labels = [*ids[: self.longest_target - 1], self.end]
+        features["full_length"] += len(ids) + 1 - len(labels)
+        return [features | {"labels": labels}]
+
+    def collate(self, features: list[Features]) -> Batch:
+        """Pad to the longest; `labels` (B, U) are what the decoder shall write."""
+        batch = self.padded(features)
+        if "labels" in features[0]:
+            batch["labels"] = aligned([f["labels"] for f in features], IGNORE)
+        return batch
+
+    # Batches to answers
+
+    def forward(self, batch: Batch) -> Output:
+        chosen = batch["labels"] != IGNORE
+        logits = self.logits_at(batch, chosen)  # (M, V)
+        mean, weight = self.loss(logits, batch["labels"][chosen])
+        return Output(mean, logits, weight)
+
+    def logits_at(self, batch: Batch, chosen: Tensor) -> Tensor:
+        """Return the logits (M, V) of the chosen places (B, U) of the target alone."""
+        with head_only_at(writer_of(self.model), chosen):
+            return self.logits(batch)[0]
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Run the model with the right tokens before each one that it is to write: (B, U, V)."""
+        labels = batch["labels"]
+        given = F.pad(labels[:, :-1], (1, 0), value=self.start)  # (B, U)
+        given = given.masked_fill(given == IGNORE, self.tokenizer.pad_token_id)
+        # Padding needs no mask: it comes last, and no token sees what comes after it.
+        read = {**self.inputs(batch), "decoder_input_ids": given}
+        return self.model(**read, use_cache=False).logits
+
+    def decode(self, batch: Batch, output: Output) -> list[Written]:
+        return self.predict(batch)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> list[Written]:
+        """Write for each text, and tell how likely the model finds what it wrote."""
+        model: Any = self.model
+        found = model.generate(**self.inputs(batch), generation_config=self.search)
+        labels = labels_of(found[:, 1:], self.end)
+        chosen = labels != IGNORE
+        logits = self.logits_at({**batch, "labels": labels}, chosen)  # (M, V)
+        nats = F.cross_entropy(logits.float(), labels[chosen], reduction="none")
+        sums = nats.new_zeros(len(labels)).index_add(0, chosen.nonzero()[:, 0], nats)  # (B,)
+        tokens = chosen.sum(1).tolist()
+        ids = [row[row != IGNORE].tolist() for row in labels]
+        return [Written(*one) for one in zip(ids, sums.tolist(), tokens, strict=True)]
+
+    def gather(self, predictions: Sequence[Sequence[Written]], rows: Sequence[Row]) -> list[Answer]:
+        return [self.answer(written) for [written] in predictions]
+
+    def answer(self, written: Written) -> Answer:
+        """Return the summary and its probability, the geometric mean over its tokens."""
+        text = str(self.tokenizer.decode(written.ids, skip_special_tokens=True)).strip()
+        probability = math.exp(-written.nats / max(written.tokens, 1))
+        return {"summary": text, "probability": probability, "tokens": written.tokens}
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        wanted = [in_lines(row["target"]) for row in rows]
+        given = [in_lines(answer["summary"]) for answer in answers]
+        leads = [" ".join(row["text"].split()[: int(self.lead)]) for row in rows]
+        lead = rouge(leads, wanted, self.rouge_words, ["rougeL"])["rougeL"]
+        return {**rouge(given, wanted, self.rouge_words), "lead_rougeL": lead}
+
+    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+        """Give the commonest target text of the train split."""
+        text, count = Counter(train["target"]).most_common(1)[0]
+        answer = {"summary": text, "probability": count / len(train), "tokens": len(text.split())}
+        return [answer] * len(rows)
+
+    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Sample]:
+        shown = list(zip(answers, rows, strict=True))[:SAMPLES]
+        return [Sample(row["text"], row["target"], answer["summary"]) for answer, row in shown]
+
+
+def target_length(given: int | None, max_length: int) -> int:
+    """Return the longest target in tokens, its end included, where not given by `max_length`."""
+    return max(2, max_length // 4) if given is None else given
+
+
+def in_lines(text: str) -> str:
+    """Put each sentence on a line of its own."""
+    starts = sentence_starts(text)
+    parts = (text[a:b].strip() for a, b in zip(starts, [*starts[1:], len(text)], strict=True))
+    return "\n".join(part for part in parts if part)

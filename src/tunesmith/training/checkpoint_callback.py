@@ -1,0 +1,217 @@
+"""When a run saves, which step was best, and where it may stop: only at whole steps."""
+
+import logging
+import math
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from tunesmith.errors import Interrupted
+from tunesmith.training import checkpoint_io
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(BaseException):
+    """Training ended early because the score stopped improving; the checkpoint says so."""
+
+
+class Checkpoints(L.Callback):
+    """Keeps `last.ckpt`, the one before it, and `best.ckpt`; ends a run between two steps.
+
+    A checkpoint is taken when no batch is under way: after a validation, at an epoch's end,
+    and every so many steps or minutes. A run that is to stop (a signal, `stop_at_step`, early
+    stopping) saves there and raises; it neither adds a validation nor touches the schedule.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        monitor: str,
+        mode: str,
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        validate_at_steps: Collection[int] = (),
+        stop_at_step: int | None = None,
+        hparams: dict[str, Any] | None = None,
+        group: str = "",
+    ) -> None:
+        self.folder, self.monitor, self.mode = folder, monitor, mode
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self.patience, self.min_delta = patience, min_delta
+        self.validate_at_steps = frozenset(validate_at_steps)
+        self.stop_at_step = stop_at_step
+        self.hparams, self.group = hparams or {}, group
+        self.history: list[dict[str, Any]] = []  # what each validation said
+        self.best_step: int | None = None
+        self.best_scores: dict[str, float] = {}
+        self.reference: float | None = None  # the score that the next must beat by min_delta
+        self.waited = 0  # validations since one did
+        self.validated_step = -1
+        self.finished = False
+        self.improved = False  # at the validation whose checkpoint is still to be saved
+        self.saved_steps: dict[str, int] = {}
+        self.saved_at = time.monotonic()
+        self.starts_anew = False  # from another run's checkpoint: its best is not ours
+
+    KEPT = (
+        "history",
+        "best_step",
+        "best_scores",
+        "reference",
+        "waited",
+        "validated_step",
+        "finished",
+        "saved_steps",
+    )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.KEPT}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in () if self.starts_anew else self.KEPT:
+            setattr(self, name, state.get(name, getattr(self, name)))
+
+    @property
+    def best(self) -> float | None:
+        return self.best_scores.get(self.monitor)
+
+    # Where training may be saved and stopped
+
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        """Let Lightning validate at the planned steps too, in its own place between batches."""
+        loop: Any = trainer.fit_loop.epoch_loop
+        usual = loop._should_check_val_fx
+
+        def is_time(data_fetcher: Any) -> bool:
+            whole = not trainer.fit_loop._should_accumulate()
+            planned = whole and trainer.global_step in self.validate_at_steps
+            return planned or usual(data_fetcher)
+
+        if self.validate_at_steps:
+            loop._should_check_val_fx = is_time
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        loop: Any = trainer.fit_loop.epoch_loop
+        if trainer.fit_loop._should_accumulate() or loop.batch_progress.is_last_batch:
+            return
+        if not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+            self._pass(trainer, module, must_save=self._is_due(trainer.global_step))
+
+    def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._judge(trainer, module)
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._pass(trainer, module, must_save=True)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
+        if trainer.global_step >= module.total_steps and self.validated_step != trainer.global_step:
+            validate_here(trainer)  # a run that ends by max_steps is scored at its last step
+        self._pass(trainer, module, must_save=True)
+
+    def _pass(self, trainer: L.Trainer, module: Any, must_save: bool) -> None:
+        step = trainer.global_step
+        ends = step >= module.total_steps
+        self.finished = ends or (self.patience is not None and self.waited >= self.patience)
+        stops = module.stop_agreed or (self.stop_at_step is not None and step >= self.stop_at_step)
+        if must_save or stops or self.finished:
+            self.save(trainer)
+        if self.finished and not ends:
+            log.info(
+                "stopped early: %s has not improved for %d validations", self.monitor, self.waited
+            )
+            raise Stopped
+        if stops and not ends:
+            raise Interrupted
+
+    def _is_due(self, step: int) -> bool:
+        if self.every_n_steps and step % self.every_n_steps == 0:
+            return True
+        minutes = (time.monotonic() - self.saved_at) / 60
+        return self.every_n_minutes is not None and minutes >= self.every_n_minutes
+
+    # What is best
+
+    def _judge(self, trainer: L.Trainer, module: Any) -> None:
+        step, scores = trainer.global_step, dict(module.scores)
+        self.validated_step = step
+        module.write(scores, step)
+        value = scores[self.monitor]
+        self.history.append(_judged(step, value, scores["val/loss"], module))
+        if not math.isfinite(value):
+            log.warning("step %d: %s is %s and cannot be best", step, self.monitor, value)
+        self.waited += 1
+        if self._gains(value, self.reference, self.min_delta):
+            self.reference, self.waited = value, 0
+        if self._gains(value, self.best, 0.0):
+            self.best_step, self.best_scores = step, scores
+            self.improved = True
+            self._show_best(trainer, value, step)
+
+    def _gains(self, value: float, over: float | None, least: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        if over is None:
+            return True
+        return (value - over if self.mode == "max" else over - value) > least
+
+    def _show_best(self, trainer: L.Trainer, value: float, step: int) -> None:
+        for logger in trainer.loggers:
+            if hasattr(logger, "hparams"):
+                logger.hparams(self.hparams, self.monitor, value, step, self.group)
+
+    # Files
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write last.ckpt, keep the one before, name it best too if it is; then the manifest."""
+        last, step = self.folder / "last.ckpt", trainer.global_step
+        if self.saved_steps.get("last.ckpt") == step and not self.improved and last.exists():
+            return
+        if "last.ckpt" in self.saved_steps:
+            self.saved_steps["previous.ckpt"] = self.saved_steps["last.ckpt"]
+        self.saved_steps["last.ckpt"] = step
+        if self.improved:
+            self.saved_steps["best.ckpt"] = step
+        fresh = self.folder / "fresh.ckpt"
+        trainer.save_checkpoint(fresh)  # every rank takes part
+        if trainer.is_global_zero:
+            if last.exists():
+                checkpoint_io.link(last, self.folder / "previous.ckpt")
+            if self.improved:
+                checkpoint_io.link(fresh, self.folder / "best.ckpt")
+            fresh.replace(last)
+            checkpoint_io.write_manifest(self.folder, self.saved_steps)
+        trainer.strategy.barrier("saved")
+        self.improved = False
+        self.saved_at = time.monotonic()
+
+
+def _judged(step: int, score: float, loss: float, module: Any) -> dict[str, Any]:
+    """Return what a validation says of the training: plain numbers, None for what is no number.
+
+    `train_loss` is that of the batch before it; `constant` says that all answers were the same.
+    """
+    labels = {str(answer.get("label", answer)) for answer in module.answers}
+    return {
+        "step": step,
+        "score": score if math.isfinite(score) else None,
+        "loss": loss if math.isfinite(loss) else None,
+        "train_loss": float(module.batch_loss) if module.batch_loss is not None else None,
+        "constant": len(module.answers) > 1 and len(labels) == 1,
+    }
+
+
+def validate_here(trainer: L.Trainer) -> None:
+    """Run the validation loop inside fit, as Lightning does between two batches."""
+    trainer.validating = True
+    trainer.fit_loop.epoch_loop.val_loop.run()
+    trainer.training = True

@@ -1,0 +1,130 @@
+"""Checkpoint files: written whole or not at all, hashed, read without executing anything."""
+
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+
+from tunesmith.errors import MachineError, ModelError, SafetyError
+from tunesmith.runtime import fsync
+
+MANIFEST = "manifest.json"
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints through `write` and `read`."""
+
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        write(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = True) -> Any:
+        return read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def write(path: Path, fill: Callable[[Any], None]) -> None:
+    """Write a file under a temporary name, flush it to the disk, then give it its name."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
+        )
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+        fsync.sync(path.parent)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        raise MachineError("ENV-DISK", str(path), f"cannot be written: {error}") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Load a checkpoint: tensors, numbers, strings, lists and dicts only."""
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "").lower() in ("1", "y", "yes", "true"):
+        raise SafetyError(
+            "UNSAFE-ENV",
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD",
+            "is set",
+            "unset it to load a checkpoint",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other formats; what matters is raised
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        from tunesmith.models.untrusted_files import refuse_pickle
+
+        refuse_pickle(path)
+        raise ModelError("CKPT-CORRUPT", str(path), "not a checkpoint") from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise ModelError("CKPT-CORRUPT", str(path), f"cannot be read: {error}") from error
+    if not _is_of_a_run(loaded):
+        raise ModelError("CKPT-CORRUPT", str(path), "not a checkpoint of a run")
+    return loaded
+
+
+def _is_of_a_run(loaded: Any) -> bool:
+    kinds = {"state_dict": dict, "callbacks": dict, "global_step": int}
+    return isinstance(loaded, dict) and all(
+        isinstance(loaded.get(name), kind) for name, kind in kinds.items()
+    )
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, steps: dict[str, int]) -> None:
+    """Record the hash, size and step of each named checkpoint file, after they are in place."""
+    known: dict[str, dict[str, Any]] = {}
+    for name, step in steps.items():
+        path = folder / name
+        if path.exists():
+            twin = next((k for k in known if (folder / k).samefile(path)), None)
+            digest = known[twin]["sha256"] if twin else sha256(path)
+            known[name] = {"sha256": digest, "size": path.stat().st_size, "step": step}
+    text = json.dumps(known, indent=2, sort_keys=True).encode()
+    write(folder / MANIFEST, lambda file: file.write(text))
+
+
+def is_intact(path: Path) -> bool:
+    """Say whether the file is one that the manifest beside it knows, to the bit."""
+    try:
+        known = json.loads((path.parent / MANIFEST).read_text())
+        return path.is_file() and sha256(path) in {entry["sha256"] for entry in known.values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def newest_intact(folder: Path, log: Callable[..., None]) -> Path | None:
+    """Return the newest checkpoint to go on from: last, else the one before, else None."""
+    for name in ("last.ckpt", "previous.ckpt"):
+        if is_intact(folder / name):
+            return folder / name
+        if (folder / name).exists():
+            log("checkpoint %s is damaged or unfinished: not used", folder / name)
+    return None
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, atomically replacing what had that name."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    os.link(source, temporary)
+    temporary.replace(target)

@@ -1,0 +1,91 @@
+"""Several processes for one run: the first starts the others and takes them along when it ends."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from tunesmith.runtime.environment import variables
+
+
+def is_launched() -> bool:
+    """Say whether something else (torchrun, SLURM, we) has already started the processes."""
+    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def rank() -> int:
+    """Return this process's place among all of the run's processes, before torch knows it."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+
+
+@contextmanager
+def other_ranks(processes: int, command: Sequence[str], standard_input: str) -> Iterator[None]:
+    """Start ranks 1 to n-1 of this machine with `command`, each fed `standard_input`.
+
+    Sets the variables by which Lightning finds its place, for this process as rank 0 too.
+    When the block ends by an error the others are killed; else they are waited for.
+    """
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(processes),
+        "NODE_RANK": "0",
+        "LOCAL_RANK": "0",
+        "RANK": "0",
+    }
+    others = []
+    with variables(place):
+        try:
+            for i in range(1, processes):
+                env = {**os.environ, "LOCAL_RANK": str(i), "RANK": str(i)}
+                child = subprocess.Popen(
+                    command, env=env, stdin=subprocess.PIPE, text=True, preexec_fn=_die_with_parent
+                )
+                others.append(child)
+                assert child.stdin is not None
+                child.stdin.write(standard_input)
+                child.stdin.close()
+            yield
+            for child in others:
+                child.wait(timeout=60)
+            _leave_group()
+        finally:
+            _end(others)
+
+
+def _leave_group() -> None:
+    """Forget the others: a warm worker's next run has ranks of its own."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _end(processes: Sequence[subprocess.Popen]) -> None:
+    """Give them a moment to leave by themselves, then kill."""
+    deadline = time.monotonic() + 10
+    while any(p.poll() is None for p in processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+        if sys.exc_info()[0] is not None and time.monotonic() > deadline - 5:
+            break
+    for process in processes:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides for all
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

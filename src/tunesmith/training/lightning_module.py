@@ -1,0 +1,304 @@
+"""The one LightningModule: runs any Task under any optimizer and schedule."""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from datasets import Dataset
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from tunesmith.errors import ConfigError, TrainingError
+from tunesmith.tasks.base import Answer, Batch, Output, Task
+from tunesmith.tasks.metrics.per_language import by_language
+from tunesmith.training.param_groups import parameter_groups
+
+log = logging.getLogger(__name__)
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
+MakeScheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
+
+
+class Module(L.LightningModule):
+    """Trains a task on whole batches, however they were cut.
+
+    A batch may come in `accumulate` pieces on several ranks. Each piece's loss is a mean and
+    a weight; gradients are put together as if the batch had been one piece: the sum of
+    weight times gradient, over the sum of weights.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        make_optimizer: MakeOptimizer,
+        make_scheduler: MakeScheduler,
+        *,
+        lr: float,
+        factors: Mapping[str, float],
+        rows: Mapping[str, Dataset],
+        learnt_languages: Collection[str] = (),
+        total_steps: int,
+        scheduler_every: int = 1,
+        scheduler_monitor: str | None = None,
+        accumulate: int = 1,
+        log_every_n_steps: int = 10,
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.make_optimizer, self.make_scheduler = make_optimizer, make_scheduler
+        self.lr, self.factors, self.rows = lr, factors, rows
+        self.learnt_languages = learnt_languages  # where rows are of several; else empty
+        self.total_steps = total_steps
+        self.scheduler_every, self.scheduler_monitor = scheduler_every, scheduler_monitor
+        self.accumulate, self.log_every_n_steps = accumulate, log_every_n_steps
+        self.plateau: ReduceLROnPlateau | None = None
+        self.plateau_state: dict[str, Any] | None = None
+        self.starts_anew = False  # from another run's checkpoint: rates and decay are this run's
+        self.window: list[Tensor] = []  # (2,) each: weight, weight x loss of a piece
+        self.batch_loss: Tensor | None = None  # of the last whole batch, over all ranks
+        self.batch_weight: Tensor | None = None
+        self.last_loss: float | None = None  # as logged
+        self.stop_requested = False  # on this rank, by a signal
+        self.stop_agreed = False  # on all ranks
+        self.scores: dict[str, float] = {}  # of the last evaluation, by full name
+        self.answers: list[Answer] = []  # of the last evaluation, in row order
+        self.answered_rows: list[dict[str, Any]] = []
+
+    # Training
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        output: Output = self.task(batch)
+        weight = output.weight.detach() * (~batch["blank"])
+        self.window.append(torch.stack([weight, weight * output.loss.detach()]).float())
+        if self.accumulate == 1:
+            total = self._settle(index)
+            return output.loss * (weight * self._ranks / total)
+        if len(self.window) == self.accumulate:
+            self._settle(index)
+        return output.loss * weight  # divided by the batch's weight before the step
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self.accumulate == 1:
+            return
+        assert self.batch_weight is not None
+        # Lightning has divided by the pieces and DDP by the ranks: undo both.
+        factor = self.accumulate * self._ranks / self.batch_weight
+        grads = [p.grad for p in self.parameters() if p.grad is not None]
+        torch._foreach_mul_(grads, factor.to(grads[0].device))
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        """Clip by norm; Lightning's own way refuses fused optimizers under bf16 needlessly."""
+        if not gradient_clip_val:
+            return
+        whole: Any = self.trainer.strategy.model
+        if hasattr(whole, "clip_grad_norm_"):  # sharded: the norm is over all shards
+            whole.clip_grad_norm_(gradient_clip_val)
+        else:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate of any parameter group, for the next step."""
+        return max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+
+    def _settle(self, index: int) -> Tensor:
+        """Add up the batch's pieces over the ranks; return its weight. Agree whether to stop."""
+        weight, loss = torch.stack(self.window).sum(0)
+        self.window = []
+        totals = torch.stack([weight, loss, loss.new_tensor(float(self.stop_requested))])
+        if self._ranks > 1:
+            dist.all_reduce(totals)
+            self.stop_agreed = bool(totals[2] > 0)
+        else:
+            self.stop_agreed = self.stop_requested
+        self.batch_weight = totals[0].clamp(min=1e-12)
+        self.batch_loss = totals[1] / self.batch_weight
+        self.rate_used = self.rate
+        if self.device.type == "cpu" or self.trainer.global_step % self.log_every_n_steps == 0:
+            self._refuse_nan(index)
+        self._log_step(self.trainer.global_step + 1)
+        return self.batch_weight
+
+    def _log_step(self, step: int) -> None:
+        """Log here, before the step: at a batch's end a run may already have been stopped."""
+        if step % self.log_every_n_steps == 0 or step == self.total_steps:
+            assert self.batch_loss is not None
+            self.last_loss = float(self.batch_loss)
+            self.write({"train/loss": self.last_loss, "lr": self.rate_used}, step)
+
+    def _refuse_nan(self, index: int) -> None:
+        assert self.batch_loss is not None
+        loss = float(self.batch_loss)
+        if not math.isfinite(loss):
+            step = self.trainer.global_step + 1
+            raise TrainingError(
+                "TRAIN-NAN",
+                f"step {step}",
+                f"the loss is {loss} (learning rate {self.rate_used:.3g}, batch {index} of epoch "
+                f"{self.current_epoch})",
+                "lower optimizer.lr, or set trainer.precision=32",
+            )
+
+    @property
+    def _ranks(self) -> int:
+        return self.trainer.world_size
+
+    # Optimizer and schedule
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(parameter_groups(self.task, self.factors, self.lr))
+        self.settings = [_settings(group) for group in optimizer.param_groups]
+        # A fused optimizer offers to unscale fp16 gradients itself; nothing could clip them then.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+        scheduler = self.make_scheduler(optimizer, self.total_steps)
+        if isinstance(scheduler, ReduceLROnPlateau):  # stepped here, so that its step is saved
+            self.plateau = scheduler
+            if self.plateau_state is not None:
+                scheduler.load_state_dict(self.plateau_state)
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if self.trainer.global_step % self.scheduler_every == 0:
+            scheduler.step()
+
+    def check_optimizer(self, state: Mapping[str, Any], where: str) -> None:
+        """Raise ConfigError unless the optimizer of a checkpoint is the one of this run."""
+        optimizer = self.make_optimizer(parameter_groups(self.task, self.factors, self.lr))
+        ours = [len(group["params"]) for group in optimizer.param_groups]
+        theirs = [len(group["params"]) for group in state["optimizer_states"][0]["param_groups"]]
+        name = type(optimizer).__name__
+        was = state.get("optimizer", name)
+        if (name, ours) != (was, theirs):
+            what = f"has {was} over {theirs} parameters, this run {name} over {ours}"
+            fix = "set model.path=RUN in place of ckpt_path: it takes the weights alone"
+            raise ConfigError("CKPT-OPTIMIZER", where, what, fix)
+
+    def on_train_start(self) -> None:
+        if self.starts_anew:
+            self._take_own_settings()
+
+    def _take_own_settings(self) -> None:
+        """Keep the moments that the checkpoint had; rates, decay and schedule are this run's."""
+        optimizer = self.trainer.optimizers[0]
+        for group, settings in zip(optimizer.param_groups, self.settings, strict=True):
+            group.pop("initial_lr", None)
+            group.update(settings)
+        made = self.make_scheduler(optimizer, self.total_steps)
+        if isinstance(made, ReduceLROnPlateau):
+            self.plateau = made
+            return
+        with warnings.catch_warnings():  # torch misses the steps that the other run took
+            warnings.simplefilter("ignore")
+            for _ in range(self.trainer.global_step // self.scheduler_every):
+                made.step()
+        self.trainer.strategy.lr_scheduler_configs[0].scheduler = made
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["rows"] = self.trainer.datamodule.train_rows  # type: ignore[attr-defined]
+        checkpoint["optimizer"] = type(self.trainer.optimizers[0]).__name__
+        if self.plateau is not None:
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.starts_anew:
+            checkpoint["lr_schedulers"] = []  # this run's own: see `_take_own_settings`
+            return
+        self.plateau_state = checkpoint.get("plateau")
+        if self.plateau is not None and self.plateau_state is not None:
+            self.plateau.load_state_dict(self.plateau_state)
+
+    # Evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        self._pieces: list[tuple[list[int], Any, float, float]] = []
+        if self.trainer.state.fn == "fit":  # later, it is as it was saved
+            with self.trainer.precision_plugin.val_step_context():
+                self.task.refit(self._train_batches())
+
+    def _train_batches(self) -> Iterator[Batch]:
+        """Yield the train split, read only if the task asks for it."""
+        for batch in self.trainer.datamodule.whole("train"):  # type: ignore[attr-defined]
+            yield self.trainer.strategy.batch_to_device(batch)
+
+    def on_test_epoch_start(self) -> None:
+        self._pieces = []
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch, _batches(self.trainer.val_dataloaders)[index])
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch, _batches(self.trainer.test_dataloaders)[index])
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("validation", "val")
+        if self.plateau is not None and self.trainer.state.fn == "fit":
+            self.plateau.step(self.scores[self.scheduler_monitor or ""])
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test", "test")
+
+    def _evaluate(self, batch: Batch, features: Sequence[int]) -> None:
+        output = self.task(batch)
+        predictions = self.task.decode(batch, output)
+        self._pieces.append((list(features), predictions, output.loss.item(), output.weight.item()))
+
+    def _finish(self, split: str, prefix: str) -> None:
+        """Score the split as a whole, on every rank alike."""
+        pieces = self._pieces
+        if self._ranks > 1:
+            gathered: list[Any] = [None] * self._ranks
+            dist.all_gather_object(gathered, pieces)
+            pieces = [piece for rank in gathered for piece in rank]
+            pieces = list({piece[0][0]: piece for piece in reversed(pieces)}.values())  # each once
+        pieces.sort(key=lambda piece: piece[0][0])
+        by_feature = sorted(
+            (pair for features, given, *_ in pieces for pair in zip(features, given, strict=True)),
+            key=lambda pair: pair[0],
+        )
+        row_of = self.trainer.datamodule.encoded[split].features.with_format(None)  # type: ignore[attr-defined]
+        row_ids = row_of[[feature for feature, _ in by_feature]]["row"]
+        by_row: dict[int, list[Any]] = {}
+        for row, (_, prediction) in zip(row_ids, by_feature, strict=True):
+            by_row.setdefault(row, []).append(prediction)
+        self.answered_rows = self.rows[split].select(list(by_row)).to_list()
+        predictions = list(by_row.values())
+        if split == "validation" and self.trainer.state.fn == "fit":  # later, it is as it was saved
+            self.task.calibrate(predictions, self.answered_rows)
+        self.answers = self.task.gather(predictions, self.answered_rows)
+        scores = self.task.score(self.answers, self.answered_rows)
+        scores |= by_language(self.task, self.answers, self.answered_rows, self.learnt_languages)
+        weight = math.fsum(piece[3] for piece in pieces)
+        scores["loss"] = math.fsum(piece[2] * piece[3] for piece in pieces) / max(weight, 1e-12)
+        self.scores = {f"{prefix}/{name}": value for name, value in scores.items()}
+
+    # Logging
+
+    def write(self, metrics: Mapping[str, float], step: int) -> None:
+        """Hand scalars to every logger; one that fails is dropped, training goes on."""
+        for logger in list(self.trainer.loggers):
+            try:
+                logger.log_metrics(dict(metrics), step)
+            except OSError as error:
+                log.warning("%s stopped logging: %s", type(logger).__name__, error)
+                self.trainer.loggers.remove(logger)
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key != "params"}
+
+
+def _batches(loader: Any) -> Sequence[Sequence[int]]:
+    """Return which features are in each batch of an evaluation loader."""
+    return loader.batch_sampler

@@ -1,0 +1,251 @@
+"""The commands on a study that was really run: report, studies, best, replay, predict, show."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from support.commands import small, train, tunesmith
+
+
+class Searched(NamedTuple):
+    folder: Path
+    study: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """Run one search: three trials, a rung in the middle, one trial promoted."""
+    folder = tmp_path_factory.mktemp("searched")
+    options = [word for word in small(folder, rows=240) if not word.startswith("optimizer.lr=")]
+    options += ["optimizer.lr=tag(log,interval(1e-3,4e-3))", "trainer.max_epochs=2"]
+    options += ["search=asha", "search.sampler=random", "search.trials=3", "search.rungs=[0.5,1]"]
+    options += ["search.confirm.top=0", "executor.workers=1", "study=made", "test=false"]
+    done = train(["-m", *options], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return Searched(folder, folder / "runs" / "made", done.stdout)
+
+
+@pytest.fixture
+def stranger(searched: Searched, tmp_path: Path) -> Path:
+    """Return a copy of the study, as somebody else may have sent it."""
+    shutil.copytree(searched.study, tmp_path / "runs" / "made")
+    return tmp_path / "runs" / "made"
+
+
+def summary(study: Path) -> dict:
+    return json.loads((study / "summary.json").read_text())
+
+
+def said(arguments: list, code: int = 0) -> str:
+    done = tunesmith(arguments)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done.stdout if code == 0 else done.stderr.strip()
+
+
+# Report
+
+
+def test_a_report_written_anew_is_the_one_written_at_the_end(stranger: Path) -> None:
+    before = {name: (stranger / name).read_bytes() for name in ("summary.csv", "summary.json")}
+    (stranger / "summary.csv").unlink()
+    (stranger / "report.html").unlink()
+    printed = said(["report", stranger])
+    assert "val/accuracy" in printed and "experiment=best" in printed
+    assert (stranger / "summary.csv").read_bytes() == before["summary.csv"]
+    old = json.loads(before["summary.json"])
+    assert summary(stranger) == old | {"directory": str(stranger)}
+    assert "<!doctype html>" in (stranger / "report.html").read_text()
+
+
+def test_a_killed_study_has_a_report_of_what_its_store_knows(stranger: Path) -> None:
+    with sqlite3.connect(stranger / "study.db") as database:
+        database.execute("UPDATE study_user_attributes SET value_json='null' WHERE key='ended'")
+    database.close()
+    (stranger / "summary.json").unlink()
+    printed = said(["report", stranger])
+    assert "Interrupted; the same command goes on." in printed
+    made = summary(stranger)
+    assert (made["winner"], made["stopped_by"], len(made["trials"])) == (None, "signal", 3)
+
+
+def test_a_summary_without_its_store_is_enough(stranger: Path) -> None:
+    (stranger / "study.db").unlink()
+    (stranger / "report.html").unlink()
+    assert "val/accuracy" in said(["report", stranger])
+    assert (stranger / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"trials": 3}, "trials is no list"),
+        ({"mode": "up"}, "mode is 'up'"),
+        ({"rungs": []}, "has a rung that the study has not"),
+        ({"confirmation": {}}, "confirmation.seeds is missing"),
+        ({"steps": True}, "steps is a bool"),
+    ],
+)
+def test_a_summary_of_another_shape_is_refused(stranger: Path, change: dict, what: str) -> None:
+    from tunesmith.errors import ModelError
+    from tunesmith.search.storage.saved_study import summary_of
+
+    (stranger / "study.db").unlink()
+    (stranger / "summary.json").write_text(json.dumps(summary(stranger) | change))
+    with pytest.raises(ModelError, match=r"error\[STUDY\]") as caught:
+        summary_of(stranger)
+    assert what in caught.value.what
+
+
+def test_a_store_that_is_none_is_told_in_one_line(stranger: Path) -> None:
+    (stranger / "study.db").write_bytes(b"not a database")
+    assert "error[STORE]" in said(["report", stranger], code=4)
+
+
+def test_a_store_behind_a_link_is_refused(stranger: Path, tmp_path: Path) -> None:
+    from tunesmith.errors import SafetyError
+    from tunesmith.search.storage.saved_study import read
+
+    (stranger / "study.db").rename(tmp_path / "elsewhere.db")
+    (stranger / "study.db").symlink_to(tmp_path / "elsewhere.db")
+    with pytest.raises(SafetyError, match=r"error\[UNSAFE-PATH\]"):
+        read(stranger)
+
+
+def test_reading_a_study_changes_nothing_in_it(stranger: Path) -> None:
+    from tunesmith.search.storage.saved_study import summary_of
+
+    before = {path: path.stat().st_mtime_ns for path in stranger.rglob("*")}
+    summary_of(stranger)
+    assert {path: path.stat().st_mtime_ns for path in stranger.rglob("*")} == before
+
+
+# Studies
+
+
+def test_the_table_of_studies_has_what_each_found(searched: Searched) -> None:
+    printed = said(["studies", searched.folder])
+    made = summary(searched.study)
+    best = made["trials"][made["best"]]["score"]
+    row = next(line for line in printed.splitlines() if "made" in line)
+    for word in ("val/accuracy", "3 (0 failed)", f"{best:.4f}", f"trial {made['winner']}", "done"):
+        assert word in row
+    assert "no studies below" in said(["studies", searched.folder / "model"])
+
+
+def test_trials_of_a_study_are_no_runs(searched: Searched) -> None:
+    from tunesmith import runs
+
+    folder = searched.folder / "runs"
+    assert runs.find(folder) == []
+    trial = searched.study / "trials" / "0000"
+    identity = runs.read_status(trial)["identity"]
+    assert runs.unfinished(folder, identity) is None
+    assert "no runs below" in said(["runs", folder])
+
+
+# The winner
+
+
+def test_best_is_a_command_that_trains_the_winner(searched: Searched) -> None:
+    made = summary(searched.study)
+    trial = made["trials"][made["winner"]]
+    words = said(["best", searched.study]).split()
+    assert words[:2] == ["python", "train.py"]
+    assert set(trial["overrides"]) <= {word.strip("'") for word in words[2:]}
+    assert "# @package _global_" in said(["best", searched.study, "--yaml"])
+
+
+def test_the_winner_is_used_by_the_name_of_its_study(searched: Searched) -> None:
+    from tunesmith import load
+
+    winner = load(searched.study)
+    assert winner.directory == searched.study / summary(searched.study)["winner_directory"]
+    assert winner.predict(["lovely day"])[0]["label"] in ("neg", "pos")
+    scores = winner.evaluate("validation")
+    made = summary(searched.study)
+    assert scores["val/accuracy"] == made["trials"][made["winner"]]["score"]
+    winner.evaluate("test")
+    assert (searched.folder / "runs" / "test_uses.jsonl").is_file()
+    assert "optimizer.lr" in said(["show", searched.study])
+
+
+def test_a_study_without_a_winner_says_so(stranger: Path) -> None:
+    changed = summary(stranger) | {"winner_directory": None}
+    (stranger / "summary.json").write_text(json.dumps(changed))
+    assert "a study without a winner" in said(["show", stranger], code=4)
+
+
+def test_a_winner_outside_of_its_study_is_refused(stranger: Path) -> None:
+    from tunesmith import runs
+    from tunesmith.errors import SafetyError
+
+    for way_out in ("../../..", "/etc", "trials/../../x"):
+        changed = summary(stranger) | {"winner_directory": way_out}
+        (stranger / "summary.json").write_text(json.dumps(changed))
+        with pytest.raises(SafetyError, match="leads out of the study"):
+            runs.resolve(stranger)
+
+
+# Replay
+
+
+def test_a_promoted_trial_replays_in_one_piece_to_the_bit(stranger: Path) -> None:
+    number = summary(stranger)["winner"]
+    printed = said(["replay", stranger, number])
+    assert f"trial {number}, seed 0: equal to the bit" in printed
+    assert "weights too (SHA-256" in printed
+    assert (stranger / "replays" / f"{number:04d}-1" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_a_paused_trial_replays_up_to_its_rung_and_says_when_weights_are_gone(
+    stranger: Path,
+) -> None:
+    from tunesmith.search.replay import replay
+
+    paused = next(t for t in summary(stranger)["trials"] if t["state"] == "paused")
+    shutil.rmtree(stranger / paused["directory"] / "checkpoints")
+    [one] = replay(stranger, paused["number"])
+    assert (one.difference, one.weights) == (None, None)
+    assert one.result.step == paused["steps"] < paused["total_steps"]
+    assert "its weights are gone" in one.line
+
+
+def test_a_trial_that_was_not_so_is_told_with_exit_code_1(stranger: Path) -> None:
+    with sqlite3.connect(stranger / "study.db") as database:
+        [[row, text]] = database.execute(
+            "SELECT trial_id, value_json FROM trial_user_attributes"
+            " WHERE key='tunesmith' ORDER BY trial_id LIMIT 1"
+        )
+        record = json.loads(text)
+        record["replicates"][0]["last"]["history"][0]["loss"] = 0.125
+        database.execute(
+            "UPDATE trial_user_attributes SET value_json=? WHERE trial_id=? AND key='tunesmith'",
+            (json.dumps(record), row),
+        )
+    database.close()
+    done = tunesmith(["replay", stranger, 0])
+    assert done.returncode == 1, done.stderr
+    assert "differs: loss at step" in done.stdout and "0.125, now" in done.stdout
+
+
+def test_a_trial_that_is_not_there_is_a_mistake_of_the_command(searched: Searched) -> None:
+    said_of_it = said(["replay", searched.study, 9], code=2)
+    assert "no such trial; there are 0 to 2" in said_of_it
+    assert "is no study" in said(["replay", searched.folder, 0], code=4)
+    assert not (searched.study / "replays").exists()
+
+
+def test_a_stored_config_that_asks_for_code_is_not_replayed(stranger: Path) -> None:
+    from tunesmith.errors import SafetyError
+    from tunesmith.search.replay import replay
+
+    path = stranger / "trials" / "0000" / "config.yaml"
+    path.write_text(path.read_text().replace("torch.optim.AdamW", "os.system"))
+    with pytest.raises(SafetyError):
+        replay(stranger, 0)
+    assert not (stranger / "replays").exists()

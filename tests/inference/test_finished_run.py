@@ -1,0 +1,257 @@
+"""A finished run in use: what it predicts and scores, and what it refuses to."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from support.commands import csv_file, only_run, small, train
+from tunesmith import load
+from tunesmith.errors import ConfigError, DataError
+from tunesmith.inference import predict_file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("stored")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    own = ["data.train_file=${oc.env:ROWS_OF_THIS_TEST}/train.csv", "callbacks.figures=false"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROWS_OF_THIS_TEST", str(folder))
+        done = train([*small(folder), "trainer.max_epochs=1", *own])
+    assert done.returncode == 0, done.stderr[-3000:]
+    return only_run(folder)
+
+
+@pytest.fixture(scope="module")
+def stored(run):
+    return load(run)
+
+
+def changed(run, place, pattern, value):
+    """Copy a run and change a line of its config."""
+    shutil.copytree(run, place)
+    path = place / "config.yaml"
+    text, count = re.subn(pattern, value, path.read_text())
+    assert count == 1
+    path.write_text(text)
+    return place
+
+
+def lines_of(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def answered(stored, source, output):
+    predict_file.predict_file(stored, source, output, io.StringIO())
+    with output.open(newline="") as file:
+        if output.suffix == ".jsonl":
+            return [json.loads(line) for line in file]
+        return list(csv.DictReader(file))
+
+
+# Predictions for a file
+
+
+UNEQUAL = [
+    {"id": 1, "text": "lovely"},
+    {"text": "awful", "id": 2},
+    {"text": "lovely", "label": "true label", "note": {"by": "me"}, "id": 3, "tags": ["a", "b"]},
+]
+
+
+def test_rows_with_other_keys_stay_in_their_columns(stored, tmp_path):
+    rows = answered(stored, lines_of(tmp_path / "in.jsonl", UNEQUAL), tmp_path / "out.csv")
+    answer = ["predicted_label", "probabilities:neg", "probabilities:pos"]
+    assert list(rows[0]) == ["id", "text", "label", "note", "tags", *answer]
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert [row["label"] for row in rows] == ["", "", "true label"]
+    assert rows[2]["note"] == '{"by": "me"}' and rows[2]["tags"] == "a|b"
+    assert {row["predicted_label"] for row in rows} <= {"neg", "pos"}
+
+
+def test_the_answer_has_one_name_in_every_json_line(stored, tmp_path):
+    rows = answered(stored, lines_of(tmp_path / "in.jsonl", UNEQUAL), tmp_path / "out.jsonl")
+    assert [row.get("label") for row in rows] == [None, None, "true label"]
+    assert all({"predicted_label", "probabilities"} <= row.keys() for row in rows)
+
+
+def test_bytes_of_files_are_not_written(stored, tmp_path):
+    image = {"bytes": b"P6 1 1 255", "path": "0.ppm"}
+    given = Dataset.from_list([{"text": "lovely", "photos": [image], "raw": b"P6"}])
+    given.to_parquet(tmp_path / "in.parquet")
+    [row] = answered(stored, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    assert row["photos"] == [{"bytes": None, "path": "0.ppm"}] and row["raw"] is None
+    [row] = answered(stored, tmp_path / "in.parquet", tmp_path / "out.csv")
+    assert row["photos"] == '[{"bytes": null, "path": "0.ppm"}]' and row["raw"] == ""
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_predicting_an_output_again_overwrites_nothing(stored, tmp_path, suffix):
+    (tmp_path / "0.csv").write_text("id,text\n1,lovely\n2,awful\n")
+    before = answered(stored, tmp_path / "0.csv", tmp_path / f"1.{suffix}")
+    before = [{**row, "predicted_label": "mine"} for row in before]
+    if suffix == "jsonl":
+        lines_of(tmp_path / "1.jsonl", before)
+    else:
+        with (tmp_path / "1.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, before[0].keys())
+            writer.writeheader()
+            writer.writerows(before)
+    after = answered(stored, tmp_path / f"1.{suffix}", tmp_path / f"2.{suffix}")
+    assert [{key: row[key] for key in before[0]} for row in after] == before
+    assert {"predicted_label_2"} < after[0].keys() - before[0].keys()
+
+
+def test_a_row_without_the_text_is_told_before_anything_is_predicted(stored, tmp_path, monkeypatch):
+    source = lines_of(tmp_path / "in.jsonl", [{"text": "a"}, {"text": "b"}, {"body": "c"}])
+    monkeypatch.setattr(type(stored), "predict_each", None)
+    with pytest.raises(DataError, match=r":3: no column 'text'; columns: body"):
+        predict_file.predict_file(stored, source, tmp_path / "out.csv", io.StringIO())
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("x.parquet", "unknown extension '.parquet'; .csv, .tsv, .jsonl, .ndjson, .json"),
+        ("x", "unknown extension ''; .csv"),
+        (".", "is a folder; name a file in it"),
+        ("folder.csv", "is a folder; name a file in it"),
+        ("nowhere/x.csv", "no folder nowhere"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_at_once(tmp_path, monkeypatch, output, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        predict_file.check_output(predict_file.Path(output))
+    assert str(caught.value).startswith(f"error[CLI] --output {output}: {says}")
+
+
+# Rows given in Python
+
+
+def test_one_row_is_no_list_of_rows(stored):
+    for rows in ("ba da", {"text": "ba da"}, b"ba"):
+        with pytest.raises(TypeError, match=r"predict takes a list of rows, and this is one"):
+            stored.predict(rows)
+
+
+def test_a_row_is_a_text_its_values_or_a_mapping(stored):
+    rows = ["lovely", ["lovely"], {"text": "lovely", "id": 3}, np.array(["lovely"])]
+    answers = stored.predict(iter(rows))
+    assert len(answers) == 4 and all(answer == answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"sentence": "x"}, "no 'text'; columns: sentence; the run reads text"),
+        ({}, "no 'text'; columns: none; the run reads text"),
+        (None, "is a NoneType, not a text, values or a mapping; the run reads text"),
+        (3, "is a int, not a text, values or a mapping; the run reads text"),
+        (["a", "b"], "2 values; the run reads text"),
+        ([], "0 values; the run reads text"),
+        ({"text": "a", "text_pair": "b"}, "has 'text_pair'; the run was trained on text alone"),
+        ({"text": {}}, "text is a dict, not a text"),
+        ("a\ud800", "text holds half a character (a lone surrogate)"),
+    ],
+)
+def test_a_row_of_another_shape_is_refused_with_what_is_there(stored, row, says):
+    with pytest.raises(DataError) as caught:
+        stored.predict(["lovely", row])
+    assert str(caught.value).partition("] ")[2] == f"row 2: {says}"
+
+
+def test_a_run_on_pairs_takes_pairs(run, tmp_path):
+    pairs = load(changed(run, tmp_path / "pairs", "text_pair: null", "text_pair: second"))
+    assert len(pairs.predict([("a", "b"), {"text": "a", "text_pair": "b"}])) == 2
+    for row in ("a", {"text": "a"}):
+        with pytest.raises(DataError, match="the run reads text, text_pair"):
+            pairs.predict([row])
+
+
+# Scores
+
+
+def test_the_train_split_is_scored_under_its_name(stored, folder):
+    scores = stored.evaluate("train")
+    assert {name.partition("/")[0] for name in scores} == {"train"}
+    same = stored.evaluate(data=str(folder / "train.csv"))
+    assert scores["train/loss"] == same["test/loss"]
+
+
+def test_a_run_is_scored_where_the_variable_that_named_its_rows_is_gone(stored, folder):
+    assert "ROWS_OF_THIS_TEST" not in os.environ
+    assert stored.cfg.data.train_file == f"{folder}/train.csv"
+    assert stored.evaluate("train")
+
+
+def test_a_split_and_a_file_are_not_both_scored(stored, folder):
+    with pytest.raises(ConfigError, match="one of them is scored; leave out the split"):
+        stored.evaluate("validation", str(folder / "test.csv"))
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_rows_that_were_changed_are_not_scored_as_the_runs_own(stored, folder, split):
+    path = folder / f"{split}.csv"
+    before = path.read_text()
+    header, *rows = before.splitlines()
+    try:
+        path.write_text("\n".join([header, *reversed(rows)]) + "\n")
+        stored.evaluate(split)  # the same rows in another order
+        path.write_text(before.replace(",pos", ",neg", 1))
+        with pytest.raises(DataError) as caught:
+            stored.evaluate(split)
+    finally:
+        path.write_text(before)
+    assert (caught.value.code, caught.value.exit_code) == ("DATA-CHANGED", 3)
+    assert caught.value.fix == "--data FILE scores other rows"
+
+
+def test_every_look_at_the_test_rows_is_counted(run, folder, tmp_path, caplog):
+    uses = folder / "runs/test_uses.jsonl"
+    before = uses.read_text().splitlines()
+    shutil.copy(folder / "test.csv", tmp_path / "renamed.csv")
+    stored = load(run)
+    stored.evaluate()
+    stored.evaluate(data=str(tmp_path / "renamed.csv"))
+    stored.evaluate(data=str(csv_file(tmp_path / "more.csv", 12, seed=9)))
+    stored.evaluate("validation")
+    after = [json.loads(line)["data"] for line in uses.read_text().splitlines()]
+    assert len(after) == len(before) + 2
+    assert len(set(after)) == 1  # with that of the training
+    assert f"test set used {len(after)} times" in caplog.text
+
+
+def test_a_copy_elsewhere_writes_nothing_beside_it(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "models/best")
+    files = {path for path in tmp_path.rglob("*")}
+    load(copy).evaluate("validation")
+    assert {path for path in tmp_path.rglob("*")} == files
+
+
+def test_a_run_in_half_precision_is_used_without_a_gpu(run, tmp_path, caplog):
+    half = changed(run, tmp_path / "half", r"precision: .*", "precision: 16-mixed")
+    assert load(half).predict(["lovely"])[0]["label"] in ("neg", "pos")
+    assert "trainer.precision=16-mixed: needs a GPU; used with 32" in caplog.text
+
+
+def test_a_run_from_before_a_key_is_read_with_its_default(run, stored, tmp_path, caplog):
+    place = changed(run, tmp_path / "older", r"\n  language: null(?=\n)", "")
+    with caplog.at_level("WARNING"):
+        older = load(place)
+    assert caplog.messages == [f"{place} is older than data.language: read with the defaults"]
+    assert older.cfg == load(run).cfg
+    assert older.evaluate("validation") == stored.evaluate("validation")

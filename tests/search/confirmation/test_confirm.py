@@ -1,0 +1,199 @@
+"""The end of a search: what is confirmed, which runs are tried again, which weights are kept."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from support.synthetic_studies import Scripted, settings, study, surface
+from tunesmith.reporting import next_steps, verdict
+from tunesmith.reporting.results import COLLAPSE, PAUSED
+from tunesmith.search import ending, start
+from tunesmith.search.confirmation import confirm
+from tunesmith.search.confirmation.confirmation_runs import NoScoreError
+from tunesmith.search.storage.checkpoint_budget import bytes_of
+from tunesmith.search.study.open_study import spec_of
+from tunesmith.search.trial import result_of
+
+SIZE = 1000  # bytes of a checkpoint
+
+
+class Confirming(Scripted):
+    """Leaves a finished run for each segment; the confirmation's can be made to fail."""
+
+    def __init__(self, failure: str | None = None, collapsed: str = "", **more) -> None:
+        super().__init__(**more)
+        self.failure, self.collapsed = failure, collapsed
+
+    def submit(self, segment):
+        run = Path(segment.directory)
+        (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (run / "checkpoints/last.ckpt").write_bytes(b"x" * SIZE)
+        if not (run / "checkpoints/best.ckpt").exists():
+            os.link(run / "checkpoints/last.ckpt", run / "checkpoints/best.ckpt")
+        if segment.until == 1.0:
+            (run / "metrics.json").touch()
+        future = super().submit(segment)
+        if run.parent.name == "confirm":
+            self.answer(segment, future, run.name)
+        return future
+
+    def answer(self, segment, future, name: str) -> None:
+        if self.failure is not None:
+            future._result = result_of(segment, "failed", failure=self.failure, error="no room")
+            return
+        params = dict(part.split("=") for part in segment.overrides if part.startswith(("lr", "w")))
+        value = surface({k: float(v) for k, v in params.items()}, 1.0) + segment.seed / 1e9
+        failure = COLLAPSE if self.collapsed and name.startswith(self.collapsed) else None
+        future._result = result_of(segment, "done", score=value, failure=failure)
+
+
+def searched(folder, executor, sampler="random", policy="full", **more):
+    made = study(folder, executor, settings(sampler, policy, **{"confirm_top": 2, **more}))
+    made.search()
+    return made
+
+
+def confirmed(made) -> list[str]:
+    """Return the overrides of each setting that was confirmed, the seed left out."""
+    runs = [s for s in made.executor.submitted if "/confirm/" in s.directory]
+    return sorted({" ".join(s.overrides[:-1]) for s in runs})
+
+
+def ended(folder, executor, **more):
+    """Search, confirm and end; return the study and its summary."""
+    how = settings("random", "full", **{"confirm_top": 2, "trials": 4, **more})
+    made = study(folder, executor, how)
+    found = start._search_and_confirm(made, time.monotonic(), True)
+    spec = spec_of(folder, how, made.space, "val/accuracy", "max") | {"command": ["train.py"]}
+    told = ending.summarise(made, spec, found | {"seconds": 0.0})
+    made.store.close()
+    return made, told
+
+
+@pytest.mark.parametrize(
+    ("is_confirmed", "expected"),
+    [(True, [("train", 1.0), ("test", 1.0)]), (False, [("save", 1.0)])],
+)
+def test_a_confirmed_default_that_was_paused_is_trained_to_its_end(
+    tmp_path, is_confirmed, expected
+):
+    made = study(tmp_path / "study", executor := Scripted(), settings("random", "asha"))
+    made.search()
+    assert made.records[0].state(made.last_rung) == PAUSED
+    checkpoints = made.folder / "trials" / "0000" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "best.ckpt").touch()
+    if is_confirmed:
+        made.store.set("confirmation", {"seeds": []})
+    before = len(executor.submitted)
+    confirm.keep_winner(made, 0, is_confirmed)
+    made.store.close()
+    assert [(s.kind, s.until) for s in executor.submitted[before:]] == expected
+
+
+@pytest.mark.parametrize("failure", ["error:ENV-DISK", "crash", "timeout"])
+def test_a_confirmation_that_failed_of_a_passing_fault_names_no_winner_and_is_tried_again(
+    tmp_path, failure
+):
+    executor = Confirming(failure)
+    made = searched(tmp_path / "study", executor)
+    with pytest.raises(NoScoreError, match=r"STUDY-CONFIRM.*no room.*study=study") as caught:
+        confirm.confirm_best(made)
+    assert caught.value.exit_code == 7
+    assert made.store.attributes.get("confirmation") is None
+    executor.failure = None
+    found = confirm.confirm_best(made)
+    made.store.close()
+    assert found is not None and None not in found.arms[0].scores
+
+
+def test_a_confirmation_that_failed_of_training_itself_is_not_tried_again(tmp_path):
+    made = searched(tmp_path / "study", executor := Confirming("nan"))
+    for _ in range(2):
+        with pytest.raises(NoScoreError):
+            confirm.confirm_best(made)
+    made.store.close()
+    assert len([s for s in executor.submitted if "/confirm/" in s.directory]) == 6
+
+
+def test_a_run_that_collapsed_has_no_score_in_the_confirmation(tmp_path):
+    made = searched(tmp_path / "study", Confirming(collapsed="0000"))
+    found = confirm.confirm_best(made)
+    made.store.close()
+    default = next(arm for arm in found.arms if arm.is_default)
+    assert default.scores == (None, None)
+    assert found.winner != 0
+
+
+def test_copies_take_no_place_in_the_confirmation(tmp_path):
+    made = searched(tmp_path / "study", Confirming(), trials=5, confirm_top=3)
+    best = confirm.ranked(made)[0]
+    for record in made.records[1:4]:
+        record.overrides, record.params = best.overrides, best.params
+    confirm.confirm_best(made)
+    made.store.close()
+    others = {" ".join(record.overrides) for record in made.records}
+    assert len(others) == 3 and confirmed(made) == sorted(others)
+
+
+def test_a_copy_of_the_default_is_no_candidate(tmp_path):
+    made = searched(tmp_path / "study", Confirming(), trials=4, confirm_top=3)
+    made.records[1].overrides = list(made.records[0].overrides)
+    confirm.confirm_best(made)
+    made.store.close()
+    assert len(confirmed(made)) == 3
+
+
+def test_the_confirmation_leaves_the_winners_checkpoint_only(tmp_path):
+    made = searched(tmp_path / "study", Confirming(), policy="asha")
+    found = confirm.confirm_best(made)
+    made.store.close()
+    kept = {run.parent.parent.name for run in made.folder.glob("confirm/*/checkpoints/best.ckpt")}
+    assert made.records[0].state(made.last_rung) == PAUSED
+    is_default = found.winner == 0  # a trial that came to its end has its weights in the search
+    assert kept == ({f"0000-seed-{found.seeds[0]}"} if is_default else set())
+
+
+def test_a_run_of_the_confirmation_takes_as_many_devices_as_a_trial(tmp_path):
+    made = study(tmp_path / "study", Confirming(), settings("random", "full", confirm_top=1))
+    made.segments.config_of = lambda typed: {"trainer": {"devices": 2}, "typed": list(typed)}
+    made.search()
+    confirm.confirm_best(made)
+    made.store.close()
+    assert {segment.devices for segment in made.executor.submitted} == {2}
+
+
+def test_the_limit_counts_the_confirmation(tmp_path):
+    made = searched(tmp_path / "study", Confirming(), policy="asha", max_disk=4 * SIZE)
+    confirm.confirm_best(made)
+    made.store.close()
+    assert sum(bytes_of(made.folder / name) for name in ("trials", "confirm")) <= 4 * SIZE
+
+
+def test_without_a_score_in_the_confirmation_there_is_no_winner_and_no_test(tmp_path):
+    made, told = ended(tmp_path / "study", Confirming("error:ENV-DISK"))
+    assert told["winner"] is None and told["test"] is None
+    assert {s.kind for s in made.executor.submitted} == {"train"}
+    assert "not called a winner: no run of the confirmation has a score" in verdict.lines(told)[1]
+    assert [c.purpose for c in next_steps.next_ones(told)][1:] == ["try the confirmation again"]
+    _, told = ended(tmp_path / "study", Confirming())
+    assert told["winner"] == told["confirmation"]["winner"]
+
+
+def test_an_earlier_confirmation_does_not_speak_for_newer_trials(tmp_path):
+    _, first = ended(tmp_path / "study", Confirming())
+    made, told = ended(tmp_path / "study", Confirming(), trials=6, confirm_top=0)
+    assert first["confirmation"] is not None
+    assert told["confirmation"] is None
+    assert told["winner"] == confirm.ranked(made)[0].number
+    assert "is the best seen: not confirmed over fresh seeds" in verdict.lines(told)[1]
+    _, again = ended(tmp_path / "study", Confirming("crash"), trials=6, confirm_top=2)
+    assert again["confirmation"]["seeds"] == first["confirmation"]["seeds"]
+
+
+def test_who_wins_because_the_default_failed_is_named(tmp_path):
+    _, told = ended(tmp_path / "study", Confirming(collapsed="0000"))
+    assert told["winner"] != 0
+    assert verdict.verdict(told).title == f"Trial {told['winner']} is used"

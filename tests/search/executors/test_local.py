@@ -1,0 +1,128 @@
+"""Workers of this machine: what each gets of it, and which are used again."""
+
+import os
+import threading
+from concurrent.futures import Future
+from typing import ClassVar
+
+import pytest
+
+from tunesmith.search.executors import local
+from tunesmith.search.executors.base import Share
+from tunesmith.search.trial import Segment, result_of
+
+
+class Pretended:
+    """In a worker's place: keeps what share it has, and gives each segment a result.
+
+    Segments wait for one another at `meeting`, so that they are under way at the same time.
+    """
+
+    meeting = threading.Barrier(1)
+
+    made: ClassVar[list["Pretended"]] = []
+    used: ClassVar[list["Pretended"]] = []
+
+    def __init__(self, share: Share) -> None:
+        self.share, self.ended, self.growth = share, False, 0
+        self.made.append(self)
+
+    def is_alive(self) -> bool:
+        return not self.ended
+
+    def run(self, segment: Segment):
+        self.used.append(self)
+        self.meeting.wait(10)
+        return result_of(segment, segment.hparams["ends"])
+
+    def end(self) -> None:
+        self.ended = True
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Have a machine of eight cores and four GPUs, as `nvidia-smi` says."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nfor i in 0 1 2 3; do echo GPU $i: A100; done\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(local, "Worker", Pretended)
+    monkeypatch.setattr(Pretended, "made", [])
+    monkeypatch.setattr(Pretended, "used", [])
+
+
+def submit(executor: local.Local, devices: int, ends: str = "done") -> Future:
+    segment = Segment(
+        kind="train",
+        trial=0,
+        seed=0,
+        rung=0,
+        until=1.0,
+        attempt=0,
+        directory="",
+        config={},
+        overrides=[],
+        hparams={"ends": ends},
+        devices=devices,
+    )
+    return executor.submit(segment)
+
+
+def run(executor: local.Local, devices: int, ends: str = "done") -> Pretended:
+    """Run a segment; return the worker that did it."""
+    submit(executor, devices, ends).result(timeout=10)
+    return Pretended.used[-1]
+
+
+def test_each_gets_a_gpu_and_its_part_of_the_cores(machine):
+    assert local.shares("auto") == [Share((i, i + 4), (i,)) for i in range(4)]
+    assert local.shares(2) == [Share((0, 2, 4, 6), (0, 2)), Share((1, 3, 5, 7), (1, 3))]
+    assert [share.gpus for share in local.shares(6)] == [(0,), (1,), (2,), (3,), (0,), (1,)]
+
+
+def test_a_trial_on_two_gpus_has_two_that_no_other_has(machine, monkeypatch):
+    monkeypatch.setattr(Pretended, "meeting", threading.Barrier(2))
+    with local.Local() as executor:
+        for future in [submit(executor, 2), submit(executor, 2)]:
+            assert future.result(timeout=10).state == "done"
+    shares = [worker.share for worker in Pretended.made]
+    assert shares == [Share((0, 4, 1, 5), (0, 1)), Share((2, 6, 3, 7), (2, 3))]
+
+
+def test_a_worker_is_used_again_for_the_same_places(machine):
+    with local.Local(workers=3) as executor:
+        assert run(executor, 2) is run(executor, 2)
+        assert len(Pretended.made) == 1
+
+
+def test_it_makes_room_for_a_worker_of_other_places(machine):
+    with local.Local(workers=2) as executor:
+        both = run(executor, 2)
+        alone = run(executor, 1)
+        assert both.ended and not alone.ended
+        assert run(executor, 2) is not both
+
+
+def test_one_whose_ranks_failed_is_not_used_again(machine):
+    with local.Local(workers=2) as executor:
+        both = run(executor, 2, ends="failed")
+        assert both.ended
+        alone = run(executor, 1, ends="failed")
+        assert not alone.ended
+    with local.Local(workers=1) as executor:
+        assert run(executor, 2, ends="failed").ended
+
+
+def test_what_waits_is_not_begun_after_the_end(machine, monkeypatch):
+    meeting = threading.Barrier(2)
+    monkeypatch.setattr(Pretended, "meeting", meeting)
+    with local.Local(workers=1) as executor:
+        first = submit(executor, 1)
+        submit(executor, 1)
+    meeting.wait(10)  # the first one ends, after the block
+    assert first.result(timeout=10).state == "done"
+    for thread in [t for t in threading.enumerate() if "_serve" in t.name]:
+        thread.join(10)
+    assert len(Pretended.used) == 1

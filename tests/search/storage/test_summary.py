@@ -1,0 +1,202 @@
+"""summary.json, made of a real store: what it adds up over seeds, and what it does not."""
+
+import argparse
+import io
+import json
+import sqlite3
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from support.report_words import words
+from support.summaries import dimension
+from support.synthetic_studies import HORIZON, Scripted, search, settings, study
+from tunesmith.cli import study_commands
+from tunesmith.errors import ModelError
+from tunesmith.reporting import findings, write_report
+from tunesmith.reporting.terminal import studies
+from tunesmith.runtime import environment
+from tunesmith.search.storage import saved_study
+from tunesmith.search.storage.summary import made_of
+from tunesmith.search.storage.summary_schema import check_summary
+from tunesmith.search.study.study import Study
+
+ENDED = {"winner": None, "test": None, "stopped_by": "trials", "seconds": 1.0}
+SPEC = {
+    "study": "made",
+    "command": ["python", "train.py", "-m"],
+    "metric": "val/accuracy",
+    "mode": "max",
+    "sampler": "random",
+    "policy": "full",
+    "reduction_factor": 3,
+    "seed": 0,
+    "explicit_grid": False,
+    "rungs": [1.0],
+    "space": [],
+}
+
+
+def summary_of(made: Study, **changes) -> dict:
+    spec = SPEC | {"rungs": list(made.policy.rungs)} | changes
+    found = made_of(made.folder, made.records, made.store.attributes, spec, ENDED)
+    check_summary(found, "made")
+    return found
+
+
+@pytest.mark.parametrize("seeds", [(0,), (1, 2, 3)])
+def test_a_horizon_is_of_one_seed_and_steps_are_of_all(tmp_path: Path, seeds: tuple) -> None:
+    how = settings("random", "full", trials=4, replicates=len(seeds))
+    found = summary_of(search(tmp_path / "study", Scripted(), how, seeds=seeds))
+    for trial in found["trials"]:
+        assert (trial["horizon"], trial["best_step"]) == (HORIZON, HORIZON)
+        assert trial["steps"] == trial["total_steps"] == len(seeds) * HORIZON
+    assert findings.steps_of_best(found) == [1.0] * 4
+
+
+def test_the_share_of_full_trainings_is_of_all_their_seeds(tmp_path: Path) -> None:
+    how = settings("random", "asha", replicates=3)
+    found = summary_of(search(tmp_path / "study", Scripted(), how, seeds=(1, 2, 3)))
+    share = found["steps"] / (9 * 3 * HORIZON)
+    assert 0 < share < 0.5
+    assert f"; {share:.0%} of the steps of as many full trainings" in words(found)
+
+
+def test_an_earlier_summary_has_its_horizon_from_the_sum(tmp_path: Path) -> None:
+    how = settings("random", "full", trials=3, replicates=3)
+    found = summary_of(search(tmp_path / "study", Scripted(), how, seeds=(1, 2, 3)))
+    for trial in found["trials"]:
+        del trial["horizon"]
+    check_summary(found, "made")
+    assert findings.steps_of_best(found) == [1.0] * 3
+
+
+class Timed(Scripted):
+    """Each segment takes 100 seconds; the `cut`-th is cut off by the end of the budget."""
+
+    def __init__(self, cut: int | None = None) -> None:
+        super().__init__()
+        self.cut = cut
+
+    def submit(self, segment):
+        future = super().submit(segment)
+        is_cut = len(self.submitted) == self.cut
+        changes = {"seconds": 100.0, **({"state": "interrupted"} if is_cut else {})}
+        future._result = replace(future.result(), **changes)
+        return future
+
+    def stop(self) -> None:
+        pass
+
+
+def test_the_seconds_of_a_trial_are_those_of_all_its_segments_and_seeds(tmp_path: Path) -> None:
+    how = settings("random", "asha", trials=4, replicates=2)
+    made = search(tmp_path / "study", executor := Timed(), how, seeds=(1, 2))
+    seconds = [trial["seconds"] for trial in summary_of(made)["trials"]]
+    taken = [sum(s.trial == n for s in executor.submitted) for n in range(4)]
+    assert seconds == [100.0 * count for count in taken]
+    assert max(seconds) == 600.0  # three rungs, two seeds
+    read = saved_study.read(made.folder).records
+    assert [sum(r.seconds for r in record.replicates.values()) for record in read] == seconds
+
+
+def test_the_time_of_a_segment_that_was_cut_off_counts(tmp_path: Path) -> None:
+    made = study(tmp_path / "study", executor := Timed(cut=2), settings("random", "asha", 3))
+    submit = executor.submit
+
+    def ends(segment):
+        future = submit(segment)
+        if len(executor.submitted) == 2:
+            made.end("budget")
+        return future
+
+    executor.submit = ends
+    made.search()
+    made.store.close()
+    assert [trial["seconds"] for trial in summary_of(made)["trials"]] == [100.0, 100.0]
+    again = search(made.folder, Timed(), settings("random", "asha", 3))
+    assert summary_of(again)["trials"][1]["seconds"] >= 200.0
+
+
+def test_a_store_of_an_earlier_version_has_the_seconds_of_the_last_segment(tmp_path: Path) -> None:
+    made = search(tmp_path / "study", Timed(), settings("random", "asha", trials=3))
+    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = 'tunesmith'"
+    with sqlite3.connect(made.folder / "study.db") as database:
+        for trial, text in database.execute(query).fetchall():
+            record = json.loads(text)
+            for replicate in record["replicates"]:
+                del replicate["seconds"]
+            change = "UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = ?"
+            database.execute(change, (json.dumps(record), trial))
+    database.close()
+    records = saved_study.read(made.folder).records
+    assert [r.seconds for record in records for r in record.replicates.values()] == [100.0] * 3
+
+
+def ended_and_extended(folder: Path) -> dict:
+    """Leave a study that ended with a winner and was killed when it went on; return its end."""
+    made = study(folder, Scripted(), settings("random", "full", 3))
+    made.search()
+    ended = ENDED | {"winner": 1, "winner_directory": "trials/0001", "winner_overrides": ["a=1"]}
+    made.store.set("spec", SPEC)
+    made.store.set("ended", ended)
+    found = made_of(made.folder, made.records, made.store.attributes, SPEC, ended)
+    write_report.write(found, folder)
+    made.store.set("ended", None)
+    made.store.close()
+    return found
+
+
+def test_a_study_killed_when_it_went_on_has_no_winner_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a long path would leave the line no room for the reason
+    ended_and_extended(tmp_path / "study")
+    console = Console(file=io.StringIO(), width=200)
+    console.print(studies.listing(tmp_path, saved_study.summary_of))
+    [row] = [line for line in console.file.getvalue().splitlines() if "val/accuracy" in line]
+    assert row.split()[-2:] == ["-", "interrupted"]
+    with pytest.raises(ModelError, match="has no winner"):
+        study_commands._best(argparse.Namespace(study=Path("study"), yaml=False))
+
+
+def test_the_report_of_an_unfinished_study_says_so(tmp_path: Path) -> None:
+    finished = ended_and_extended(tmp_path / "study")
+    found = saved_study.summary_of(tmp_path / "study")
+    assert f"Trial {found['best']} is the best so far" in words(found)
+    assert "The study is unfinished, and names no winner before its end." in words(found)
+    assert "Interrupted; the same command goes on." in words(found)
+    assert "Under way: more may be found." in words({**found, "stopped_by": None})
+    assert "unfinished" not in words(finished)
+
+
+SECRET = "hunter2hunter2"
+
+
+def test_secrets_among_the_settings_are_masked_in_all_that_is_written(tmp_path: Path) -> None:
+    made = search(tmp_path / "study", Scripted(), settings("random", "full", 2))
+    spec = SPEC | {"space": [dimension({"key": "logger.api_key", "kind": "categorical"})]}
+    spec["space"][0]["choices"] = [SECRET, f"{SECRET}x"]
+    for record in made.records:
+        record.params = {**record.params, "logger.api_key": SECRET}
+        record.overrides = [f"logger.api_key={SECRET}", f"+logger={{x:{{token: '{SECRET}'}}}}"]
+    found = summary_of(made, space=spec["space"])
+    assert found["trials"][0]["params"]["logger.api_key"] == "***"
+    write_report.write(found, tmp_path)
+    for name in ("summary.json", "summary.csv", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "lr" in text and SECRET not in text
+
+
+def test_a_summary_names_the_versions_that_its_trials_ran_on(tmp_path: Path) -> None:
+    made = search(tmp_path / "study", Scripted(), settings("random", "full", 2))
+    assert summary_of(made)["versions"] == {}
+    run = made.folder / "trials" / "0000"
+    run.mkdir(parents=True)
+    (run / "environment.json").write_text(json.dumps(environment.describe("32")))
+    found = summary_of(made)
+    assert {*found["versions"]} == {"tunesmith", "torch", "lightning", "transformers", "optuna"}
+    assert f"optuna {metadata.version('optuna')}" in words(found)

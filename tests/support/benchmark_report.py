@@ -1,0 +1,23 @@
+"""What every benchmark prints: one JSON object with its numbers and what they were taken on."""
+
+import json
+import sys
+from statistics import median
+from typing import Any
+
+from tunesmith.runtime import environment
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return the median of repeats with the smallest and the largest."""
+    rounded = [round(value, 4) for value in values]
+    return {"median": round(median(values), 4), "min": min(rounded), "max": max(rounded)}
+
+
+def report(benchmark: str, precision: str = "auto", **numbers: Any) -> None:
+    """Print the numbers with versions, processor and command."""
+    machine = environment.describe(precision)
+    kept = ("packages", "python", "system", "processor", "cores", "threads", "precision", "git")
+    facts = {name: machine[name] for name in kept}
+    command = environment.redact(["python", *sys.orig_argv[1:]])
+    print(json.dumps({"benchmark": benchmark, **numbers, "command": command, "machine": facts}))
