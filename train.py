@@ -9,14 +9,14 @@ python train.py resume=auto                       go on with the newest unfinish
 import hydra
 from omegaconf import DictConfig
 
-from tunesmith.cli.entry import guarded, start
+from tunesmith.cli.entry import run_cli, train_from_config
 
 
 # Defined here: Hydra looks for config_path beside the file that defines this function.
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    return start(cfg)
+    return train_from_config(cfg)
 
 
 if __name__ == "__main__":
-    guarded(main)
+    run_cli(main)

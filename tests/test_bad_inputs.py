@@ -47,7 +47,7 @@ CASES = {
         "error[CONF-LENGTH] data.max_length=1000: ",
     ),
     "row 42: a batch that cannot be cut": (
-        ["data.batch_size=2", "trainer.accumulate=4"],
+        ["data.batch_size=2", "trainer.micro_batches=4"],
         2,
         "error[CONF-BATCH] data.batch_size=2: cannot be cut into 1 devices x 4 parts",
     ),
@@ -127,7 +127,7 @@ def test_a_cut_text_is_told_or_refused(folder, arguments, capsys):
     long = folder / "long.csv"
     csv_file(long, 20)
     long.write_text(long.read_text() + f'"{"word " * 200}",pos\n')
-    change = [f"data.train_file={long}", "data.on_long=error"]
+    change = [f"data.train_file={long}", "data.on_truncation=error"]
     code, said = refused([*arguments, *change], capsys)
     assert code == 3
     assert said.startswith("error[DATA-LONG] train: 5% of texts cut at 32 tokens")

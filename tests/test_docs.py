@@ -163,12 +163,12 @@ def test_every_search_is_one(command: str, conf: Path) -> None:
 
 
 def test_the_policy_of_the_guide_promotes_the_better_half(tmp_path: Path) -> None:
-    from tunesmith.search.policies.base import Promote, Standing, Start
+    from tunesmith.search.policies.base import Promote, Start, TrialState
 
     made: dict = {}
     exec(examples()["src/tunesmith/search/policies/half.py"], made)  # noqa: S102 - our own page
     policy = made["Half"]([0.5, 1.0])
-    worse, better = (Standing(n, 0, {0: 0.1 * n}, False, False) for n in range(2))
+    worse, better = (TrialState(n, 0, {0: 0.1 * n}, False, False) for n in range(2))
     assert policy.next([worse], True) == Start(0)
     assert policy.next([worse, better], True) == Promote(1)
     assert policy.next([worse, better._replace(running=True)], False) is None

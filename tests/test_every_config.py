@@ -48,8 +48,10 @@ def test_every_option_composes_without_a_mistake(group, option):
 
 @pytest.mark.parametrize("group", schema.TARGET_GROUPS)
 def test_shipped_targets_take_the_keys_beside_them(group, monkeypatch):
-    ours = instantiate.shipped()
-    monkeypatch.setattr(instantiate, "shipped", dict)  # so that every target is imported and asked
+    ours = instantiate.packaged_nodes()
+    monkeypatch.setattr(
+        instantiate, "packaged_nodes", dict
+    )  # so that every target is imported and asked
     for file in sorted((CONF / group).glob("*.yaml")):
         if file.stem != "base":
             cfg = composed(*NEEDS.get((group, file.stem), []), f"{group}={file.stem}")

@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from support.media_files import write_media
 from support.tiny_models import sentences, tiny_bert
 from tunesmith.config import CONF
-from tunesmith.data.columns import Kind
+from tunesmith.data.columns import ColumnType
 from tunesmith.errors import ConfigError
 from tunesmith.inference.finished_run import _answers
-from tunesmith.models.heads import is_bare
+from tunesmith.models.heads import is_headless
 from tunesmith.pipeline.components import build_data, build_task, prepare
 from tunesmith.pipeline.train import choose_machine
 from tunesmith.tasks.base import Task
@@ -110,7 +110,9 @@ def test_a_task_that_makes_several_features_of_a_long_row_says_so(made, task):
     row = made[1].rows.splits["train"][0]
     kinds = {name: column.kind for name, column in task.columns.items()}
     long = {
-        name: cell * 40 if kinds.get(name) in (Kind.TEXT, Kind.WORDS, Kind.TAGS) else cell
+        name: cell * 40
+        if kinds.get(name) in (ColumnType.TEXT, ColumnType.WORDS, ColumnType.TAGS)
+        else cell
         for name, cell in row.items()
     }
     assert (len(task.encode(long)) > 1) == task.parts_rows
@@ -232,7 +234,7 @@ def test_a_second_seed_gives_another_head(made):
     first, same, second = (
         [dict(t.named_parameters())[name] for name in fresh] for t in (task, again, other)
     )
-    assert fresh or is_bare(task.model)
+    assert fresh or is_headless(task.model)
     assert all(map(torch.equal, first, same))
     assert not any(map(torch.equal, first, second))
 

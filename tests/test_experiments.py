@@ -29,7 +29,7 @@ def test_it_runs_on_a_few_rows(name: str, tmp_path: Path) -> None:
     few += [
         "trainer.val_check_interval=1.0",
         "trainer.precision=32",
-        "trainer.threads=1",
+        "trainer.num_threads=1",
         "logger=none",
         "callbacks.progress=false",
     ]

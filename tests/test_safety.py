@@ -73,7 +73,7 @@ def stored(original, tmp_path):
 
 def refusal(folder: Path) -> str:
     with pytest.raises(TunesmithError) as raised:
-        config.read_stored(folder / "config.yaml")
+        config.read_saved_config(folder / "config.yaml")
     assert raised.value.exit_code == 8
     return raised.value.lines[0]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tunesmith.runtime.secrets import masked
+from tunesmith.runtime.secrets import mask_url_passwords
 
 LONGEST = 200  # characters of one message
 SHORTEST = 60  # of a place: what is wrong there matters more than all of its path
@@ -126,7 +126,7 @@ def printable(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return masked(printable(text))
+    return mask_url_passwords(printable(text))
 
 
 def raise_all(errors: Iterable[TunesmithError]) -> None:
@@ -175,7 +175,7 @@ def explain(error: BaseException) -> TunesmithError:
                 "ENV-DISK", "disk", "a file could not be written", DISK[errno.ENOSPC]
             )
         if _is_out_of_memory(cause, text):
-            fix = "raise trainer.accumulate, or lower data.max_length"
+            fix = "raise trainer.micro_batches, or lower data.max_length"
             return TrainingError("TRAIN-OOM", "memory", "there is not enough of it", fix)
     what = f"{type(error).__name__}: {error}"
     return TunesmithError("INTERNAL", _place(error), what, "run again with --debug")

@@ -14,7 +14,7 @@ from support.benchmark_report import report, spread
 from support.commands import make_inputs, use_inputs
 from support.synthetic_studies import Scripted, search, settings, study
 from tunesmith.config import CONF
-from tunesmith.search.executors.local import Local
+from tunesmith.search.executors.local import LocalExecutor
 from tunesmith.search.trial import Segment
 
 
@@ -41,7 +41,7 @@ def segments(folder: Path, arguments: list[str], count: int) -> list[Segment]:
     ]
 
 
-def ended(executor: Local, trials: list[Segment]) -> float:
+def ended(executor: LocalExecutor, trials: list[Segment]) -> float:
     """Run trials, all submitted at once; return the seconds until the last one ended."""
     began = time.perf_counter()
     for future in [executor.submit(segment) for segment in trials]:
@@ -73,7 +73,7 @@ def test_at_ten_thousand_trials_the_controller_spends_at_most_50_ms(tmp_path, sa
 @pytest.mark.benchmark
 def test_a_trial_of_no_work_costs_at_most_150_ms(tmp_path):
     trials = segments(tmp_path, no_op(tmp_path), 13)
-    with Local(workers=1) as executor:
+    with LocalExecutor(workers=1) as executor:
         times = [ended(executor, [trial]) for trial in trials]
     report("no-op trial", seconds=spread(times[3:]), first=round(times[0], 2))
     assert spread(times[3:])["median"] <= 0.150
@@ -85,10 +85,10 @@ def test_two_workers_end_more_trials_than_one_with_all_threads(tmp_path):
     times: dict[int, list[float]] = {1: [], 2: []}
     for repeat in range(3):
         for workers in (1, 2):
-            threads = [f"trainer.threads={2 // workers}"]
+            threads = [f"trainer.num_threads={2 // workers}"]
             folder = tmp_path / f"{repeat}-{workers}"
             trials = segments(folder, [*arguments, *threads], 6)
-            with Local(workers=workers) as executor:
+            with LocalExecutor(workers=workers) as executor:
                 ended(executor, trials[:workers])  # imports, rows and weights
                 times[workers].append(ended(executor, trials[2:]))
     ratio = spread([one / two for one, two in zip(times[1], times[2], strict=True)])

@@ -26,8 +26,8 @@ from tunesmith.config import CONF
 from tunesmith.pipeline import components
 from tunesmith.pipeline.train import choose_machine
 from tunesmith.pipeline.trainer import build_trainer
-from tunesmith.training.checkpoint_callback import Stopped
-from tunesmith.training.hardware import Machine, settled
+from tunesmith.training.checkpoint_callback import StoppedEarly
+from tunesmith.training.hardware import Hardware, torch_settings
 
 WARM_UP = 4  # steps before the clock starts: kernels are compiled for each shape
 
@@ -65,7 +65,7 @@ def config(folder: Path, *more: str) -> DictConfig:
         return compose("train", arguments)
 
 
-def ours(cfg: DictConfig, parts: components.Parts, machine: Machine, folder: Path) -> Result:
+def ours(cfg: DictConfig, parts: components.Parts, machine: Hardware, folder: Path) -> Result:
     """Train as `python train.py` does, with all its callbacks and loggers."""
     task, adaptation = components.build_task(cfg, parts)
     data = components.build_data(cfg, parts, task, machine)
@@ -74,14 +74,14 @@ def ours(cfg: DictConfig, parts: components.Parts, machine: Machine, folder: Pat
     clock = Clock()
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     task.train()
-    with contextlib.suppress(Stopped):
+    with contextlib.suppress(StoppedEarly):
         trainer.fit(module, datamodule=data)
     # The last step is left out: what follows it (validation, checkpoints) is no training.
     ends = clock.ends[WARM_UP - 1 : -1]
     return Result(ends[-1] - ends[0], len(ends) - 1, clock.losses[-2])
 
 
-def raw(cfg: DictConfig, parts: components.Parts, machine: Machine) -> Result:
+def raw(cfg: DictConfig, parts: components.Parts, machine: Hardware) -> Result:
     """Train as one would write it by hand for this model."""
     task, _ = components.build_task(cfg, parts)
     data = components.build_data(cfg, parts, task, machine)
@@ -131,7 +131,7 @@ def compare(cfg: DictConfig, folder: Path, repeats: int) -> tuple[list[Result], 
     results: dict[str, list[Result]] = {"ours": [], "raw": []}
     for repeat in range(repeats):
         for name in ("ours", "raw") if repeat % 2 == 0 else ("raw", "ours"):
-            with settled(machine, cfg.trainer.deterministic):
+            with torch_settings(machine, cfg.trainer.deterministic):
                 parts = components.prepare(cfg)
                 place = folder / f"{repeat}"
                 result = (

@@ -358,7 +358,7 @@ ENDS = [
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
         6,
         "error[TRAIN-OOM] memory: there is not enough of it; "
-        "raise trainer.accumulate, or lower data.max_length",
+        "raise trainer.micro_batches, or lower data.max_length",
     ),
     (MemoryError(), 6, "error[TRAIN-OOM] memory: there is not enough of it; "),
     (OutOfMemoryError("CUDA"), 6, "error[TRAIN-OOM] memory: there is not enough of it; "),
@@ -411,9 +411,9 @@ def test_a_broken_pipe_that_is_not_our_output_is_told(capsys):
 def test_debug_is_taken_from_the_command_line(monkeypatch):
     monkeypatch.setenv("TUNESMITH_DEBUG", "0")
     monkeypatch.setattr(sys, "argv", ["train.py", "seed=1"])
-    assert not entry.take_debug()
+    assert not entry.pop_debug_flag()
     monkeypatch.setattr(sys, "argv", ["train.py", "--debug", "seed=1"])
-    assert entry.take_debug()
+    assert entry.pop_debug_flag()
     assert sys.argv == ["train.py", "seed=1"]
     assert os.environ["TUNESMITH_DEBUG"] == "1"
 
@@ -436,5 +436,7 @@ def test_the_failure_that_start_carries_is_told_as_itself(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train.py"])
     broken = [errors.ConfigError("CONF-KEY", "x", "no such key")]
     monkeypatch.setattr(config, "check", lambda cfg: broken)
-    assert entry.exit_code(lambda: entry.compose_and_run(lambda: entry.start(None))) == 2
+    assert (
+        entry.exit_code(lambda: entry.compose_and_run(lambda: entry.train_from_config(None))) == 2
+    )
     assert capsys.readouterr().err == "error[CONF-KEY] x: no such key\n"

@@ -222,13 +222,13 @@ def test_values_that_contradict_each_other_are_told(overrides, code, says):
 def test_a_wrong_direction_says_how_to_mean_it():
     assert mistakes("callbacks.checkpoint.mode=min") == [
         "error[CONF-MODE] callbacks.checkpoint.mode=min: val/accuracy is better when higher; "
-        "use max, or callbacks.checkpoint.confirm_mode=true if it is meant"
+        "use max, or callbacks.checkpoint.allow_worst_as_best=true if it is meant"
     ]
 
 
 @row(58)
 def test_a_wrong_direction_that_is_confirmed_is_meant():
-    wanted = ["callbacks.checkpoint.mode=min", "callbacks.checkpoint.confirm_mode=true"]
+    wanted = ["callbacks.checkpoint.mode=min", "callbacks.checkpoint.allow_worst_as_best=true"]
     assert mistakes(*wanted) == []
     assert monitor_of(composed(*wanted), Classification) == ("val/accuracy", "min")
     assert mistakes(*wanted, "scheduler=plateau", "scheduler.mode=min") == []
@@ -257,33 +257,33 @@ def test_a_mistake_does_not_show_what_came_from_the_environment(monkeypatch):
         "paths.runs=elsewhere",
         "resume=auto",
         "callbacks.progress=false",
-        "trainer.stop_at_step=3",
-        "callbacks.checkpoint.confirm_mode=true",
+        "trainer.pause_at_step=3",
+        "callbacks.checkpoint.allow_worst_as_best=true",
         "logger=none",
         "trust=[mine]",
     ],
 )
 def test_what_decides_nothing_is_not_identity(override):
-    assert config.identity(composed(override)) == config.identity(composed())
+    assert config.config_hash(composed(override)) == config.config_hash(composed())
 
 
 @pytest.mark.parametrize(
     "override", ["seed=1", "optimizer.lr=3e-5", "data.text=x", "optimizer=sgd"]
 )
 def test_what_decides_the_result_is_identity(override):
-    assert config.identity(composed(override)) != config.identity(composed())
+    assert config.config_hash(composed(override)) != config.config_hash(composed())
 
 
 def test_identity_survives_being_saved():
     cfg = composed("data.labels=[a,b]")
-    saved = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(config.redacted(cfg))))
-    assert config.identity(saved) == config.identity(cfg)
-    assert config.differences(saved, cfg) == []
+    saved = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(config.redact_config(cfg))))
+    assert config.config_hash(saved) == config.config_hash(cfg)
+    assert config.config_diff(saved, cfg) == []
 
 
 def test_differences_name_both_values():
-    assert config.differences(composed(), composed("seed=1", "resume=x")) == ["seed: 0 -> 1"]
-    changed = config.differences(composed(), composed("optimizer=sgd"))
+    assert config.config_diff(composed(), composed("seed=1", "resume=x")) == ["seed: 0 -> 1"]
+    changed = config.config_diff(composed(), composed("optimizer=sgd"))
     assert "optimizer.momentum: absent -> 0.9" in changed
 
 
@@ -302,7 +302,7 @@ def test_secrets_are_masked(monkeypatch):
         "copied": "hunter2hunter2!",
         "kept": {"tokens": 5, "pad_token_id": 0, "tokenizer": "t", "password": None, "seed": 0},
     }
-    assert config.redacted(OmegaConf.create(node)) == {
+    assert config.redact_config(OmegaConf.create(node)) == {
         "a": {"api_key": "***", "db_password": "***", "hub_token": "***", "client_secret": ["***"]},
         "url": "postgresql://me:***@host/db",
         "env": "***",
@@ -325,7 +325,7 @@ def test_what_is_no_secret_is_kept_wherever_it_comes_from(monkeypatch):
         "eval_batch_size": 64,
         "store": "${oc.env:STORE_URL}",
     }
-    assert config.redacted(OmegaConf.create(node)) == {
+    assert config.redact_config(OmegaConf.create(node)) == {
         "file": "/data/reviews/tr.csv",
         "near": "/data/reviews/te.csv",
         "batch_size": 64,
@@ -347,7 +347,7 @@ def test_a_variable_named_as_a_secret_is_masked_where_it_stands(monkeypatch, var
         "b": 1234,
         "c": f"${{oc.decode:${{oc.env:{name}}}}}",
     }
-    shown = config.redacted(OmegaConf.create(node))
+    shown = config.redact_config(OmegaConf.create(node))
     assert shown == {"a": ["***", "1234"], "b": 1234, "c": "***"}  # too short to look for elsewhere
 
 
@@ -356,7 +356,7 @@ def test_a_learning_rate_from_the_environment_is_identity(monkeypatch):
     seen = []
     for rate in ("0.0011", "0.0077"):
         monkeypatch.setenv("LR", rate)
-        seen.append(config.identity(cfg))
+        seen.append(config.config_hash(cfg))
     assert seen[0] != seen[1]
 
 
@@ -365,12 +365,12 @@ def test_another_token_makes_no_other_run(monkeypatch):
     seen = set()
     for token in ("one-long-token", "another-long-token"):
         monkeypatch.setenv("HUB_TOKEN", token)
-        seen.add(config.identity(cfg))
+        seen.add(config.config_hash(cfg))
     assert len(seen) == 1
 
 
 def test_a_redacted_config_is_plain():
-    plain = config.redacted(composed())
+    plain = config.redact_config(composed())
     assert type(plain) is dict
     assert type(plain["optimizer"]["betas"]) is list
     assert plain["paths"]["cache"] == "runs/.cache"
@@ -421,7 +421,7 @@ OTHERS = [case for case in UNSAFE if case[1] not in ("CONF-SIZE", "UNSAFE-YAML")
 @pytest.mark.parametrize(("text", "code"), [*SIZES, *TAGS, *OTHERS], ids=range(len(UNSAFE)))
 def test_a_stored_config_that_asks_for_more_than_data_may_is_refused(tmp_path, text, code):
     with pytest.raises(SafetyError) as caught:
-        config.read_stored(stored(tmp_path, text))
+        config.read_saved_config(stored(tmp_path, text))
     assert (caught.value.code, caught.value.exit_code) == (code, 8)
     assert not (tmp_path / "canary").exists()
 
@@ -429,12 +429,12 @@ def test_a_stored_config_that_asks_for_more_than_data_may_is_refused(tmp_path, t
 @pytest.mark.parametrize("text", ["a: [1", "a: 1\na: 2", "[1]", "", "a: 1\n---\nb: 2"])
 def test_a_broken_stored_config_is_no_run(tmp_path, text):
     with pytest.raises(ModelError):
-        config.read_stored(stored(tmp_path, text))
+        config.read_saved_config(stored(tmp_path, text))
 
 
 def test_a_folder_without_a_config_is_no_run(tmp_path):
     with pytest.raises(ModelError, match=r"error\[RUN\] .*: no config.yaml"):
-        config.read_stored(tmp_path / "config.yaml")
+        config.read_saved_config(tmp_path / "config.yaml")
 
 
 def test_a_link_out_of_the_run_is_refused(tmp_path):
@@ -444,21 +444,22 @@ def test_a_link_out_of_the_run_is_refused(tmp_path):
     run.mkdir()
     (run / "config.yaml").symlink_to(elsewhere)
     with pytest.raises(SafetyError, match="UNSAFE-PATH"):
-        config.read_stored(run / "config.yaml")
+        config.read_saved_config(run / "config.yaml")
 
 
 def test_a_saved_config_is_read_as_it_was(tmp_path):
-    plain = config.redacted(composed("trust=[my_package]"))
+    plain = config.redact_config(composed("trust=[my_package]"))
     path = stored(tmp_path, OmegaConf.to_yaml(OmegaConf.create(plain)))
-    assert config.read_stored(path) == plain | {"trust": []}
-    assert config.read_stored(path, trust=["other"])["trust"] == ["other"]
-    assert config.identity(config.read_stored(path)) == config.identity(plain)
+    assert config.read_saved_config(path) == plain | {"trust": []}
+    assert config.read_saved_config(path, trust=["other"])["trust"] == ["other"]
+    assert config.config_hash(config.read_saved_config(path)) == config.config_hash(plain)
 
 
 def test_your_own_code_in_a_stored_run_is_trusted_anew(tmp_path):
     path = stored(tmp_path, "optimizer: {_target_: my_package.Lion}")
     assert (
-        config.read_stored(path, trust=["my_package"])["optimizer"]["_target_"] == "my_package.Lion"
+        config.read_saved_config(path, trust=["my_package"])["optimizer"]["_target_"]
+        == "my_package.Lion"
     )
 
 

@@ -40,7 +40,7 @@ EVIL = [
 
 @pytest.mark.parametrize("name", EVIL)
 def test_a_strange_target_is_refused(name):
-    for check in (instantiate.check, instantiate.check_stored):
+    for check in (instantiate.check, instantiate.check_saved_targets):
         (error,) = check({"a": [{"b": {"_target_": name}}]})
         assert (error.code, error.exit_code) == ("UNSAFE-TARGET", 8)
         assert error.where == f"a.0.b._target_={name}"
@@ -51,7 +51,7 @@ def test_a_refused_module_is_never_imported(tmp_path, monkeypatch):
     (tmp_path / "evil_module.py").write_text(f"open({str(canary)!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SafetyError, match="UNSAFE-TARGET"):
-        instantiate.build(
+        instantiate.instantiate(
             {"_target_": "tunesmith.errors.MistakesError", "x": {"_target_": "evil_module.f"}}
         )
     assert not canary.exists()
@@ -82,13 +82,13 @@ def test_private_names_are_refused(name):
 def test_a_stored_run_may_name_what_we_ship_and_torch_optimizers_and_schedulers():
     fine = ["tunesmith.tasks.classification.Classification", "torch.optim.Rprop"]
     fine += ["torch.optim.lr_scheduler.StepLR"]
-    assert instantiate.check_stored([{"_target_": name} for name in fine]) == []
+    assert instantiate.check_saved_targets([{"_target_": name} for name in fine]) == []
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "tunesmith.cli.entry.guarded",
+        "tunesmith.cli.entry.run_cli",
         "torch.optim.sgd.SGD",
         "torch.optim.lr_scheduler.partial",
         "torch.optim.lr_scheduler",
@@ -97,7 +97,7 @@ def test_a_stored_run_may_name_what_we_ship_and_torch_optimizers_and_schedulers(
     ],
 )
 def test_a_stored_run_may_name_nothing_else_of_trusted_packages(name):
-    (error,) = instantiate.check_stored({"_target_": name})
+    (error,) = instantiate.check_saved_targets({"_target_": name})
     assert error.exit_code == 8
 
 
@@ -105,20 +105,20 @@ def test_your_own_package_is_trusted_when_you_say_so():
     node = {"_target_": "my_package.Lion"}
     assert instantiate.check(node) != []
     assert instantiate.check(node, ["my_package"]) == []
-    assert instantiate.check_stored(node, ["my_package"]) == []
+    assert instantiate.check_saved_targets(node, ["my_package"]) == []
     assert instantiate.check({"_target_": "my_package_evil.Lion"}, ["my_package"]) != []
 
 
 def test_build_calls_with_values_and_what_is_given():
     node = {"_target_": "torch.nn.Linear", "in_features": 2}
-    made = instantiate.build(node, out_features=3, bias=False)
+    made = instantiate.instantiate(node, out_features=3, bias=False)
     assert tuple(made.weight.shape) == (3, 2)
 
 
 def test_build_binds_where_the_node_is_partial():
     import torch
 
-    make = instantiate.build(
+    make = instantiate.instantiate(
         {"_target_": "torch.optim.AdamW", "_partial_": True, "betas": [0.8, 0.9]}
     )
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.5}]
@@ -129,7 +129,7 @@ def test_build_binds_where_the_node_is_partial():
 
 def test_what_is_given_is_not_copied():
     labels = ["a", "b"]
-    make = instantiate.build(
+    make = instantiate.instantiate(
         {"_target_": "tunesmith.errors.MistakesError", "_partial_": True}, errors=labels
     )
     assert make.keywords["errors"] is labels
@@ -137,13 +137,13 @@ def test_what_is_given_is_not_copied():
 
 def test_a_call_that_fails_is_a_config_error():
     with pytest.raises(ConfigError, match=r"error\[CONF-TARGET\] torch.nn.Linear: .*in_featres"):
-        instantiate.build({"_target_": "torch.nn.Linear", "in_featres": 2})
+        instantiate.instantiate({"_target_": "torch.nn.Linear", "in_featres": 2})
 
 
 @pytest.mark.parametrize("key", ["_args_", "_convert_", "_recursive_", "_mode_"])
 def test_other_keys_of_hydra_are_refused(key):
     with pytest.raises(ConfigError, match="is not supported"):
-        instantiate.build({"_target_": "torch.nn.Linear", key: [1]})
+        instantiate.instantiate({"_target_": "torch.nn.Linear", key: [1]})
 
 
 @pytest.mark.parametrize(

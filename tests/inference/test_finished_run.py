@@ -115,7 +115,7 @@ def test_predicting_an_output_again_overwrites_nothing(stored, tmp_path, suffix)
 
 def test_a_row_without_the_text_is_told_before_anything_is_predicted(stored, tmp_path, monkeypatch):
     source = lines_of(tmp_path / "in.jsonl", [{"text": "a"}, {"text": "b"}, {"body": "c"}])
-    monkeypatch.setattr(type(stored), "predict_each", None)
+    monkeypatch.setattr(type(stored), "predict_stream", None)
     with pytest.raises(DataError, match=r":3: no column 'text'; columns: body"):
         predict_file.predict_file(stored, source, tmp_path / "out.csv", io.StringIO())
     assert not (tmp_path / "out.csv").exists()

@@ -24,7 +24,7 @@ from tunesmith.models.encoder import (
     load_model,
     save,
 )
-from tunesmith.models.spec import Source, find, max_tokens, tokenizer
+from tunesmith.models.spec import ModelSpec, max_tokens, resolve_model, tokenizer
 
 LABELS = ["neg", "pos", "so-so"]
 SINGLE = "single_label_classification"
@@ -35,16 +35,16 @@ MINILM = {
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def found(folder: Path, **options) -> Source:
-    return find(str(folder), **({"labels": LABELS, "problem": SINGLE} | options))
+def found(folder: Path, **options) -> ModelSpec:
+    return resolve_model(str(folder), **({"labels": LABELS, "problem": SINGLE} | options))
 
 
-def built(source: Source, seed: int = 0) -> PreTrainedModel:
+def built(source: ModelSpec, seed: int = 0) -> PreTrainedModel:
     torch.manual_seed(seed)
     return load_model(source)
 
 
-def batch(source: Source) -> dict[str, Tensor]:
+def batch(source: ModelSpec) -> dict[str, Tensor]:
     return dict(tokenizer(source)(sentences(4), padding=True, return_tensors="pt"))
 
 
@@ -328,7 +328,7 @@ def test_the_pipeline_of_transformers_gives_label_names(tmp_path):
 
 
 def test_minilm_comes_from_its_package_with_its_hash_checked():
-    source = find(**MINILM, labels=LABELS, problem=SINGLE)
+    source = resolve_model(**MINILM, labels=LABELS, problem=SINGLE)
     model = built(source)
     assert max_tokens(source) == 512 and len(encoder_layers(model)) == 6
     assert sum(p.numel() for p in model.base_model.parameters()) == 22_713_216

@@ -13,18 +13,18 @@ from tunesmith.models.encoder import (
     load_model,
     save,
 )
-from tunesmith.models.encoder_decoder import share
-from tunesmith.models.spec import find, max_tokens, tokenizer
+from tunesmith.models.encoder_decoder import tie_weights
+from tunesmith.models.spec import max_tokens, resolve_model, tokenizer
 from tunesmith.tasks.base import Task
 from tunesmith.training.adapt import frozen
 
-PAIR, DECODER, CLASSES = "summarisation", "causal_language_modelling", "single_label_classification"
-MASKS = "masked_language_modelling"
+PAIR, DECODER, CLASSES = "summarization", "causal_language_modeling", "single_label_classification"
+MASKS = "masked_language_modeling"
 WRITERS = ["bert", "electra", "roberta", "xlm-roberta"]
 
 
 def found(folder, problem, **options):
-    return find(
+    return resolve_model(
         str(folder), labels=["a", "b"] if problem == CLASSES else None, problem=problem, **options
     )
 
@@ -76,7 +76,7 @@ def test_a_saved_pair_is_plain_and_whole(kind, tied, made, tmp_path, capfd):
     source = found(made / kind, PAIR)
     model = load_model(source).eval()
     if tied:
-        share(model)
+        tie_weights(model)
     save(model, tokenizer(source), tmp_path / "saved")
     capfd.readouterr()
     theirs = EncoderDecoderModel.from_pretrained(tmp_path / "saved").eval()
@@ -94,7 +94,7 @@ def test_a_saved_pair_is_plain_and_whole(kind, tied, made, tmp_path, capfd):
 @pytest.mark.parametrize("kind", WRITERS)
 def test_weights_that_are_shared_learn_together(kind, made):
     apart, together = (load_model(found(made / kind, PAIR)) for _ in range(2))
-    share(together)
+    tie_weights(together)
     sizes = [sum(p.numel() for p in model.parameters()) for model in (apart, together)]
     inner = sum(
         p.numel() for n, p in apart.decoder.base_model.named_parameters() if "crossatt" not in n

@@ -89,7 +89,7 @@ def table():
     return Tabular.fitted(WIDTH, NUMBERS, CATEGORIES)
 
 
-def test_numbers_are_standardised_by_what_was_there(table):
+def test_numbers_are_standardized_by_what_was_there(table):
     assert table.mean.tolist() == [3.0, 5.0]
     assert table.deviation.tolist() == pytest.approx([np.std([1, 3, 5]), 1.0])
 

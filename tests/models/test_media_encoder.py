@@ -47,7 +47,7 @@ OPTIONS = {"path": None, "revision": None, "pretrained": True, "config": {}}
 
 def found(sense, **options):
     seconds = {"seconds": 0.2} if sense == "audio" else {}
-    return media_spec.find(sense, **{**OPTIONS, **seconds, **options})
+    return media_spec.resolve_media_encoder(sense, **{**OPTIONS, **seconds, **options})
 
 
 def loaded(sense, **options):

@@ -18,13 +18,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PROGRAM = """
 import sys
 from tunesmith.errors import TunesmithError
-from tunesmith.models.spec import find
+from tunesmith.models.spec import resolve_model
 
 for path in sys.argv[1:]:
     name, _, revision = path.partition("@")
     options = {"labels": ["a", "b"], "problem": "single_label_classification"}
     try:
-        source = find(name, revision=revision or None, **options)
+        source = resolve_model(name, revision=revision or None, **options)
         print(source.revision, *sorted(file.name for file in source.folder.iterdir()))
     except TunesmithError as error:
         print(error)

@@ -15,14 +15,14 @@ from support.bad_inputs import named, row
 from support.tiny_models import hub_cache, tiny_bert, tiny_model
 from tunesmith.errors import MistakesError, TunesmithError
 from tunesmith.models import weights
-from tunesmith.models.spec import find, max_tokens, tokenizer
+from tunesmith.models.spec import max_tokens, resolve_model, tokenizer
 
 SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
 
 
 def found(path, **options):
-    return find(str(path), **({"labels": ["a", "b"], "problem": SINGLE} | options))
+    return resolve_model(str(path), **({"labels": ["a", "b"], "problem": SINGLE} | options))
 
 
 def refused(path, **options) -> TunesmithError:

@@ -14,7 +14,7 @@ from tunesmith.cli.train_tokenizer import make
 from tunesmith.errors import TunesmithError
 from tunesmith.models import wordpiece
 from tunesmith.models.encoder import load_model
-from tunesmith.models.spec import find
+from tunesmith.models.spec import resolve_model
 
 TEXTS = [f"{a} Ünd {b}" for a, b in zip(sentences(200), sentences(200, seed=1), strict=True)]
 AGAIN = """
@@ -96,8 +96,10 @@ def test_the_folder_begins_a_bert_of_any_size(tmp_path):
     plain = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert plain.get_vocab() == pieces(TEXTS)
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    given = {"labels": None, "problem": "masked_language_modelling", "pretrained": False}
-    source = find(str(tmp_path / "out"), **given, sizes=small, config={"intermediate_size": 24})
+    given = {"labels": None, "problem": "masked_language_modeling", "pretrained": False}
+    source = resolve_model(
+        str(tmp_path / "out"), **given, sizes=small, config={"intermediate_size": 24}
+    )
     model = load_model(source)
     assert model.get_input_embeddings().weight.shape == (300, 16)
     assert model.config.intermediate_size == 24

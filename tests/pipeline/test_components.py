@@ -33,14 +33,14 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **task: Any) -> dict[str, Any]:
     """Return what names the encoded rows of a run with this task."""
-    names = ("on_long", "batch_size", "eval_batch_size", "bucket_window", "workers")
+    names = ("on_truncation", "batch_size", "eval_batch_size", "bucket_window", "workers")
     data = dict.fromkeys((*names, "language_temperature"))
     cfg = OmegaConf.create(
         {
             "task": {"_target_": "my_task.Mine", **task},
             "trust": ["my_task"],
             "data": {**data, "truncation": "right"},
-            "trainer": dict.fromkeys(("accumulate", "limit_train_batches", "limit_val_batches")),
+            "trainer": dict.fromkeys(("micro_batches", "limit_train_batches", "limit_val_batches")),
             "paths": {"cache": str(tmp_path)},
             "seed": 0,
         }

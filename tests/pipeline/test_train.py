@@ -200,7 +200,7 @@ def test_rows_changed_at_an_epochs_end_are_noticed(folder, arguments, tmp_path):
     rows = (folder / "train.csv").read_text()
     (tmp_path / "train.csv").write_text(rows)
     own = [*arguments, f"data.train_file={tmp_path}/train.csv", "name=changed"]
-    assert train([*own, "trainer.stop_at_step=5"]).returncode == 75  # of 5 steps an epoch
+    assert train([*own, "trainer.pause_at_step=5"]).returncode == 75  # of 5 steps an epoch
     (tmp_path / "train.csv").write_text(
         rows.replace("pos", "other").replace("neg", "pos").replace("other", "neg")
     )
@@ -211,9 +211,9 @@ def test_rows_changed_at_an_epochs_end_are_noticed(folder, arguments, tmp_path):
 
 def test_a_run_that_goes_on_under_its_name_keeps_its_identity(folder, arguments):
     own = [*arguments, "name=named"]
-    assert train([*own, "trainer.stop_at_step=2"]).returncode == 75
+    assert train([*own, "trainer.pause_at_step=2"]).returncode == 75
     directory = only_run(folder, "named")
-    assert train([f"resume={directory}", "trainer.stop_at_step=4"]).returncode == 75
+    assert train([f"resume={directory}", "trainer.pause_at_step=4"]).returncode == 75
     done = train([*own, "resume=auto"])
     assert done.returncode == 0, done.stderr
     assert only_run(folder, "named") == directory
@@ -223,7 +223,7 @@ def test_a_run_from_a_checkpoint_can_be_resumed(folder, finished, arguments):
     _, run = finished
     start = f"ckpt_path={run}/checkpoints/last.ckpt"
     own = [*arguments, start, "trainer.max_epochs=4", "name=again"]
-    assert train([*own, "trainer.stop_at_step=17"]).returncode == 75
+    assert train([*own, "trainer.pause_at_step=17"]).returncode == 75
     done = train([*own, "resume=auto"])
     assert done.returncode == 0, done.stderr
     state = checkpoint_io.read(only_run(folder, "again") / "checkpoints/last.ckpt")

@@ -100,7 +100,7 @@ def test_failures_in_one_corner_name_the_corner() -> None:
 
 def test_failures_everywhere_name_the_remedy_only() -> None:
     [only] = with_failures("out of memory", 4, None)
-    assert only.startswith("Trials fail of out of memory: raise trainer.accumulate")
+    assert only.startswith("Trials fail of out of memory: raise trainer.micro_batches")
 
 
 def test_a_single_failure_is_no_pattern() -> None:

@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 
 from tunesmith.runtime import environment
-from tunesmith.search.executors.base import Share
+from tunesmith.search.executors.base import WorkerResources
 from tunesmith.training import hardware
 
 CANARY = "canary-5f1d"
@@ -129,9 +129,9 @@ def test_a_process_has_its_share_of_the_cores_and_openmp_limits_it(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if limit is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
-    assert hardware.choose("cpu", 2, 1, "auto", "32", None).threads == threads
-    assert hardware.choose("cpu", 2, 1, "auto", "32", 7).threads == 7
-    assert Share((0, 1, 2, 3)).threads == threads
+    assert hardware.resolve_hardware("cpu", 2, 1, "auto", "32", None).threads == threads
+    assert hardware.resolve_hardware("cpu", 2, 1, "auto", "32", 7).threads == 7
+    assert WorkerResources((0, 1, 2, 3)).threads == threads
 
 
 def test_the_one_thread_that_torchrun_sets_by_itself_is_no_limit(
@@ -152,7 +152,9 @@ def test_a_run_holds_its_threads_and_leaves_no_limit_behind(
     if told is None:
         monkeypatch.delenv("OMP_NUM_THREADS")
     before = torch.get_num_threads()
-    with hardware.settled(hardware.choose("cpu", 1, 1, "auto", "32", 3), deterministic=False):
+    with hardware.torch_settings(
+        hardware.resolve_hardware("cpu", 1, 1, "auto", "32", 3), deterministic=False
+    ):
         _set_num_threads_if_needed(2)
         assert torch.get_num_threads() == 3
     assert torch.get_num_threads() == before

@@ -178,7 +178,7 @@ def test_a_promoted_trial_is_the_same_trial_run_straight_through(sealed):
     folder, *_ = sealed
     made = summary(folder, "asha")
     promoted = next(t for t in made["trials"] if t["rung"] == 2 and not t["is_default"])
-    threads = [f"trainer.threads={promoted['threads']}", "name=straight", "test=false"]
+    threads = [f"trainer.num_threads={promoted['threads']}", "name=straight", "test=false"]
     rungs = f"trainer.validate_at={made['rungs']}".replace(" ", "")
     done = train([*promoted["overrides"], rungs, "seed=0", *threads])
     assert done.returncode == 0, done.stderr[-3000:]

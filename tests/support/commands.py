@@ -41,7 +41,7 @@ def use_inputs(folder: Path) -> list[str]:
         "model=base",
         f"model.path={folder}/model",
         "optimizer.lr=1e-3",
-        "trainer.threads=1",
+        "trainer.num_threads=1",
     ]
 
 

@@ -2,7 +2,7 @@
 
     python tests/support/kills.py FOLDER PRECISION ACCUMULATE INTERVAL WORKERS KIND:STEP ...
 
-A kind is a signal, or stop_at_step; a step is a batch's number, or one of PLACES. Imports
+A kind is a signal, or pause_at_step; a step is a batch's number, or one of PLACES. Imports
 once, then forks a child a run (torch's threads do not survive a fork: this process computes
 nothing). Prints a JSON object: the undisturbed run, and each case, as fingerprints.
 """
@@ -21,10 +21,10 @@ from hydra import compose, initialize_config_dir
 
 from support.commands import make_inputs, use_inputs
 from support.preloaded import LIBRARIES
-from tunesmith.runtime.fast_import import quickly
+from tunesmith.runtime.fast_import import gc_paused_for_import
 
 
-def overrides(folder: Path, precision: str, accumulate: int, interval: str, workers: int):
+def overrides(folder: Path, precision: str, micro_batches: int, interval: str, workers: int):
     return [
         *use_inputs(folder),
         "data.batch_size=4",
@@ -34,7 +34,7 @@ def overrides(folder: Path, precision: str, accumulate: int, interval: str, work
         "model.hidden_dropout=0.1",
         "trainer.max_epochs=2",
         f"trainer.precision={precision}",
-        f"trainer.accumulate={accumulate}",
+        f"trainer.micro_batches={micro_batches}",
         f"trainer.val_check_interval={interval}",
         "trainer.log_every_n_steps=1",
         "callbacks.checkpoint.every_n_steps=1",
@@ -61,10 +61,10 @@ PLACES = {  # what is about to be called where a run is to be disturbed outside 
     "rows": "tunesmith.pipeline.components.read",
     "model": "tunesmith.pipeline.components.load_model",
     "encoding": "tunesmith.pipeline.components.DataModule",
-    "optimizer": "tunesmith.training.lightning_module.Module.configure_optimizers",
+    "optimizer": "tunesmith.training.lightning_module.TaskModule.configure_optimizers",
     "loader": "tunesmith.data.batching.datamodule.DataModule.train_dataloader",
     "saving": "tunesmith.pipeline.finalize.save_model",
-    "testing": "tunesmith.training.lightning_module.Module.on_test_epoch_start",
+    "testing": "tunesmith.training.lightning_module.TaskModule.on_test_epoch_start",
 }
 
 
@@ -183,8 +183,8 @@ def case(folder: Path, arguments: list[str], kind: str, step: str) -> dict:
     runs = folder / f"{kind}-{step}"
     shutil.rmtree(runs, ignore_errors=True)
     here = [*arguments, f"paths.runs={runs}"]
-    if kind == "stop_at_step":
-        first = child(folder, [*here, f"trainer.stop_at_step={step}"])
+    if kind == "pause_at_step":
+        first = child(folder, [*here, f"trainer.pause_at_step={step}"])
     else:
         first = child(folder, here, kind, step)
     left = [json.loads(file.read_text())["state"] for file in runs.rglob("status.json")]
@@ -196,11 +196,11 @@ def case(folder: Path, arguments: list[str], kind: str, step: str) -> dict:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    precision, accumulate, interval, workers, *cases = sys.argv[2:]
-    arguments = overrides(folder, precision, int(accumulate), interval, int(workers))
+    precision, micro_batches, interval, workers, *cases = sys.argv[2:]
+    arguments = overrides(folder, precision, int(micro_batches), interval, int(workers))
     if not (folder / "model").exists():
         make_inputs_in_child(folder)
-    with quickly():
+    with gc_paused_for_import():
         for name in [*LIBRARIES, "tunesmith.pipeline.train"]:  # once, for all the children
             importlib.import_module(name)
 

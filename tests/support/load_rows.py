@@ -6,16 +6,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tunesmith.data.columns import COLUMNS, Column, Kind, Rows
+from tunesmith.data.columns import COLUMNS, Column, ColumnType, Rows
 from tunesmith.data.load import read
 
 ROOT = Path(__file__).parents[2]
 CLASSIFY = {
-    "text": Column(Kind.TEXT),
-    "text_pair": Column(Kind.TEXT, required=False),
-    "label": Column(Kind.CLASS, target=True),
+    "text": Column(ColumnType.TEXT),
+    "text_pair": Column(ColumnType.TEXT, required=False),
+    "label": Column(ColumnType.CLASS, target=True),
 }
-SCORE = {"text": Column(Kind.TEXT), "label": Column(Kind.NUMBER, target=True)}
+SCORE = {"text": Column(ColumnType.TEXT), "label": Column(ColumnType.NUMBER, target=True)}
 GOOD = "text,label\na fine day,pos\na bad day,neg\n"
 
 
@@ -24,7 +24,7 @@ def rows(columns: dict[str, Column] = CLASSIFY, **options: Any) -> Rows:
     defaults = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/data/files.yaml"))
     known = {*inspect.signature(read).parameters, *COLUMNS}
     asked = {k: v for k, v in defaults.items() if k in known} | {"cache": Path("cache")}
-    asked |= {"draw": 0} | options  # in the yaml it follows the seed of the run
+    asked |= {"shot_seed": 0} | options  # in the yaml it follows the seed of the run
     asked["names"] = {column: asked.pop(column) for column in COLUMNS}
     asked["split"] = defaults["split"] | options.get("split", {})
     asked["splits"] = defaults["splits"] | options.get("splits", {})

@@ -49,7 +49,7 @@ def of_files(folder: Path, task: str, *own: str, suffix: str = "jsonl") -> list[
         "model=base",
         f"model.path={folder}/model",
         "optimizer.lr=1e-3",
-        "trainer.threads=1",
+        "trainer.num_threads=1",
         f"paths.runs={folder}/runs",
         *own,
     ]

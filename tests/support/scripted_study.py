@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tunesmith.search.policies.base import Policy, Promote, Standing
+from tunesmith.search.policies.base import Policy, Promote, TrialState
 
 Score = Callable[[int, int], float | None]  # (number, rung) -> score, None if the trial fails
 
@@ -86,7 +86,7 @@ def under_way(log: Sequence[Began | Ended]) -> list[Began]:
     return [entry for entry in began if (entry.number, entry.rung) not in ended]
 
 
-def standings(log: Sequence[Began | Ended]) -> list[Standing]:
+def standings(log: Sequence[Began | Ended]) -> list[TrialState]:
     """Rebuild what a policy sees from the log alone."""
     running = {entry.number for entry in under_way(log)}
     ended = [entry for entry in log if isinstance(entry, Ended)]
@@ -96,7 +96,7 @@ def standings(log: Sequence[Began | Ended]) -> list[Standing]:
             reached[number][rung] = score
     failed = {entry.number for entry in ended if entry.score is None}
     return [
-        Standing(number, bracket, reached[number], number in running, number in failed)
+        TrialState(number, bracket, reached[number], number in running, number in failed)
         for number, bracket, _ in firsts(log)
     ]
 

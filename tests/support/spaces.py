@@ -73,4 +73,4 @@ def told_of_configs(*texts, **settings):
 
 def values_of(text):
     """Return what Hydra reads in an override."""
-    return override_parser.parsed(text).value()
+    return override_parser.parse_override(text).value()

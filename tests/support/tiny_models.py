@@ -1,4 +1,4 @@
-"""Small, randomly initialised model folders in hub layout, one for each architecture."""
+"""Small, randomly initialized model folders in hub layout, one for each architecture."""
 
 import json
 import random

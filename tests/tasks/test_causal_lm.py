@@ -18,7 +18,7 @@ from tunesmith.models.spec import first_position
 from tunesmith.pipeline.components import build_data, build_task, prepare
 from tunesmith.pipeline.train import choose_machine, run
 from tunesmith.tasks.base import IGNORE
-from tunesmith.tasks.causal_lm import CausalLanguageModelling
+from tunesmith.tasks.causal_lm import CausalLanguageModeling
 
 
 def document(number):
@@ -41,7 +41,7 @@ def composed(folder, *changes):
     own = ["task=causal_lm", "data=files", f"data.train_file={folder}/corpus.txt"]
     own += ["data.split.validation=0.3", "data.max_length=24", "data.batch_size=8"]
     own += ["model=base", f"model.path={folder}/model", f"paths.runs={folder}/runs"]
-    own += ["callbacks.progress=false", "trainer.precision=32", "trainer.threads=1"]
+    own += ["callbacks.progress=false", "trainer.precision=32", "trainer.num_threads=1"]
     return runs.composed(*own, *changes)
 
 
@@ -179,23 +179,23 @@ def test_beams_find_the_likeliest_text(folder):
 
 
 def test_draws_are_a_texts_own_and_follow_the_shares(folder):
-    task, _, _ = built(folder, "task.sample=true", "task.max_new_tokens=6", "task.temperature=3")
+    task, _, _ = built(folder, "task.do_sample=true", "task.max_new_tokens=6", "task.temperature=3")
     cpu, prompts = torch.device("cpu"), [[task.start, *range(50, 52 + i % 5)] for i in range(9)]
     together = task.written(prompts, cpu)
     assert [task.written([prompt], cpu)[0] for prompt in prompts] == together
     greedily, _, _ = built(folder, "task.max_new_tokens=6")
     assert greedily.written(prompts, cpu) != together
-    from tunesmith.tasks.text.generation import Draws
+    from tunesmith.tasks.text.generation import GumbelSampling
 
     shares = torch.tensor([0.5, 0.3, 0.15, 0.05])
-    source = Draws([[7]])
+    source = GumbelSampling([[7]])
     drawn = [int(source(torch.zeros(1, 1), shares.log()[None]).argmax()) for _ in range(4000)]
     times = torch.bincount(torch.tensor(drawn), minlength=4)
     assert ((times - 4000 * shares).abs() < 4 * (4000 * shares * (1 - shares)).sqrt()).all()
 
 
 def test_few_of_the_likeliest_are_drawn_with_a_small_top_p(folder):
-    narrow, _, _ = built(folder, "task.sample=true", "task.top_p=0.000001")
+    narrow, _, _ = built(folder, "task.do_sample=true", "task.top_p=0.000001")
     greedily, _, _ = built(folder)
     prompts = [[narrow.start, *range(50, 55 + i)] for i in range(3)]
     cpu = torch.device("cpu")
@@ -252,8 +252,8 @@ def test_the_loss_of_a_batch_weighs_its_tokens(folder):
 
 WRONG_INPUTS = {
     "draws by beams": (
-        ["task.sample=true", "task.num_beams=2"],
-        "error[CONF-VALUE] task.sample=true: beams search for the likeliest text, so nothing is "
+        ["task.do_sample=true", "task.num_beams=2"],
+        "error[CONF-VALUE] task.do_sample=true: beams search for the likeliest text, so nothing is "
         "drawn; set task.num_beams=1",
     ),
     "no room for a text": (
@@ -290,8 +290,8 @@ def test_a_tokenizer_without_ends_is_refused(folder, tmp_path):
     (tmp_path / "model/tokenizer_config.json").write_text(json.dumps(tokens))
     parts = prepare(composed(folder, "task=mlm", f"model.path={tmp_path}/model"))
     parts.tokenizer.sep_token = None
-    from tunesmith.tasks.base import Plan
+    from tunesmith.tasks.base import TaskContext
 
     options = composed(folder).task
     with pytest.raises(TunesmithError, match=r"MODEL-TOKENIZER\] its tokenizer has no sep token"):
-        CausalLanguageModelling.check(Plan(options, None, parts.tokenizer, 24, 64))
+        CausalLanguageModeling.check(TaskContext(options, None, parts.tokenizer, 24, 64))

@@ -82,7 +82,7 @@ def trained(vocabulary, folder, rows, *more):
     words += ["model=base", f"model.path={vocabulary}", "model.pretrained=false", "logger=none"]
     words += [f"+model.sizes={{{sizes}}}", "+model.config={initializer_range: 0.1}"]
     words += ["optimizer.lr=5e-3", "trainer.max_epochs=6", "trainer.precision=32", *more]
-    words += ["data.leakage=ignore", "trainer.threads=1"]
+    words += ["data.leakage=ignore", "trainer.num_threads=1"]
     run(composed(*words))
     directory = only_run(folder)
     return load(directory), json.loads((directory / "metrics.json").read_text())["scores"]

@@ -19,7 +19,7 @@ from tunesmith.cli.entry import exit_code
 from tunesmith.errors import TunesmithError
 from tunesmith.models.encoder import head_parameters, load_model
 from tunesmith.models.logistic_head import LogisticHead
-from tunesmith.models.spec import find
+from tunesmith.models.spec import resolve_model
 from tunesmith.pipeline.train import run
 from tunesmith.tasks.base import IGNORE
 from tunesmith.tasks.contrastive import Contrastive
@@ -44,8 +44,8 @@ class Bag(torch.nn.Module):
 def task_of(pairs=1, labels=LABELS, **options):
     torch.manual_seed(0)
     return Contrastive(
-        pairs=pairs,
-        penalty=1.0,
+        pairs_per_text=pairs,
+        l2=1.0,
         tokenizer=TOKENIZERS["bert"](),
         labels=labels,
         max_length=16,
@@ -158,7 +158,7 @@ def test_the_loss_is_the_squared_error_of_the_cosines(pairs):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_encoder_embeds_and_all_of_it_learns(kind, tmp_path):
     folder = tiny_model(kind, tmp_path / kind)
-    source = find(str(folder), labels=LABELS, problem="embedding")
+    source = resolve_model(str(folder), labels=LABELS, problem="embedding")
     model = load_model(source)
     task = task_of(model=model).eval()
     task.tokenizer = source.words
@@ -177,7 +177,7 @@ def test_every_encoder_embeds_and_all_of_it_learns(kind, tmp_path):
 
 def test_any_head_of_a_checkpoint_is_left_out(tmp_path):
     folder = tiny_bert(tmp_path / "model", head="classification", labels=["x", "y"])
-    model = load_model(find(str(folder), labels=LABELS, problem="embedding"))
+    model = load_model(resolve_model(str(folder), labels=LABELS, problem="embedding"))
     assert not any("classifier" in name or "pooler" in name for name, _ in model.named_parameters())
 
 
@@ -187,7 +187,12 @@ def test_any_head_of_a_checkpoint_is_left_out(tmp_path):
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("few")
-    arguments = ["task=contrastive", "data.shots=6", "trainer.max_epochs=4", "logger=none"]
+    arguments = [
+        "task=contrastive",
+        "data.shots_per_class=6",
+        "trainer.max_epochs=4",
+        "logger=none",
+    ]
     return folder, [*small(folder), *arguments, "data.batch_size=4", "trainer.precision=32"]
 
 
@@ -239,7 +244,7 @@ def test_the_head_is_that_of_the_best_weights_on_the_drawn_rows(finished, inputs
 def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, inputs):
     whole, record = finished
     folder, arguments = inputs
-    cfg = composed(*arguments, "name=stopped", "trainer.stop_at_step=4")
+    cfg = composed(*arguments, "name=stopped", "trainer.pause_at_step=4")
     assert exit_code(lambda: run(cfg)) == 75
     directory = only_run(folder, "stopped")
     run(composed(*arguments, "name=stopped", f"resume={directory}"))
@@ -256,7 +261,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, inputs):
 def test_another_seed_draws_other_rows_and_a_fixed_draw_does_not(inputs, tmp_path):
     from tunesmith.pipeline.components import prepare
 
-    asked = [[], ["seed=1"], ["seed=1", "data.draw=0"]]
+    asked = [[], ["seed=1"], ["seed=1", "data.shot_seed=0"]]
     first, other, held = (prepare(composed(*inputs[1], *more)).rows.hashes for more in asked)
     assert first["validation"] == other["validation"] == held["validation"]
     assert first["train"] == held["train"] != other["train"]

@@ -57,7 +57,9 @@ def inputs(tmp_path_factory):
         write(folder / f"{split}.jsonl", rows_of(count, seed))
     torch.manual_seed(0)
     options = {"path": None, "revision": None, "pretrained": True, "config": VIT}
-    media_encoder.save(media_encoder.load(media_spec.find("image", **options)), folder / "vit")
+    media_encoder.save(
+        media_encoder.load(media_spec.resolve_media_encoder("image", **options)), folder / "vit"
+    )
     own = [*BESIDE, f"task.image.path={folder}/vit", "data.max_length=24", "trainer.max_epochs=1"]
     return folder, of_files(folder, "multimodal", *own)
 

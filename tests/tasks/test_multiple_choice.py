@@ -20,7 +20,7 @@ from tunesmith import load
 from tunesmith.data.synthetic import multiple_choice
 from tunesmith.errors import DataError
 from tunesmith.models.encoder import load_model
-from tunesmith.models.spec import find, tokenizer
+from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.tasks.losses import ChoiceCrossEntropy
 from tunesmith.tasks.multiple_choice import MultipleChoice
 
@@ -127,7 +127,9 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_architecture_chooses_alike_alone_and_padded(kind, tmp_path):
-    source = find(str(tiny_model(kind, tmp_path / "m")), labels=None, problem="multiple_choice")
+    source = resolve_model(
+        str(tiny_model(kind, tmp_path / "m")), labels=None, problem="multiple_choice"
+    )
     task = MultipleChoice(
         model=load_model(source),
         tokenizer=tokenizer(source),

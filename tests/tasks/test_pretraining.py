@@ -15,7 +15,7 @@ from support import runs
 from support.tiny_models import KINDS, WORDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.models.encoder import load_model, save
-from tunesmith.models.spec import find, tokenizer
+from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.pipeline.components import build_data, build_task, prepare
 from tunesmith.pipeline.train import choose_machine, run
 from tunesmith.tasks.base import IGNORE
@@ -41,7 +41,7 @@ def composed(folder, *changes, task="pretraining"):
     own = [f"task={task}", "data=files", f"data.train_file={folder}/corpus.txt"]
     own += ["data.split.validation=0.2", "data.max_length=32", "data.batch_size=8"]
     own += ["model=base", f"model.path={folder}/model", f"paths.runs={folder}/runs", "logger=none"]
-    own += ["callbacks.progress=false", "trainer.precision=32", "trainer.threads=1"]
+    own += ["callbacks.progress=false", "trainer.precision=32", "trainer.num_threads=1"]
     return runs.composed(*own, *changes)
 
 
@@ -331,13 +331,13 @@ def test_tied_embeddings_stay_tied(finished, task):
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_fresh_head_on_any_encoder_is_tied_and_saved_with_it(kind, tmp_path):
-    given = {"labels": None, "problem": "masked_language_modelling"}
-    source = find(str(tiny_model(kind, tmp_path / "model")), **given)
+    given = {"labels": None, "problem": "masked_language_modeling"}
+    source = resolve_model(str(tiny_model(kind, tmp_path / "model")), **given)
     model = load_model(source).eval()
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
     words = tokenizer(source)
     save(model, words, tmp_path / "saved")
-    again = load_model(find(str(tmp_path / "saved"), **given)).eval()
+    again = load_model(resolve_model(str(tmp_path / "saved"), **given)).eval()
     batch = words([" ".join(WORDS[:9])], return_tensors="pt")
     with torch.no_grad():
         assert torch.equal(model(**batch).logits, again(**batch).logits)
@@ -363,7 +363,7 @@ def test_any_encoder_learns_masks_and_cuts_documents_into_blocks(kind, folder, t
 def test_a_run_is_an_encoder_for_any_other_task(finished, folder, task):
     trained = load(finished[task]).task.model
     cfg = runs.composed("model=base", f"model.path={finished[task]}")
-    source = find(cfg.model.path, labels=["a", "b"], problem="single_label_classification")
+    source = resolve_model(cfg.model.path, labels=["a", "b"], problem="single_label_classification")
     torch.manual_seed(0)
     model = load_model(source)
     own = dict(trained.base_model.named_parameters())
@@ -376,11 +376,11 @@ def test_a_run_is_an_encoder_for_any_other_task(finished, folder, task):
 
 def test_a_run_goes_on_with_its_own_head(finished):
     trained = load(finished["mlm"]).task.model
-    again = find(str(finished["mlm"]), labels=None, problem="masked_language_modelling")
+    again = resolve_model(str(finished["mlm"]), labels=None, problem="masked_language_modeling")
     assert again.own_head
     state = load_model(again).state_dict()
     assert all(torch.equal(state[name], value) for name, value in trained.state_dict().items())
-    both = load_model(find(str(finished["mlm"]), labels=None, problem="pretraining"))
+    both = load_model(resolve_model(str(finished["mlm"]), labels=None, problem="pretraining"))
     transform = "cls.predictions.transform.dense.weight"
     assert torch.equal(both.state_dict()[transform], trained.state_dict()[transform])
 

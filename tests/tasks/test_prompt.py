@@ -12,8 +12,8 @@ from support.tiny_models import KINDS, LETTERS, TOKENIZERS, WORDS, sentences, ti
 from tunesmith import load
 from tunesmith.errors import TunesmithError
 from tunesmith.models.encoder import load_model
-from tunesmith.models.spec import find
-from tunesmith.tasks.base import Plan
+from tunesmith.models.spec import resolve_model
+from tunesmith.tasks.base import TaskContext
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.prompt import Prompt, tokens_of
 from tunesmith.tasks.text.prompt_template import Template, encoded, pieces_of
@@ -25,9 +25,9 @@ MEANT = {"no": "b", "yes": "d"}
 
 
 def checked(template=ONE, words=MEANT, *, labels=LABELS, max_length=24, columns=("text", "label")):
-    plan = {"template": template, "words": words}
+    plan = {"template": template, "verbalizer": words}
     Prompt.check(
-        Plan(plan, labels, TOKENIZERS["bert"](), max_length, max_length, frozenset(columns))
+        TaskContext(plan, labels, TOKENIZERS["bert"](), max_length, max_length, frozenset(columns))
     )
 
 
@@ -164,21 +164,25 @@ def test_labels_are_their_own_words():
 
 def test_words_that_cannot_be_are_named():
     assert told(words=MEANT | {"yes": "qzq"}) == (
-        "error[CONF-WORDS] task.words.yes=qzq: is 3 tokens (q, ##z, ##q), not one; another word"
+        "error[CONF-WORDS] task.verbalizer.yes=qzq: is 3 tokens (q, ##z, ##q), not one; another "
+        "word"
     )
     assert told(words=None, labels=["b", "qzq"]) == (
-        "error[CONF-WORDS] task.words.qzq=qzq: is 3 tokens (q, ##z, ##q), not one; give each label "
-        "a word: 'task.words={label: word, ...}'"
+        "error[CONF-WORDS] task.verbalizer.qzq=qzq: is 3 tokens (q, ##z, ##q), not one; give each "
+        "label "
+        "a word: 'task.verbalizer={label: word, ...}'"
     )
     assert told(words=MEANT | {"yes": "ж"}) == (
-        "error[CONF-WORDS] task.words.yes=ж: is no word of the model's vocabulary; another word"
+        "error[CONF-WORDS] task.verbalizer.yes=ж: is no word of the model's vocabulary; another "
+        "word"
     )
     assert told(words={"no": "b", "yes": "B"}) == (
-        "error[CONF-WORDS] task.words: 'no' and 'yes' have the same word, 'B'; give each its own"
+        "error[CONF-WORDS] task.verbalizer: 'no' and 'yes' have the same word, 'B'; give each its "
+        "own"
     )
-    assert told(words={"no": "b"}) == "error[CONF-WORDS] task.words: no word for label 'yes'"
+    assert told(words={"no": "b"}) == "error[CONF-WORDS] task.verbalizer: no word for label 'yes'"
     assert told(words=MEANT | {"yess": "f"}) == (
-        "error[CONF-WORDS] task.words: 'yess' is no label of the data; did you mean 'yes'?"
+        "error[CONF-WORDS] task.verbalizer: 'yess' is no label of the data; did you mean 'yes'?"
     )
 
 
@@ -188,11 +192,11 @@ def test_words_that_cannot_be_are_named():
 @pytest.mark.parametrize("kind", ["bert", "roberta", "modernbert"])
 def test_logits_are_those_of_the_words_at_the_mask(kind, tmp_path):
     folder = tiny_model(kind, tmp_path / kind, head="masked_lm")
-    source = find(str(folder), labels=LABELS, problem="masked_language_modelling")
+    source = resolve_model(str(folder), labels=LABELS, problem="masked_language_modeling")
     assert source.own_head
     task = Prompt(
         template=ONE,
-        words=MEANT,
+        verbalizer=MEANT,
         model=load_model(source),
         tokenizer=source.words,
         labels=LABELS,
@@ -224,7 +228,12 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prompt")
     arguments = [word for word in small(folder) if not word.startswith("model.path")]
     tiny_bert(folder / "mlm", head="masked_lm")
-    words = ["task=prompt", "task.words={neg: b, pos: d}", "data.shots=12", "data.batch_size=4"]
+    words = [
+        "task=prompt",
+        "task.verbalizer={neg: b, pos: d}",
+        "data.shots_per_class=12",
+        "data.batch_size=4",
+    ]
     words += [
         "trainer.max_epochs=15",
         "trainer.val_check_interval=15",
@@ -260,19 +269,21 @@ def test_a_stored_run_scores_and_predicts_as_its_training_did(finished, inputs):
 
 BAD = {
     "a word of several tokens": (
-        ["task.words={neg: b, pos: qzq}"],
-        "error[CONF-WORDS] task.words.pos=qzq: is 3 tokens (q, ##z, ##q), not one; another word",
+        ["task.verbalizer={neg: b, pos: qzq}"],
+        "error[CONF-WORDS] task.verbalizer.pos=qzq: is 3 tokens (q, ##z, ##q), not one; another "
+        "word",
     ),
     "a word that yaml reads as something else": (
-        ["task.words={neg: b, pos: true}"],
-        "error[CONF-RANGE] task.words={'neg': 'b', 'pos': True}: must be a mapping of labels to ",
+        ["task.verbalizer={neg: b, pos: true}"],
+        "error[CONF-RANGE] task.verbalizer={'neg': 'b', 'pos': True}: must be a mapping of labels "
+        "to ",
     ),
     "a pair that the template does not show": (
         ["data.text_pair=text"],
         "error[CONF-TEMPLATE] task.template='{text} It was {mask}.': has no {text_pair}",
     ),
     "too few rows": (
-        ["data.shots=30"],
+        ["data.shots_per_class=30"],
         "error[DATA-SHOTS] ",  # test_shots.py pins the rest
     ),
 }

@@ -13,8 +13,8 @@ from torch import nn
 from support.tiny_models import KINDS, TOKENIZERS, sentences, tiny_model
 from tunesmith.errors import ConfigError
 from tunesmith.models.encoder import load_model
-from tunesmith.models.spec import find, tokenizer
-from tunesmith.tasks.base import Output, Plan
+from tunesmith.models.spec import resolve_model, tokenizer
+from tunesmith.tasks.base import Output, TaskContext
 from tunesmith.tasks.losses import SpanCrossEntropy
 from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.text.answer_spans import Window, merged, windows_of
@@ -134,7 +134,7 @@ def test_a_long_question_is_cut_and_said():
     ],
 )
 def test_windows_that_would_not_go_on_are_refused(options, message):
-    plan = Plan(options, None, TOKENIZERS["bert"](), LENGTH, LENGTH)
+    plan = TaskContext(options, None, TOKENIZERS["bert"](), LENGTH, LENGTH)
     with pytest.raises(ConfigError) as caught:
         QuestionAnswering.check(plan)
     assert message in str(caught.value)
@@ -278,7 +278,7 @@ def test_examples_tell_right_from_wrong_by_the_metric():
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_of_model_answers_with_a_part_of_the_context(kind, tmp_path):
     folder = tiny_model(kind, tmp_path / kind)
-    source = find(str(folder), labels=None, problem="question_answering")
+    source = resolve_model(str(folder), labels=None, problem="question_answering")
     torch.manual_seed(0)
     task = made_task(kind, load_model(source), tokenizer(source)).eval()
     dice = random.Random(5)

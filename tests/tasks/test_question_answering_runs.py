@@ -147,7 +147,7 @@ BAD = {
     ),
     "n_best of none": (["task.n_best=0"], 2, "error[CONF-RANGE] task.n_best=0: must be an integer"),
     "a question longer than may be": (
-        ["data.on_long=error", "task.max_question_length=1"],
+        ["data.on_truncation=error", "task.max_question_length=1"],
         3,
         "error[DATA-LONG] train: ",
     ),

@@ -170,13 +170,15 @@ def test_the_loss_is_cross_entropy_of_cosines_over_the_temperature():
     assert weight == 4
 
 
-PIECES = "error[CONF-BATCH] task.negatives_from=batch: cannot be those of a batch that is cut into "
+PIECES = (
+    "error[CONF-BATCH] task.negatives_scope=batch: cannot be those of a batch that is cut into "
+)
 BAD = {
-    "a batch in parts": (["trainer.accumulate=2"], 2, PIECES + "2 (devices x accumulate); "),
+    "a batch in parts": (["trainer.micro_batches=2"], 2, PIECES + "2 (devices x micro-batches); "),
     "a batch on two devices": (
         ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"],
         2,
-        PIECES + "2 (devices x accumulate); task.negatives_from=part takes those of a part",
+        PIECES + "2 (devices x micro-batches); task.negatives_scope=micro_batch is another loss",
     ),
     "a temperature of nothing": (
         ["loss.temperature=0"],
@@ -206,5 +208,5 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
 
 def test_in_parts_it_is_learnt_once_that_is_asked_for(inputs):
     _, arguments = inputs
-    more = ["task.negatives_from=part", "trainer.accumulate=2", "trainer.max_steps=1"]
+    more = ["task.negatives_scope=micro_batch", "trainer.micro_batches=2", "trainer.max_steps=1"]
     assert run(composed(*arguments, *more, "name=parts", "test=false")) > 0

@@ -24,7 +24,7 @@ from support.runs import (
 from support.tiny_models import KINDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.models.encoder import load_model
-from tunesmith.models.spec import find, tokenizer
+from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.pipeline.components import read_rows
 from tunesmith.tasks.bases.numeric import correlations
 from tunesmith.tasks.losses import MeanSquaredError
@@ -122,7 +122,7 @@ def test_correlations_are_scipys(seed):
 
 def task_of(kind, folder, *, encoder="bi", pooling="mean", **model):
     problem = Similarity.problem_of({"encoder": encoder})
-    source = find(str(tiny_model(kind, folder, **model)), labels=None, problem=problem)
+    source = resolve_model(str(tiny_model(kind, folder, **model)), labels=None, problem=problem)
     return Similarity(
         encoder=encoder,
         pooling=pooling,

@@ -18,7 +18,7 @@ from tunesmith.config import inference_options
 from tunesmith.errors import TunesmithError
 from tunesmith.inference.predict_file import predict_file
 from tunesmith.models.encoder import load_model
-from tunesmith.models.spec import find
+from tunesmith.models.spec import resolve_model
 from tunesmith.pipeline.components import build_data, build_task, prepare
 from tunesmith.pipeline.train import choose_machine, run
 from tunesmith.tasks.base import IGNORE
@@ -50,10 +50,10 @@ def folder(tmp_path_factory):
 
 
 def arguments(folder):
-    own = ["task=summarisation", "data=files", "data.text=story", "data.target=gist"]
+    own = ["task=summarization", "data=files", "data.text=story", "data.target=gist"]
     own += [f"data.{split}_file={folder}/{split}.jsonl" for split in SPLITS]
     own += ["data.max_length=20", "data.batch_size=8", "model=base", "optimizer.lr=3e-3"]
-    own += [f"model.path={folder}/model", f"paths.runs={folder}/runs", "trainer.threads=1"]
+    own += [f"model.path={folder}/model", f"paths.runs={folder}/runs", "trainer.num_threads=1"]
     return [*own, "trainer.precision=32", "callbacks.progress=false", "task.max_target_length=8"]
 
 
@@ -70,7 +70,7 @@ def built(folder, *changes):
 
 @pytest.fixture(scope="module")
 def finished(folder):
-    how = ["task.tie=true", "task.num_beams=3", "task.no_repeat_ngram_size=2"]
+    how = ["task.tie_encoder_decoder=true", "task.num_beams=3", "task.no_repeat_ngram_size=2"]
     run(composed(folder, "trainer.max_epochs=6", "optimizer.lr=1e-2", "name=summaries", *how))
     return only_run(folder, "summaries")
 
@@ -156,8 +156,9 @@ def test_what_it_writes_by_is_set_anew(finished):
     ("words", "says"),
     [
         (
-            ["task.tie=false"],
-            "error[CONF-KEY] task.tie: cannot be set anew once a run is trained; only "
+            ["task.tie_encoder_decoder=false"],
+            "error[CONF-KEY] task.tie_encoder_decoder: cannot be set anew once a run is trained; "
+            "only "
             "task.min_target_length, task.num_beams, task.length_penalty, "
             "task.no_repeat_ngram_size, task.rouge_words",
         ),
@@ -183,7 +184,7 @@ def test_what_it_writes_by_is_set_anew(finished):
 )
 def test_what_cannot_be_set_anew_is_said(words, says, finished):
     with pytest.raises(TunesmithError) as caught:
-        load(finished, options=inference_options.read(words)).predict(["a"])
+        load(finished, options=inference_options.parse_set_options(words)).predict(["a"])
     assert str(caught.value) == says
 
 
@@ -258,7 +259,7 @@ def test_a_run_is_the_base_of_another_and_of_any_other_task(finished, folder):
     tied = task.model.encoder.embeddings is task.model.decoder.bert.embeddings
     assert not tied
     classes = load_model(
-        find(str(finished), labels=["a", "b"], problem="single_label_classification")
+        resolve_model(str(finished), labels=["a", "b"], problem="single_label_classification")
     )
     for name, tensor in classes.bert.state_dict().items():
         assert name.startswith("pooler.") or torch.equal(tensor, trained[f"encoder.{name}"])
@@ -281,7 +282,7 @@ def test_padding_changes_nothing_of_what_other_encoders_write(kind, folder, tmp_
 def test_two_ranks_and_pieces_take_the_steps_of_one(folder, tmp_path):
     how = ["model.hidden_dropout=0", "model.attention_dropout=0"]
     how += ["trainer.max_steps=4", "optimizer.lr=1e-3", "data.eval_batch_size=5"]
-    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.accumulate=2"]
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.micro_batches=2"]
     found, scores = [], []
     for name, more in {"one": [], "two": [*ddp, "trainer.precision=32"]}.items():
         own = [*arguments(folder), *how, f"paths.runs={tmp_path}/runs", f"name={name}"]
@@ -313,7 +314,7 @@ def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(folder, tmp_path):
     named = "".join(f"  - split: {split}\n    path: 3.0.0/{split}-*\n" for split in SPLITS)
     card = f"---\nconfigs:\n- config_name: 3.0.0\n  data_files:\n{named}---\n"
     (tmp_path / "hub/README.md").write_text(card)
-    named = ["task=summarisation", "data=cnn_dailymail", "model=base", "data.max_length=32"]
+    named = ["task=summarization", "data=cnn_dailymail", "model=base", "data.max_length=32"]
     named += [f"model.path={folder}/model", f"data.path={tmp_path}/hub", f"paths.runs={tmp_path}"]
     splits = prepare(runs.composed(*named)).rows.splits
     assert {split: len(rows) for split, rows in splits.items()} == SPLITS
@@ -342,7 +343,7 @@ WRONG_INPUTS = {
     "another loss": (
         ["loss=binary_cross_entropy"],
         "error[CONF-LOSS] loss=tunesmith.tasks.losses.BinaryCrossEntropy: is for "
-        "multi_label_classification, the task is summarisation",
+        "multi_label_classification, the task is summarization",
     ),
     "no target column": (
         ["data.target=summary"],

@@ -17,7 +17,7 @@ from tunesmith import load
 from tunesmith.cli.entry import exit_code
 from tunesmith.pipeline.components import prepare
 from tunesmith.pipeline.train import run
-from tunesmith.tasks.base import IGNORE, Plan
+from tunesmith.tasks.base import IGNORE, TaskContext
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -80,7 +80,12 @@ def inputs(tmp_path_factory):
         conll(folder / f"{name}.conll", tagged(count, seed))
     tiny_bert(folder / "model")
     files = [f"data.{n}_file={folder}/{n}.conll" for n in ("train", "validation", "test")]
-    model = ["model=base", f"model.path={folder}/model", "optimizer.lr=3e-3", "trainer.threads=1"]
+    model = [
+        "model=base",
+        f"model.path={folder}/model",
+        "optimizer.lr=3e-3",
+        "trainer.num_threads=1",
+    ]
     window = ["data.max_length=10", "task.stride=4", "data.batch_size=8", "trainer.precision=32"]
     task = ["task=token_classification", "data=files", f"paths.runs={folder}/runs"]
     return folder, [*task, *files, *window, *model]
@@ -302,7 +307,7 @@ BAD = {
 def test_windows_share_a_third_where_nothing_is_said():
     assert task_of(stride=None, max_length=30).stride == 10
     options = {"stride": None, "entities": True}
-    TokenClassification.check(Plan(options, BIO, TOKENIZERS["bert"](), 30, 30))
+    TokenClassification.check(TaskContext(options, BIO, TOKENIZERS["bert"](), 30, 30))
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tunesmith.training.checkpoint_callback import Checkpoints
+from tunesmith.training.checkpoint_callback import CheckpointCallback
 
 
 def judged(scores, mode="max", **options):
     """Let a run see these scores, one a step; return its checkpoints and what it had waited."""
-    checkpoints = Checkpoints("unused", monitor="val/x", mode=mode, **options)
+    checkpoints = CheckpointCallback("unused", monitor="val/x", mode=mode, **options)
     trainer = SimpleNamespace(global_step=0, loggers=[])
     waited = []
     for step, score in enumerate(scores, start=1):

@@ -34,12 +34,12 @@ def arguments(tmp_path):
     return {k: small(tmp_path / k, rows=37) + shared for k in ("one", "two")}
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_ranks_take_the_steps_of_one(tmp_path, arguments, accumulate):
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_two_ranks_take_the_steps_of_one(tmp_path, arguments, micro_batches):
     _, _, alone = weights_after(tmp_path / "one", arguments["one"])
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     run, done, pair = weights_after(
-        tmp_path / "two", [*arguments["two"], *ddp, f"trainer.accumulate={accumulate}"]
+        tmp_path / "two", [*arguments["two"], *ddp, f"trainer.micro_batches={micro_batches}"]
     )
     assert alone["global_step"] == pair["global_step"] == 20
     for name, tensor in alone["state_dict"].items():

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from tunesmith.errors import ConfigError, MachineError, TunesmithError
-from tunesmith.runtime.secrets import masked, password_of
+from tunesmith.runtime.secrets import mask_url_passwords, password_of
 from tunesmith.training import logger_connections
 
 ADDRESS = "postgresql://me:hunter2@host/db"
@@ -28,7 +28,7 @@ SHOWN = [
 
 @pytest.mark.parametrize(("text", "shown"), SHOWN)
 def test_the_password_of_an_address_is_masked(text: str, shown: str) -> None:
-    assert masked(text) == shown
+    assert mask_url_passwords(text) == shown
 
 
 def test_a_password_may_hold_anything() -> None:
@@ -37,7 +37,10 @@ def test_a_password_may_hold_anything() -> None:
 
 
 def refusal(address: str, error: Exception) -> MachineError:
-    with pytest.raises(MachineError) as caught, logger_connections.opening(address):
+    with (
+        pytest.raises(MachineError) as caught,
+        logger_connections.connection_errors_as_one_line(address),
+    ):
         raise error
     assert caught.value.exit_code == 5
     assert len(str(caught.value)) <= 200 and len(caught.value.lines) == 1
@@ -45,7 +48,10 @@ def refusal(address: str, error: Exception) -> MachineError:
 
 
 def test_a_missing_driver_is_named() -> None:
-    with pytest.raises(MachineError) as caught, logger_connections.opening(ADDRESS):
+    with (
+        pytest.raises(MachineError) as caught,
+        logger_connections.connection_errors_as_one_line(ADDRESS),
+    ):
         importlib.import_module("no_such_driver")
     assert str(caught.value) == (
         "error[STORE] postgresql://me:***@host/db: driver 'no_such_driver' is not installed; "
@@ -80,13 +86,16 @@ def test_an_error_without_words_has_its_name() -> None:
 
 def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/no/study.db"
-    with pytest.raises(MachineError) as caught, logger_connections.opening(address):
+    with (
+        pytest.raises(MachineError) as caught,
+        logger_connections.connection_errors_as_one_line(address),
+    ):
         sqlite3.connect(tmp_path / "no" / "study.db")
     assert str(caught.value) == f"error[STORE] {address}: unable to open database file"
 
 
 def test_mistakes_of_ours_inside_pass_as_they_are() -> None:
-    with pytest.raises(ConfigError), logger_connections.opening(ADDRESS):
+    with pytest.raises(ConfigError), logger_connections.connection_errors_as_one_line(ADDRESS):
         raise ConfigError("CONF-X", "", "x")
 
 

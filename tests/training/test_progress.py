@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader, TensorDataset
 
 from tunesmith.training import progress
-from tunesmith.training.progress import Progress, clock
+from tunesmith.training.progress import ProgressCallback, clock
 
 
 class Line(L.LightningModule):
@@ -55,7 +55,9 @@ class Pauses(L.Callback):
             raise Pause
 
 
-def fit(bar: Progress, epochs: int, total: int = 12, path: Any = None, more: Any = ()) -> L.Trainer:
+def fit(
+    bar: ProgressCallback, epochs: int, total: int = 12, path: Any = None, more: Any = ()
+) -> L.Trainer:
     rows = DataLoader(TensorDataset(torch.ones(4, 1)), batch_size=1)
     trainer = L.Trainer(
         max_epochs=epochs, callbacks=[Best(), *more, bar], accelerator="cpu", logger=False,
@@ -71,7 +73,7 @@ def test_without_a_terminal_there_is_one_line_a_validation(
 ) -> None:
     out = io.StringIO()
     with caplog.at_level(logging.INFO, logger="tunesmith"):
-        fit(Progress(console=Console(file=out, width=30)), epochs=3)
+        fit(ProgressCallback(console=Console(file=out, width=30)), epochs=3)
     lines = out.getvalue().splitlines()
     form = r"step (\d+)/12  val/accuracy 0\.97  val/loss 0\.125  (\d\d:\d\d) left"
     found = [re.fullmatch(form, line) for line in lines]
@@ -83,7 +85,7 @@ def test_without_a_terminal_there_is_one_line_a_validation(
 def test_a_terminal_shows_one_bar_over_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "REFRESH", 0.0)
     out = io.StringIO()
-    fit(Progress(console=Console(file=out, width=160, force_terminal=True)), epochs=3)
+    fit(ProgressCallback(console=Console(file=out, width=160, force_terminal=True)), epochs=3)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
     last = [line for line in text.replace("\r", "\n").splitlines() if "12/12" in line][-1]
     assert "loss 0.25  lr 1.00e-03  best val/accuracy 0.97" in last
@@ -99,7 +101,7 @@ def test_the_bar_is_drawn_at_most_four_times_a_second(monkeypatch: pytest.Monkey
         return now[0]
 
     monkeypatch.setattr(progress.time, "monotonic", tick)
-    bar = Progress(console=Console(file=io.StringIO(), force_terminal=True))
+    bar = ProgressCallback(console=Console(file=io.StringIO(), force_terminal=True))
     drawn: list[float] = []
     show = bar._show
     monkeypatch.setattr(bar, "_show", lambda *a, **k: (drawn.append(now[0]), show(*a, **k)))
@@ -111,10 +113,10 @@ def test_the_bar_is_drawn_at_most_four_times_a_second(monkeypatch: pytest.Monkey
 
 
 def test_after_a_resume_it_goes_on_in_the_middle(tmp_path: Any) -> None:
-    first = fit(Progress(console=Console(file=io.StringIO())), epochs=1)
+    first = fit(ProgressCallback(console=Console(file=io.StringIO())), epochs=1)
     first.save_checkpoint(tmp_path / "x.ckpt", weights_only=False)
     out = io.StringIO()
-    fit(Progress(console=Console(file=out)), epochs=3, path=tmp_path / "x.ckpt")
+    fit(ProgressCallback(console=Console(file=out)), epochs=3, path=tmp_path / "x.ckpt")
     assert [line.split("  ")[0] for line in out.getvalue().splitlines()] == [
         "step 8/12",
         "step 12/12",
@@ -123,7 +125,7 @@ def test_after_a_resume_it_goes_on_in_the_middle(tmp_path: Any) -> None:
 
 def test_a_run_that_is_paused_at_a_validation_still_gets_its_line() -> None:
     out = io.StringIO()
-    bar = Progress(console=Console(file=out, width=200))
+    bar = ProgressCallback(console=Console(file=out, width=200))
     with pytest.raises(Pause):
         fit(bar, epochs=3, more=[Pauses()])
     assert out.getvalue().startswith("step 4/12  val/accuracy 0.97")
@@ -133,7 +135,10 @@ def test_a_run_that_is_paused_at_a_validation_still_gets_its_line() -> None:
 
 def test_the_bar_can_be_switched_off() -> None:
     out = io.StringIO()
-    fit(Progress(bar=False, console=Console(file=out, force_terminal=True, width=99)), epochs=1)
+    fit(
+        ProgressCallback(bar=False, console=Console(file=out, force_terminal=True, width=99)),
+        epochs=1,
+    )
     assert "step 4/12" in out.getvalue() and "steps/s" not in out.getvalue()
 
 

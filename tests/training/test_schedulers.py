@@ -57,7 +57,7 @@ def test_a_warmup_that_is_no_fraction_is_refused():
 @pytest.mark.parametrize("every", [2, 10, 25])
 def test_a_rate_that_changes_seldom_is_that_of_the_middle_of_its_steps(every):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = schedulers.held(schedulers.linear(optimizer, 100, warmup=0.1), every)
+    schedule = schedulers.step_every(schedulers.linear(optimizer, 100, warmup=0.1), every)
     own = rates(schedulers.linear, warmup=0.1)[:100]
     held = []
     for _ in range(100 // every):

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 
 from support.servers import eventually, fetch, hparams_rows, scalars, tensorboard
-from tunesmith.training.csv_logger import Table
+from tunesmith.training.csv_logger import CSVLogger
 from tunesmith.training.tensorboard_callback import (
-    Figures,
+    ValidationFigures,
     confusion_matrix,
     examples_markdown,
     samples_markdown,
 )
-from tunesmith.training.tensorboard_logger import Board, plain
+from tunesmith.training.tensorboard_logger import TensorBoardLogger, plain
 
 FLAT = {"optimizer.lr": 3e-5, "model.path": None, "optimizer.betas": [0.9, 0.999], "test": True}
 
 
 def killed_and_resumed(run: Path) -> None:
     """Log steps 0..5, die, resume from the checkpoint after step 3, log 4..7."""
-    first = Board(run)
+    first = TensorBoardLogger(run)
     for step in range(6):
         first.log_metrics({"train/loss": 10.0 + step}, step)
         if step == 2:
@@ -34,7 +34,7 @@ def killed_and_resumed(run: Path) -> None:
         if step == 5:
             first.hparams(FLAT, "val/accuracy", 0.99, step)
     first.save()
-    second = Board(run, purge_step=4)
+    second = TensorBoardLogger(run, purge_step=4)
     for step in range(4, 8):
         second.log_metrics({"train/loss": 20.0 + step}, step)
     second.hparams(FLAT, "val/accuracy", 0.7, 5)
@@ -68,7 +68,7 @@ def test_a_real_tensorboard_shows_one_row_with_the_true_best_and_each_step_once(
 
 
 def test_nothing_but_events_and_the_marker_is_written(tmp_path: Path) -> None:
-    board = Board(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     board.log_hyperparams({"password": "hunter2"})
     board.hparams({"a": 1}, "val/mse", 0.5, 0)
     board.finalize("success")
@@ -82,7 +82,10 @@ def test_a_disk_that_refuses_costs_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    board, table = Board(tmp_path / "file" / "run"), Table(tmp_path / "file" / "run")
+    board, table = (
+        TensorBoardLogger(tmp_path / "file" / "run"),
+        CSVLogger(tmp_path / "file" / "run"),
+    )
     with caplog.at_level(logging.WARNING):
         for step in range(3):
             board.log_metrics({"train/loss": 1.0}, step)
@@ -101,7 +104,7 @@ def test_a_disk_that_refuses_costs_one_warning(
 def test_a_fault_behind_the_warning_is_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    board = Board(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     with caplog.at_level(logging.INFO):
         board.log_metrics({"x": object()}, 0)
     first, second = caplog.records
@@ -122,12 +125,12 @@ def test_values_of_a_row_are_plain() -> None:
 
 
 def test_a_resumed_table_has_each_step_once(tmp_path: Path) -> None:
-    first = Table(tmp_path)
+    first = CSVLogger(tmp_path)
     for step in range(6):
         first.log_metrics({"train/loss": 1 / (step + 1), "val/f1, macro": math.nan}, step)
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("6,train/lo")  # torn by a kill
-    second = Table(tmp_path, purge_step=4)
+    second = CSVLogger(tmp_path, purge_step=4)
     second.log_metrics({"train/loss": 0.5}, 4)
     second.finalize("success")
     second.log_metrics({"test/accuracy": 0.25}, 5)
@@ -141,7 +144,7 @@ def test_a_resumed_table_has_each_step_once(tmp_path: Path) -> None:
 
 def test_a_table_without_a_purge_step_goes_on_at_the_end(tmp_path: Path) -> None:
     for step in range(2):
-        Table(tmp_path).log_metrics({"a": step}, step)
+        CSVLogger(tmp_path).log_metrics({"a": step}, step)
     assert (tmp_path / "metrics.csv").read_text() == "step,name,value\n0,a,0.0\n1,a,1.0\n"
 
 
@@ -196,7 +199,7 @@ def test_samples_are_shown_at_each_validation_and_examples_at_the_best() -> None
         samples=lambda *_: [("a", "b", "c")],
     )
     module: Any = SimpleNamespace(task=task, answers=[{}], answered_rows=[{}])
-    figures = Figures(SimpleNamespace(best_step=5))
+    figures = ValidationFigures(SimpleNamespace(best_step=5))
     for step in (5, 5, 10):
         trainer.global_step = step
         figures.on_validation_end(trainer, module)

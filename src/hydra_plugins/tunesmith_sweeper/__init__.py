@@ -14,7 +14,7 @@ class TunesmithSweeper(Sweeper):
         self.config, self.context = config, hydra_context
 
     def sweep(self, arguments: list[str]) -> Any:
-        from tunesmith.cli.entry import Failed
+        from tunesmith.cli.entry import PassThroughHydra
 
         assert self.config is not None  # set up before
         from tunesmith.search.start import start
@@ -22,7 +22,7 @@ class TunesmithSweeper(Sweeper):
         try:
             return start(self.config, arguments, self.context.config_loader)
         except Exception as error:
-            raise Failed from error
+            raise PassThroughHydra from error
 
 
 ConfigStore.instance().store(

@@ -19,25 +19,25 @@ from tunesmith.errors import (
     explain,
     raise_all,
 )
-from tunesmith.runtime.fast_import import quickly
-from tunesmith.runtime.secrets import masked
+from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.secrets import mask_url_passwords
 
 CTRL_C = 130
 ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")  # Hydra does one of these
 BROKEN_PIPE = 141  # as of a program that SIGPIPE ended
 
 
-def guarded(main: Callable[[], Any]) -> NoReturn:
+def run_cli(main: Callable[[], Any]) -> NoReturn:
     """Call a `@hydra.main` function, or any other, and leave with the right exit code.
 
     `--debug` (or TUNESMITH_DEBUG=1) shows the traceback as well.
     """
-    debug = take_debug()
+    debug = pop_debug_flag()
     is_hydra_main = hasattr(main, "__wrapped__")
     sys.exit(exit_code((lambda: compose_and_run(main)) if is_hydra_main else main, debug))
 
 
-def start(cfg: Any) -> float | None:
+def train_from_config(cfg: Any) -> float | None:
     """Check the config, then train as it says: the body of a `@hydra.main` function.
 
     Mistakes are told before torch is imported, which takes seconds.
@@ -46,15 +46,15 @@ def start(cfg: Any) -> float | None:
 
     try:
         raise_all(config.check(cfg))
-        with quickly():
+        with gc_paused_for_import():
             from tunesmith.pipeline.train import run
 
         return run(cfg)
     except Exception as error:  # all of them: only the wrapping changes, `exit_code` tells each
-        raise Failed from error
+        raise PassThroughHydra from error
 
 
-class Failed(BaseException):
+class PassThroughHydra(BaseException):
     """Carries an error of the run, its cause, past Hydra, which would print a line of its own."""
 
 
@@ -77,7 +77,7 @@ def exit_code(main: Callable[[], Any], debug: bool = False) -> int:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return _quietly()
         if debug:
-            _say(masked(traceback.format_exc().rstrip()))
+            _say(mask_url_passwords(traceback.format_exc().rstrip()))
         told = explain(error)
         for line in told.lines:
             _say(line)
@@ -90,10 +90,10 @@ def compose_and_run(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints the first one itself and exits with 1
     arguments = parse(sys.argv[1:])
     refuse_reruns(arguments)
-    scan_before_reading()
+    install_yaml_scanner()
     try:
         main()
-    except Failed as failed:
+    except PassThroughHydra as failed:
         assert failed.__cause__ is not None
         raise failed.__cause__ from failed.__cause__.__cause__
     except Exception as error:  # raised again below, unless the command line explains it
@@ -135,7 +135,7 @@ def refuse_unsafe_environment() -> None:
         )
 
 
-def scan_before_reading() -> None:
+def install_yaml_scanner() -> None:
     """Look at each yaml file before Hydra reads it: size, aliases, tags, keys that stand twice.
 
     Done where Hydra reads, so that it is done for the files that a run uses and for no others.
@@ -161,7 +161,7 @@ def scan_before_reading() -> None:
     files.load_config = load_config
 
 
-def take_debug() -> bool:
+def pop_debug_flag() -> bool:
     """Take --debug from the command line; the processes that a run starts inherit it."""
     if "--debug" in sys.argv:
         sys.argv = [word for word in sys.argv if word != "--debug"]

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import __version__
-from tunesmith.cli.entry import guarded, start
+from tunesmith.cli.entry import run_cli, train_from_config
 from tunesmith.cli.study_commands import add_commands
 from tunesmith.config import CONF
-from tunesmith.runtime.fast_import import quickly
+from tunesmith.runtime.fast_import import gc_paused_for_import
 
 
 def main() -> None:
     """Run the command that the arguments name; end with its exit code."""
     if sys.argv[1:2] == ["train"]:
         sys.argv = [sys.argv[0], *sys.argv[2:]]
-        guarded(_hydra_main())
-    guarded(lambda: _command(sys.argv[1:]))
+        run_cli(_hydra_main())
+    run_cli(lambda: _command(sys.argv[1:]))
 
 
 def _hydra_main() -> Any:
@@ -26,7 +26,7 @@ def _hydra_main() -> Any:
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
     def train(cfg: Any) -> float | None:
-        return start(cfg)
+        return train_from_config(cfg)
 
     return train
 
@@ -115,10 +115,12 @@ def _with_options(parser: argparse.ArgumentParser) -> None:
 def _opened(options: argparse.Namespace) -> Any:
     from tunesmith.config import inference_options
 
-    with quickly():
+    with gc_paused_for_import():
         from tunesmith.inference.finished_run import load
 
-    return load(options.run, trust=options.trust, options=inference_options.read(options.set))
+    return load(
+        options.run, trust=options.trust, options=inference_options.parse_set_options(options.set)
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -167,7 +169,9 @@ def _show(options: argparse.Namespace) -> None:
     from tunesmith import config, runs
 
     run = runs.resolve(Path(options.run))
-    config.read_stored(run / "config.yaml", options.trust)  # what must not be used is not shown
+    config.read_saved_config(
+        run / "config.yaml", options.trust
+    )  # what must not be used is not shown
     Console().print(runs.show(run))
 
 

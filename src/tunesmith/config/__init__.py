@@ -1,27 +1,27 @@
 """A config as a whole: is it right, which run is it, what of it may be written down."""
 
 from tunesmith.config.check import check
-from tunesmith.config.check_targets import GIVEN, not_taken
+from tunesmith.config.check_targets import GIVEN, unknown_argument
 from tunesmith.config.check_values import check_value, suggestion
 from tunesmith.config.cross_checks import monitor_of
-from tunesmith.config.fingerprint import NOT_IDENTITY, differences, identity
+from tunesmith.config.fingerprint import NOT_HASHED, config_diff, config_hash
 from tunesmith.config.instantiate import CONF  # the folder of the packaged configs
-from tunesmith.config.redact import masked_override, masked_value, redacted
-from tunesmith.config.saved_config import read_stored
+from tunesmith.config.redact import mask_override, mask_value, redact_config
+from tunesmith.config.saved_config import read_saved_config
 
 __all__ = [
     "CONF",
     "GIVEN",
-    "NOT_IDENTITY",
+    "NOT_HASHED",
     "check",
     "check_value",
-    "differences",
-    "identity",
-    "masked_override",
-    "masked_value",
+    "config_diff",
+    "config_hash",
+    "mask_override",
+    "mask_value",
     "monitor_of",
-    "not_taken",
-    "read_stored",
-    "redacted",
+    "read_saved_config",
+    "redact_config",
     "suggestion",
+    "unknown_argument",
 ]

@@ -2,7 +2,7 @@
 
 from tunesmith.config.check_targets import wrong_targets
 from tunesmith.config.check_values import missing, wrong_values
-from tunesmith.config.cross_checks import contradictions
+from tunesmith.config.cross_checks import cross_field_errors
 from tunesmith.config.interpolation import Config, resolve
 from tunesmith.errors import TunesmithError
 
@@ -16,5 +16,5 @@ def check(cfg: Config) -> list[TunesmithError]:
     values.pop("hydra", None)
     found += wrong_values(values, hidden) + missing(values)
     found += wrong_targets(values)
-    found += contradictions(values, {path for path, _ in found})
+    found += cross_field_errors(values, {path for path, _ in found})
     return list({str(error): error for _, error in found}.values())

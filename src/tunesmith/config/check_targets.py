@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from tunesmith.config import instantiate, schema
-from tunesmith.config.interpolation import Broken, Found
+from tunesmith.config.interpolation import Found, Unresolved
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 
 # What the program itself hands to a target.
@@ -24,7 +24,7 @@ def wrong_targets(values: Mapping[str, Any]) -> Found:
     found: Found = [(error.where, error) for error in instantiate.check(values, trust)]
     for group, path, node in _target_nodes(values):
         name = node.get(instantiate.TARGET) if isinstance(node, Mapping) else None
-        if isinstance(name, Broken) or isinstance(node, Broken):
+        if isinstance(name, Unresolved) or isinstance(node, Unresolved):
             continue
         if not isinstance(name, str):
             error = ConfigError("CONF-TARGET", path, "needs a _target_: what to build")
@@ -34,7 +34,7 @@ def wrong_targets(values: Mapping[str, Any]) -> Found:
     return found
 
 
-def not_taken(path: str, key: str, name: str, takes: Iterable[str]) -> ConfigError:
+def unknown_argument(path: str, key: str, name: str, takes: Iterable[str]) -> ConfigError:
     """Say that a target does not take a key."""
     near = did_you_mean(key, takes)
     return ConfigError(
@@ -66,11 +66,11 @@ def _wrong_call(
     for key in special:
         yield ConfigError("CONF-KEY", f"{path}.{key}", "only _target_ and _partial_ are supported")
     ours = (
-        instantiate.shipped().get(name, frozenset())
+        instantiate.packaged_nodes().get(name, frozenset())
         - {instantiate.TARGET, instantiate.PARTIAL}
         - beside
     )
-    if keys == ours and name in instantiate.shipped():
+    if keys == ours and name in instantiate.packaged_nodes():
         return  # a test holds the shipped ones against their signatures: no import needed
     try:
         takes, takes_any = instantiate.parameters(instantiate.resolve(name, trust))
@@ -80,7 +80,7 @@ def _wrong_call(
     given = GIVEN.get(group, set())
     for key in sorted(keys - set(special) - (takes.keys() - given), key=str):
         if not takes_any or key in given:
-            yield not_taken(path, key, name, [n for n in takes if n not in given])
+            yield unknown_argument(path, key, name, [n for n in takes if n not in given])
     for key, required in takes.items():
         if required and key not in keys | given and group != schema.LOGGERS:
             yield ConfigError(

@@ -6,7 +6,7 @@ from typing import Any
 
 from tunesmith.config import schema
 from tunesmith.config.instantiate import CONF
-from tunesmith.config.interpolation import Broken, Found
+from tunesmith.config.interpolation import Found, Unresolved
 from tunesmith.config.redact import as_typed, names_secret
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 from tunesmith.runtime.secrets import MASK
@@ -18,7 +18,7 @@ def wrong_values(values: dict[str, Any], hidden: Collection[str]) -> Found:
     for path, value in _schema_nodes(values):
         shown = MASK if path in hidden or names_secret(path) else as_typed(value)
         rule = schema.RULES.get(path)
-        if isinstance(value, Broken):
+        if isinstance(value, Unresolved):
             continue
         if rule is not None:
             error = rule.check(path, value, shown)

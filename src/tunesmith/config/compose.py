@@ -108,7 +108,7 @@ def _sort(found: Diagnosis, overrides: Sequence[str]) -> None:
     """Parse each override by itself, and tell choices of a group from values."""
     for text in overrides:
         try:
-            override = override_parser.parsed(text)
+            override = override_parser.parse_override(text)
             override.config_loader = found.loader
             if override.is_sweep_override():
                 _sort_sweep(found, override)
@@ -132,8 +132,8 @@ def _sort_sweep(found: Diagnosis, override: Any) -> None:
     if not found.multirun:
         raise _sweep(override.input_line)
     mistakes, right = [], []
-    for value in override_parser.several(override):
-        single = override_parser.single(override, value)
+    for value in override_parser.sweep_values(override):
+        single = override_parser.with_value(override, value)
         if _is_choice(found, single):
             mistake = _wrong_choice(found, single)
         else:
@@ -161,10 +161,10 @@ def _wrong_choice(found: Diagnosis, override: Any) -> TunesmithError | None:
     if override.is_delete():
         return None
     group = override.key_or_group
-    return wrong_choice(group, override.value(), found.loader.get_group_options(group))
+    return unknown_choice(group, override.value(), found.loader.get_group_options(group))
 
 
-def wrong_choice(group: str, value: Any, options: Sequence[str]) -> TunesmithError | None:
+def unknown_choice(group: str, value: Any, options: Sequence[str]) -> TunesmithError | None:
     """Compare a group's choice with the files there are."""
     wanted = value if isinstance(value, list) else [value]
     wrong = [str(name) for name in wanted if name is not None and str(name) not in options]
@@ -292,7 +292,7 @@ def _taken(name: str, cfg: Any, parent: str, last: str, override: Any) -> Tunesm
     if last in takes and last not in given:
         what = f"not in this config, but {name} takes it"
         return ConfigError("CONF-KEY", f"{parent}.{last}", what, f"write +{override.input_line}")
-    return config.not_taken(parent, last, name, [n for n in takes if n not in given])
+    return config.unknown_argument(parent, last, name, [n for n in takes if n not in given])
 
 
 def _paths(node: Any, prefix: str = "") -> list[str]:

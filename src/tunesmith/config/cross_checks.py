@@ -8,10 +8,10 @@ from omegaconf import OmegaConf
 
 from tunesmith.config import instantiate, rules
 from tunesmith.config.instantiate import CONF
-from tunesmith.config.interpolation import BROKEN, Broken, Found
+from tunesmith.config.interpolation import UNRESOLVED, Found, Unresolved
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 
-CONFIRM = "callbacks.checkpoint.confirm_mode"
+CONFIRM = "callbacks.checkpoint.allow_worst_as_best"
 Get = Callable[[str], Any]
 Errors = Iterator[TunesmithError]
 
@@ -20,14 +20,14 @@ class _SpoiltError(Exception):
     """A rule asked for a value that is missing or wrong: that was reported already."""
 
 
-def contradictions(values: Mapping[str, Any], spoilt: set[str]) -> Found:
+def cross_field_errors(values: Mapping[str, Any], spoilt: set[str]) -> Found:
     """Ask each rule of this file; one that needs a `spoilt` path (or one below it) is left out."""
 
     def get(path: str) -> Any:
         value: Any = values
         for part in path.split("."):
-            value = value.get(part, BROKEN) if isinstance(value, Mapping) else BROKEN
-        if isinstance(value, Broken) or any(path.startswith(bad) for bad in spoilt):
+            value = value.get(part, UNRESOLVED) if isinstance(value, Mapping) else UNRESOLVED
+        if isinstance(value, Unresolved) or any(path.startswith(bad) for bad in spoilt):
             raise _SpoiltError
         return value
 

@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 from tunesmith.config.interpolation import Config, leaves
-from tunesmith.config.redact import redacted
+from tunesmith.config.redact import redact_config
 
 # Keys that decide nothing of the result: where it is written, what is shown, when it pauses.
-NOT_IDENTITY = (
+NOT_HASHED = (
     "paths",
     "logger",
     "resume",
@@ -17,13 +17,13 @@ NOT_IDENTITY = (
     "search",
     "space",
     "executor",
-    "callbacks.checkpoint.confirm_mode",
+    "callbacks.checkpoint.allow_worst_as_best",
     "callbacks.progress",
-    "trainer.stop_at_step",
+    "trainer.pause_at_step",
 )
 
 
-def identity(cfg: Config) -> str:
+def config_hash(cfg: Config) -> str:
     """Return the SHA-256 of all that decides the result.
 
     Secrets are not part of it: a new token makes no other run, and a hash that stands beside
@@ -33,7 +33,7 @@ def identity(cfg: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(a: Config, b: Config) -> list[str]:
+def config_diff(a: Config, b: Config) -> list[str]:
     """Name each key that gives the two another identity, with both values, secrets masked."""
     left, right = _deciding(a), _deciding(b)
     absent = "absent"
@@ -48,6 +48,6 @@ def _deciding(cfg: Config) -> dict[str, Any]:
     """Flatten what decides the result into dotted keys; a list is one value."""
     return {
         path: value
-        for path, value in leaves(redacted(cfg))
-        if not any(path == key or path.startswith(f"{key}.") for key in NOT_IDENTITY)
+        for path, value in leaves(redact_config(cfg))
+        if not any(path == key or path.startswith(f"{key}.") for key in NOT_HASHED)
     }

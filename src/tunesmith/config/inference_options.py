@@ -11,7 +11,7 @@ from tunesmith.config import instantiate, schema
 from tunesmith.errors import ConfigError, did_you_mean
 
 
-def read(words: Sequence[str]) -> dict[str, Any]:
+def parse_set_options(words: Sequence[str]) -> dict[str, Any]:
     """Read `task.num_beams=4` as {"task.num_beams": 4}; ConfigError for anything else."""
     parts = [word.partition("=") for word in words]
     for word, (_, sign, _) in zip(words, parts, strict=True):
@@ -23,7 +23,7 @@ def read(words: Sequence[str]) -> dict[str, Any]:
         raise ConfigError("CLI", "--set", f"holds a value that cannot be read: {error}") from None
 
 
-def changed(cfg: DictConfig, options: Mapping[str, Any]) -> DictConfig:
+def with_options(cfg: DictConfig, options: Mapping[str, Any]) -> DictConfig:
     """Return the config of a run with other options of its task.
 
     Raises ConfigError for an option that its task does not name in `tuned`, and for a value

@@ -32,7 +32,7 @@ SHIPPED = ("tunesmith.", "torch.", "builtins.", "abc.")  # by us, or pinned: a v
 TARGET, PARTIAL = "_target_", "_partial_"
 
 
-def build(node: Any, /, *, trust: Collection[str] = (), **given: Any) -> Any:
+def instantiate(node: Any, /, *, trust: Collection[str] = (), **given: Any) -> Any:
     """Call the node's target with the node's values and `given`; `_partial_: true` binds them.
 
     Nodes inside it are built first. We do without `hydra.utils.instantiate`: what was checked
@@ -68,7 +68,7 @@ def check(node: Any, trust: Collection[str] = ()) -> list[TunesmithError]:
     return [_refusal(path, name) for path, name in targets_in(node) if not is_trusted(name, trust)]
 
 
-def check_stored(node: Any, trust: Collection[str] = ()) -> list[TunesmithError]:
+def check_saved_targets(node: Any, trust: Collection[str] = ()) -> list[TunesmithError]:
     """Do the same for a stored run: exact names only, besides packages trusted anew."""
     return [
         SafetyError("UNSAFE-TARGET", f"{path}={name}", "not shipped by Tunesmith", _trust(name))
@@ -133,7 +133,7 @@ def code_of(target: Callable[..., Any]) -> dict[str, str]:
 
 
 @functools.cache
-def shipped() -> dict[str, frozenset[str]]:
+def packaged_nodes() -> dict[str, frozenset[str]]:
     """Return the targets of the shipped yaml files, with the keys that stand beside each."""
     from omegaconf import OmegaConf
 
@@ -146,9 +146,9 @@ def shipped() -> dict[str, frozenset[str]]:
     return {name: frozenset(names) for name, names in keys.items()}
 
 
-def stored_targets() -> frozenset[str]:
+def packaged_targets() -> frozenset[str]:
     """Return the exact targets of `conf/`: what a stored run may name."""
-    return frozenset(shipped())
+    return frozenset(packaged_nodes())
 
 
 def _built(node: Any, trust: Collection[str], given: Mapping[str, Any]) -> Any:
@@ -238,7 +238,7 @@ def _is_in(name: Any, trust: Collection[str]) -> bool:
 
 
 def _is_ours(name: Any) -> bool:
-    return isinstance(name, str) and name in stored_targets()
+    return isinstance(name, str) and name in packaged_targets()
 
 
 def _is_of_torch(name: Any) -> bool:

@@ -15,14 +15,14 @@ Found = list[tuple[str, TunesmithError]]  # each mistake with the dotted path th
 Fed = dict[str, tuple[str, Any]]  # what the environment feeds: the interpolation, and its value
 
 
-class Broken:
+class Unresolved:
     """Stands where a value could not be resolved: already reported, so no rule looks at it."""
 
     def __repr__(self) -> str:
         return "???"
 
 
-BROKEN = Broken()
+UNRESOLVED = Unresolved()
 
 
 def resolve(cfg: Config) -> tuple[dict[str, Any], Found, Fed]:
@@ -51,12 +51,12 @@ def _value(node: Any, key: Any, path: str, found: Found, fed: Fed) -> Any:
         if not path.startswith(f"{schema.LOGGERS}."):  # the run fills those in
             error = ConfigError("CONF-MISSING", path, "has no value yet", f"give one: {path}=...")
             found.append((path, error))
-        return BROKEN if not path.startswith(f"{schema.LOGGERS}.") else raw
+        return UNRESOLVED if not path.startswith(f"{schema.LOGGERS}.") else raw
     try:
         value = node[key]
     except OmegaConfBaseException as error:
         found.append((path, _unresolved(path, raw, error)))
-        return BROKEN
+        return UNRESOLVED
     if isinstance(raw, str) and "oc.env" in raw and child._is_interpolation():
         fed[path] = raw, value
     return _plain(value, path, found, fed)

@@ -9,7 +9,7 @@ from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 OPTIONS = ("--help", "--cfg", "--debug", "--multirun", "--config-dir", "--config-name")
 
 
-def parsed(text: str) -> Any:
+def parse_override(text: str) -> Any:
     """Parse one override by Hydra's grammar; raise ConfigError where it is not one."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -20,7 +20,7 @@ def parsed(text: str) -> Any:
         raise _syntax(text, error) from error
 
 
-def several(override: Any) -> list[Any]:
+def sweep_values(override: Any) -> list[Any]:
     """Return the values of a sweep as the parser gives them; of an interval, both ends."""
     from hydra.errors import HydraException
 
@@ -32,7 +32,7 @@ def several(override: Any) -> list[Any]:
         raise ConfigError("CONF-SYNTAX", override.input_line, "has no end") from error
 
 
-def single(override: Any, value: Any) -> Any:
+def with_value(override: Any, value: Any) -> Any:
     """Return the override with one of its values."""
     from hydra.core.override_parser.types import ValueType
 

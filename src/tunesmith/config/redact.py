@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from tunesmith.config.interpolation import Broken, Config, resolve
-from tunesmith.runtime.secrets import MASK, masked
+from tunesmith.config.interpolation import Config, Unresolved, resolve
+from tunesmith.runtime.secrets import MASK, mask_url_passwords
 
 SECRET = re.compile(
     r"password|passwd|secret|api_?key|credential|token(?!i|s\b|_id|_type)", re.IGNORECASE
@@ -17,7 +17,7 @@ READ = re.compile(r"oc\.env:\s*([^,}\s]*)")  # the variable that an interpolatio
 SHORT = 6  # a shorter secret is masked where it stands, not wherever its letters occur
 
 
-def redacted(cfg: Config) -> dict[str, Any]:
+def redact_config(cfg: Config) -> dict[str, Any]:
     """Return a plain, resolved dict with `***` for secrets, fit to be written down.
 
     Masked are the values of keys that name a secret, what was read from a variable that does
@@ -36,15 +36,17 @@ def redacted(cfg: Config) -> dict[str, Any]:
     return {key: _masked(key, str(key), v, hidden, longest_first) for key, v in values.items()}
 
 
-def masked_override(text: str) -> str:
+def mask_override(text: str) -> str:
     """Return an override fit to be written down: secrets by their key, passwords in URLs."""
     key, equal, value = text.partition("=")
     if equal and names_secret(key):
         return f"{key}={MASK}"
-    return masked(PAIR.sub(_masked_pair, text) if value.startswith(("{", "[")) else text)
+    return mask_url_passwords(
+        PAIR.sub(_masked_pair, text) if value.startswith(("{", "[")) else text
+    )
 
 
-def masked_value(key: str, value: Any) -> Any:
+def mask_value(key: str, value: Any) -> Any:
     """Return the value of a setting fit to be written down, whatever it is made of."""
     return _masked(key, key, value, (), [])
 
@@ -58,7 +60,7 @@ def _masked(key: Any, path: str, value: Any, hidden: Collection[str], secrets: l
         return {k: _masked(k, f"{path}.{k}", v, hidden, secrets) for k, v in value.items()}
     if isinstance(value, list):
         return [_masked(key, f"{path}.{i}", v, hidden, secrets) for i, v in enumerate(value)]
-    if isinstance(value, Broken):
+    if isinstance(value, Unresolved):
         return "???"
     if value is None or isinstance(value, bool):
         return value
@@ -68,7 +70,7 @@ def _masked(key: Any, path: str, value: Any, hidden: Collection[str], secrets: l
         return value
     for secret in secrets:
         value = value.replace(secret, MASK)
-    return masked(value)
+    return mask_url_passwords(value)
 
 
 def _reads_secret(text: str) -> bool:
@@ -85,5 +87,5 @@ def as_typed(value: Any) -> str:
     """Write a value as one would type it."""
     typed = {None: "null", True: "true", False: "false"}
     is_word = value is None or isinstance(value, bool)
-    text = masked(typed[value] if is_word else str(value))
+    text = mask_url_passwords(typed[value] if is_word else str(value))
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -10,7 +10,7 @@ from tunesmith.config import instantiate, yaml_safety
 from tunesmith.errors import ConfigError, ModelError, SafetyError, raise_all
 
 
-def read_stored(path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
+def read_saved_config(path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
     """Read a run's config.yaml as data from a stranger: nothing in it is resolved or imported.
 
     What it trusts itself counts for nothing; `trust` names the packages trusted anew. Raises
@@ -34,5 +34,5 @@ def read_stored(path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
         if "\0" in text:
             raise SafetyError("UNSAFE-CONFIG", str(path), "holds a NUL character; refused")
     values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    raise_all(instantiate.check_stored(values, trust))
+    raise_all(instantiate.check_saved_targets(values, trust))
     return values | {"trust": list(trust)}

@@ -12,28 +12,28 @@ from typing import Any
 import pyarrow
 from datasets import Dataset
 
-from tunesmith.data.columns import Column, Kind, Named
+from tunesmith.data.columns import Column, ColumnType, SourceName
 from tunesmith.errors import MachineError
 
 VERSION = 3  # of what is stored; a higher one leaves older files alone
 BATCH_ROWS, BATCH_CHARACTERS = 1000, 8_000_000
 FILE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
 TYPES = {
-    Kind.TEXT: pyarrow.string(),
-    Kind.CLASS: pyarrow.string(),
-    Kind.CLASSES: pyarrow.list_(pyarrow.string()),
-    Kind.NUMBER: pyarrow.float64(),
-    Kind.GROUP: pyarrow.string(),
-    Kind.IMAGE: FILE,
-    Kind.AUDIO: FILE,
-    Kind.NUMBERS: pyarrow.list_(pyarrow.float64()),
-    Kind.CATEGORIES: pyarrow.list_(pyarrow.string()),
-    Kind.WORDS: pyarrow.list_(pyarrow.string()),
-    Kind.TAGS: pyarrow.list_(pyarrow.string()),
-    Kind.TEXTS: pyarrow.list_(pyarrow.string()),
-    Kind.CHOICES: pyarrow.list_(pyarrow.string()),
-    Kind.CHOICE: pyarrow.int64(),
-    Kind.SPANS: pyarrow.list_(
+    ColumnType.TEXT: pyarrow.string(),
+    ColumnType.CLASS: pyarrow.string(),
+    ColumnType.CLASSES: pyarrow.list_(pyarrow.string()),
+    ColumnType.NUMBER: pyarrow.float64(),
+    ColumnType.GROUP: pyarrow.string(),
+    ColumnType.IMAGE: FILE,
+    ColumnType.AUDIO: FILE,
+    ColumnType.NUMBERS: pyarrow.list_(pyarrow.float64()),
+    ColumnType.CATEGORIES: pyarrow.list_(pyarrow.string()),
+    ColumnType.WORDS: pyarrow.list_(pyarrow.string()),
+    ColumnType.TAGS: pyarrow.list_(pyarrow.string()),
+    ColumnType.TEXTS: pyarrow.list_(pyarrow.string()),
+    ColumnType.CHOICES: pyarrow.list_(pyarrow.string()),
+    ColumnType.CHOICE: pyarrow.int64(),
+    ColumnType.SPANS: pyarrow.list_(
         pyarrow.struct([("text", pyarrow.string()), ("start", pyarrow.int64())])
     ),
 }
@@ -45,8 +45,8 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def schema_of(columns: Mapping[str, Column], chosen: Mapping[str, Named]) -> pyarrow.Schema:
-    kinds = {c: columns[c].kind if c in columns else Kind.TEXT for c in chosen}
+def schema_of(columns: Mapping[str, Column], chosen: Mapping[str, SourceName]) -> pyarrow.Schema:
+    kinds = {c: columns[c].kind if c in columns else ColumnType.TEXT for c in chosen}
     marks = ["_text", "_loose"] + (["_id"] if "id" in chosen else [])
     return pyarrow.schema(
         [("row", pyarrow.int64()), ("_line", pyarrow.int64()), ("_flags", pyarrow.int8())]
@@ -55,7 +55,7 @@ def schema_of(columns: Mapping[str, Column], chosen: Mapping[str, Named]) -> pya
     )
 
 
-def stored(
+def cached_dataset(
     rows: Iterator[dict[str, Any]], schema: pyarrow.Schema, key: str, cache: Path
 ) -> Dataset:
     """Open the rows stored under the key; store them first if they are not, or damaged.
@@ -94,7 +94,7 @@ def write(rows: Iterator[dict[str, Any]], schema: pyarrow.Schema, folder: Path) 
     with path.open("wb") as handle, pyarrow.ipc.new_stream(handle, schema) as writer:
         for batch in batches(rows):
             writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
-    (folder / "rows.sha256").write_text(f"{content_hash(path)} {stamp(opened(folder))}")
+    (folder / "rows.sha256").write_text(f"{content_hash(path)} {media_fingerprint(opened(folder))}")
 
 
 def batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -138,12 +138,15 @@ def intact(place: Path) -> bool:
     """Tell whether the stored rows, and the files that they name, are what was written."""
     try:
         hashed, _, stamped = (place / "rows.sha256").read_text().partition(" ")
-        return content_hash(place / "rows.arrow") == hashed and stamp(opened(place)) == stamped
+        return (
+            content_hash(place / "rows.arrow") == hashed
+            and media_fingerprint(opened(place)) == stamped
+        )
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def stamp(rows: Dataset) -> str:
+def media_fingerprint(rows: Dataset) -> str:
     """Return a hash of when the files that cells name were written, and how long they are.
 
     Raises OSError where one is gone.

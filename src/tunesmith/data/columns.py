@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class Kind(StrEnum):
+class ColumnType(StrEnum):
     """What the cells of a column are."""
 
     TEXT = "text"
@@ -32,21 +32,28 @@ class Kind(StrEnum):
 LONGEST_ROW = 10_000_000  # characters; one row of more is a broken file, not a text
 Raw = tuple[int, dict[str, Any]]  # where it stands in its file, and its cells
 
-NAMED = (Kind.CLASS, Kind.CLASSES, Kind.TAGS)  # kinds whose labels have names to find out
+NAMED = (
+    ColumnType.CLASS,
+    ColumnType.CLASSES,
+    ColumnType.TAGS,
+)  # kinds whose labels have names to find out
 TEXTUAL = (
-    Kind.TEXT,
-    Kind.WORDS,
-    Kind.TEXTS,
-    Kind.CHOICES,
+    ColumnType.TEXT,
+    ColumnType.WORDS,
+    ColumnType.TEXTS,
+    ColumnType.CHOICES,
 )  # kinds that rows are compared and split by
-MEDIA = (Kind.IMAGE, Kind.AUDIO)  # kinds whose cells are files
-TABULAR = (Kind.NUMBERS, Kind.CATEGORIES)  # kinds that stand for several columns of a source
+MEDIA = (ColumnType.IMAGE, ColumnType.AUDIO)  # kinds whose cells are files
+TABULAR = (
+    ColumnType.NUMBERS,
+    ColumnType.CATEGORIES,
+)  # kinds that stand for several columns of a source
 
 
-Named = str | Sequence[str]  # what a column is called in its source; several make one list
+SourceName = str | Sequence[str]  # what a column is called in its source; several make one list
 
 
-def names_of(named: Named) -> list[str]:
+def names_of(named: SourceName) -> list[str]:
     return [named] if isinstance(named, str) else list(named)
 
 
@@ -54,7 +61,7 @@ def names_of(named: Named) -> list[str]:
 class Column:
     """A column that a task reads, under our name for it."""
 
-    kind: Kind
+    kind: ColumnType
     required: bool = True
     target: bool = False  # what is to be predicted: a test split may withhold it
     learning: bool = False  # of use to the train split alone: others may lack it

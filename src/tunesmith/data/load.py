@@ -7,16 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.cache import key_of
-from tunesmith.data.columns import NAMED, Column, Kind, Named, Rows
-from tunesmith.data.opening import SPLITS, check_validation, found_at, opened, sources_needed
-from tunesmith.data.prepare.few_shot import Shots
+from tunesmith.data.columns import NAMED, Column, ColumnType, Rows, SourceName
+from tunesmith.data.opening import (
+    SPLITS,
+    check_validation,
+    find_splits,
+    open_sources,
+    sources_needed,
+)
+from tunesmith.data.prepare.few_shot import FewShotSpec
 from tunesmith.data.prepare.languages import Wanted, only_languages, wanted_of
-from tunesmith.data.prepare.normalize import Source, present_columns
-from tunesmith.data.prepare.quality import STRATA, Part, check_same_source
-from tunesmith.data.prepare.split import Cut
-from tunesmith.data.prepare.split_pipeline import Work
+from tunesmith.data.prepare.normalize import RowSource, present_columns
+from tunesmith.data.prepare.quality import STRATA, SplitRows, check_same_source
+from tunesmith.data.prepare.split import SplitSpec
+from tunesmith.data.prepare.split_pipeline import SplitPipeline
 from tunesmith.data.sources.csv import QUOTING
-from tunesmith.data.sources.resolve import Reading, openers
+from tunesmith.data.sources.resolve import FileFormat, split_openers
 from tunesmith.data.storing import media_folders, store_all
 from tunesmith.errors import ConfigError, TunesmithError, raise_all
 
@@ -39,7 +45,7 @@ def read(
     config: str | None,
     revision: str | None,
     splits: Mapping[str, str | None],
-    names: Mapping[str, Named | None],
+    names: Mapping[str, SourceName | None],
     media: str | None,
     languages: Sequence[str] | None,
     train_languages: Sequence[str] | None,
@@ -51,9 +57,9 @@ def read(
     encoding: str,
     encoding_errors: str,
     limit: int | None,
-    shots: int | None,
-    validation_shots: int | None,
-    draw: int,
+    shots_per_class: int | None,
+    validation_shots_per_class: int | None,
+    shot_seed: int,
     on_missing_label: str,
     on_empty_text: str,
     leakage: str,
@@ -69,8 +75,11 @@ def read(
     once per content and mapped into memory.
     Raises DataError for rows, ConfigError for options, MachineError for a missing package.
     """
-    how, few = Cut(**split), Shots(shots, validation_shots, draw)
-    reading = Reading(sep, quoting, encoding, encoding_errors)
+    how, few = (
+        SplitSpec(**split),
+        FewShotSpec(shots_per_class, validation_shots_per_class, shot_seed),
+    )
+    reading = FileFormat(sep, quoting, encoding, encoding_errors)
     rules = Rules(on_missing_label, on_empty_text, leakage, limit)
     target, kind = target_of(columns)
     raise_all(
@@ -78,18 +87,18 @@ def read(
     )
     files = {"train": train_file, "validation": validation_file, "test": test_file}
     whose = wanted_of(train_languages, validation_languages)
-    ways = partial(openers, revision=revision, splits=splits, reading=reading)
-    found, to_cut = found_at((files, path, config), ways, how, languages, whose)
+    ways = partial(split_openers, revision=revision, splits=splits, reading=reading)
+    found, to_cut = find_splits((files, path, config), ways, how, languages, whose)
     wanted = [name for name in SPLITS if only is None or name in only]
     check_validation(found, to_cut, need_validation and "validation" in wanted)
     given = [str(name) for name in labels] if labels is not None else None
     named = given is not None or kind not in NAMED
-    sources = opened(sources_needed(wanted, found, to_cut, named), found)
+    sources = open_sources(sources_needed(wanted, found, to_cut, named), found)
     if leakage != "ignore":
         raise_all(check_same_source(sources))
     chosen = choose(sources, columns, names, how)
     parts = store_all(sources, columns, chosen, label_separator, media, reading, cache)
-    work = Work(target, kind, given, wanted)
+    work = SplitPipeline(target, kind, given, wanted)
     parts = wanted_parts(work, parts, how, to_cut, whose, few, rules)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
@@ -123,21 +132,21 @@ class Rules:
         return [ConfigError("CONF-RANGE", f"data.limit={self.limit}", "must be >= 1")]
 
 
-def target_of(columns: Mapping[str, Column]) -> tuple[str | None, Kind | None]:
+def target_of(columns: Mapping[str, Column]) -> tuple[str | None, ColumnType | None]:
     """Return the column that is to be predicted, and what its cells are."""
     target = next((name for name, column in columns.items() if column.target), None)
     return target, columns[target].kind if target is not None else None
 
 
 def wanted_parts(
-    work: Work,
-    parts: Mapping[str, Part],
-    how: Cut,
+    work: SplitPipeline,
+    parts: Mapping[str, SplitRows],
+    how: SplitSpec,
     to_cut: Mapping[str, bool],
     whose: Wanted,
-    few: Shots,
+    few: FewShotSpec,
     rules: Rules,
-) -> dict[str, Part]:
+) -> dict[str, SplitRows]:
     """Return the splits that are wanted: cut, checked, and of the rows that are asked for."""
     whole = work.without_gaps(parts, rules.on_missing_label, rules.on_empty_text)
     divided = only_languages(work.divided(whole, how, to_cut), whose)
@@ -147,7 +156,7 @@ def wanted_parts(
     return left
 
 
-def wrong_choices(reading: Reading, rules: Rules) -> list[TunesmithError]:
+def wrong_choices(reading: FileFormat, rules: Rules) -> list[TunesmithError]:
     asked = vars(reading) | vars(rules)
     return [
         ConfigError("CONF-VALUE", f"data.{key}={asked[key]}", f"one of {', '.join(known)}")
@@ -157,11 +166,11 @@ def wrong_choices(reading: Reading, rules: Rules) -> list[TunesmithError]:
 
 
 def choose(
-    sources: Mapping[str, Source],
+    sources: Mapping[str, RowSource],
     columns: Mapping[str, Column],
-    names: Mapping[str, Named | None],
-    how: Cut,
-) -> dict[str, dict[str, Named]]:
+    names: Mapping[str, SourceName | None],
+    how: SplitSpec,
+) -> dict[str, dict[str, SourceName]]:
     """Return {split: {our column: the source's}}; what rows are stratified by is one of them."""
     chosen = present(sources, columns, {name: names[name] for name in [*columns, "id"]})
     strata = strata_of(how, columns, names["label"], sources)
@@ -171,10 +180,10 @@ def choose(
 
 
 def present(
-    sources: Mapping[str, Source],
+    sources: Mapping[str, RowSource],
     columns: Mapping[str, Column],
-    names: Mapping[str, Named | None],
-) -> dict[str, dict[str, Named]]:
+    names: Mapping[str, SourceName | None],
+) -> dict[str, dict[str, SourceName]]:
     """Return the columns that each split has; all that is missing is said at once."""
     errors: list[TunesmithError] = [
         ConfigError("CONF-MISSING", f"data.{c}=null", "the task needs this column; give its name")
@@ -192,11 +201,11 @@ def present(
 
 
 def strata_of(
-    how: Cut,
+    how: SplitSpec,
     columns: Mapping[str, Column],
-    label: Named | None,
-    sources: Mapping[str, Source],
-) -> Named | None:
+    label: SourceName | None,
+    sources: Mapping[str, RowSource],
+) -> SourceName | None:
     """Return the label column by which rows are stratified although the task reads no label.
 
     So a task on texts alone cuts a source as classification does: nobody's test texts are its

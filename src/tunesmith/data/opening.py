@@ -3,18 +3,18 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tunesmith.data.prepare.languages import Wanted, Where, each, joined
-from tunesmith.data.prepare.normalize import Source
-from tunesmith.data.prepare.split import Cut
+from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.prepare.split import SplitSpec
 from tunesmith.data.sources.resolve import Opener
 from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
 
 SPLITS = ("train", "validation", "test")
 
 
-def found_at(
+def find_splits(
     place: Where,
     ways: Callable[..., dict[str, Opener]],
-    how: Cut,
+    how: SplitSpec,
     languages: Sequence[str] | None,
     whose: Wanted,
 ) -> tuple[dict[str, Opener], dict[str, bool]]:
@@ -30,7 +30,7 @@ def found_at(
     return joined(theirs, whose, any(to_cut.values())), to_cut
 
 
-def splits_to_cut(found: Collection[str], how: Cut) -> dict[str, bool]:
+def splits_to_cut(found: Collection[str], how: SplitSpec) -> dict[str, bool]:
     """Tell of "validation" and "test" whether they are cut from train."""
     if how.folds is not None and "validation" in found:
         what = "folds cut validation from train, but the source has a validation split"
@@ -61,9 +61,9 @@ def sources_needed(
     return [name for name in SPLITS if name in needed]
 
 
-def opened(names: Collection[str], found: Mapping[str, Opener]) -> dict[str, Source]:
+def open_sources(names: Collection[str], found: Mapping[str, Opener]) -> dict[str, RowSource]:
     """Open the sources, and say of all at once what is wrong with them."""
-    sources: dict[str, Source] = {}
+    sources: dict[str, RowSource] = {}
     errors: list[TunesmithError] = []
     for name in names:
         try:

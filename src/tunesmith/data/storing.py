@@ -6,25 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
-from tunesmith.data.cache import key_of, schema_of, stored
-from tunesmith.data.columns import MEDIA, Column, Named
-from tunesmith.data.prepare.normalize import Source, canonical_rows
-from tunesmith.data.prepare.quality import Part
-from tunesmith.data.sources.resolve import Reading
+from tunesmith.data.cache import cached_dataset, key_of, schema_of
+from tunesmith.data.columns import MEDIA, Column, SourceName
+from tunesmith.data.prepare.normalize import RowSource, canonical_rows
+from tunesmith.data.prepare.quality import SplitRows
+from tunesmith.data.sources.resolve import FileFormat
 from tunesmith.errors import DataError, TunesmithError, raise_all
 
 
 def store_all(
-    sources: Mapping[str, Source],
+    sources: Mapping[str, RowSource],
     columns: Mapping[str, Column],
-    chosen: Mapping[str, Mapping[str, Named]],
+    chosen: Mapping[str, Mapping[str, SourceName]],
     separator: str | None,
     media: str | None,
-    reading: Reading,
+    reading: FileFormat,
     cache: Path,
-) -> dict[str, Part]:
+) -> dict[str, SplitRows]:
     """Store each source's rows, or open what is stored; all broken files are said at once."""
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitRows] = {}
     errors: list[TunesmithError] = []
     for split, source in sources.items():
         schema = schema_of(columns, chosen[split])
@@ -33,25 +33,25 @@ def store_all(
         key = key_of(source.identity, str(schema), chosen[split], separator, format_, *folders)
         rows = canonical_rows(source, columns, chosen[split], separator, media)
         try:
-            data = stored(rows, schema, key, cache)
+            data = cached_dataset(rows, schema, key, cache)
             if not len(data):
                 raise nothing_in(source)
-            parts[split] = Part(source, data, np.arange(len(data)))
+            parts[split] = SplitRows(source, data, np.arange(len(data)))
         except DataError as error:
             errors.append(error)
     raise_all(errors)
     return parts
 
 
-def nothing_in(source: Source) -> DataError:
+def nothing_in(source: RowSource) -> DataError:
     headed = source.in_lines and not source.name.lower().endswith(".txt")
     return DataError("DATA-EMPTY", source.name, "header but 0 rows" if headed else "0 rows")
 
 
 def media_folders(
-    sources: Mapping[str, Source],
+    sources: Mapping[str, RowSource],
     columns: Mapping[str, Column],
-    names: Mapping[str, Named | None],
+    names: Mapping[str, SourceName | None],
     media: str | None,
 ) -> list[str]:
     """Return the folders that paths in cells are relative to; none where no cell is a file."""

@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, runs
 from tunesmith.config import inference_options, instantiate, older
-from tunesmith.data.columns import Column, Named, Rows
+from tunesmith.data.columns import Column, Rows, SourceName
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
-from tunesmith.inference.input_rows import Given, given_row, refuse_what_is_no_rows
-from tunesmith.models.spec import find, max_tokens, tokenizer
+from tunesmith.inference.input_rows import Given, check_is_row_list, given_row
+from tunesmith.models.spec import max_tokens, resolve_model, tokenizer
 from tunesmith.models.untrusted_files import inside
 from tunesmith.models.weights import check_weights, read_weights
 from tunesmith.pipeline.components import (
@@ -30,9 +30,9 @@ from tunesmith.pipeline.components import (
     prepare,
 )
 from tunesmith.tasks.base import Answer, Task
-from tunesmith.tasks.text.long_text import side_of
-from tunesmith.training.hardware import Machine, choose, settled
-from tunesmith.training.lightning_module import Module
+from tunesmith.tasks.text.long_text import truncation_side
+from tunesmith.training.hardware import Hardware, resolve_hardware, torch_settings
+from tunesmith.training.lightning_module import TaskModule
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ CHUNK = 2048  # rows held in memory at once by predict
 CHUNK_OF_FILES = 64  # the same where rows hold images or sounds
 
 
-class Stored:
+class FinishedRun:
     """A finished run: `predict` for new rows, `evaluate` for labelled ones.
 
     Built through the targets that Tunesmith ships; one that used your own code needs
@@ -67,7 +67,7 @@ class Stored:
         return CHUNK_OF_FILES if self.task.encoded_columns else CHUNK
 
     @property
-    def columns(self) -> dict[str, Named]:
+    def columns(self) -> dict[str, SourceName]:
         """The columns that a prediction reads: {our name: its name or names in the run's files}."""
         named = {name: self.cfg.data[name] for name in inputs_of(self.task)}
         return {
@@ -82,7 +82,7 @@ class Stored:
         A run on texts takes strings, one on pairs of texts two of them a row. Raises TypeError
         for what is no list of rows, DataError for a row that the run was not trained to read.
         """
-        refuse_what_is_no_rows(rows)
+        check_is_row_list(rows)
         separator = self.cfg.data.label_separator
         inputs, read = inputs_of(self.task), self.columns
         columns = {name: column for name, column in inputs.items() if name in read}
@@ -90,12 +90,12 @@ class Stored:
             given_row(row, columns, inputs.keys() - read.keys(), separator, number)
             for number, row in enumerate(rows, start=1)
         )
-        return list(self.predict_each(given))
+        return list(self.predict_stream(given))
 
-    def predict_each(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
+    def predict_stream(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
         """Answer rows one after another, in constant memory unless they depend on each other."""
         task, remaining = self.task, iter(rows)
-        with settled(self.machine, True):
+        with torch_settings(self.machine, True):
             while chunk := list(islice(remaining, self.chunk)):
                 yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.machine)
 
@@ -111,9 +111,12 @@ class Stored:
         split, cfg = split or "test", self.cfg.copy()
         if data is not None:
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
-            whole = {"limit": None, "shots": None, "validation_shots": None}
+            whole = {"limit": None, "shots_per_class": None, "validation_shots_per_class": None}
             cfg.data = OmegaConf.merge(cfg.data, files, whole)
-        with settled(self.machine, cfg.trainer.deterministic), _cache_of(self.directory) as cache:
+        with (
+            torch_settings(self.machine, cfg.trainer.deterministic),
+            _cache_of(self.directory) as cache,
+        ):
             cfg = _with_model(cfg, self.directory, cache)
             parts = prepare(cfg, only=[split])
             if split not in parts.rows.splits:
@@ -151,14 +154,14 @@ class Stored:
         cfg = self.cfg
         task = instantiate.resolve(cfg.task._target_, trust=cfg.trust)
         labels = list(cfg.data.labels) if cfg.data.labels is not None else None
-        source = find(
+        source = resolve_model(
             str(self.directory / "model"),
             attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
             problem=task.problem_of(plain(cfg.task)),
         )
         words = tokenizer(source)
-        words.truncation_side = side_of(cfg.data.truncation)
+        words.truncation_side = truncation_side(cfg.data.truncation)
         longest = max_tokens(source)
         length = cfg.data.max_length or longest
         task.check(plan_of(cfg, labels, words, length, longest))
@@ -167,7 +170,7 @@ class Stored:
 
 def load(
     run: str | Path, trust: Sequence[str] = (), options: Mapping[str, Any] | None = None
-) -> Stored:
+) -> FinishedRun:
     """Open a finished run, or the winner of a study. Nothing in its directory is executed.
 
     `options` are set anew, such as {"task.num_beams": 4}: those that change its answers alone.
@@ -175,7 +178,7 @@ def load(
     ConfigError for an option.
     """
     directory = runs.resolve(Path(run))
-    whole, added = older.completed(config.read_stored(directory / "config.yaml", trust=trust))
+    whole, added = older.completed(config.read_saved_config(directory / "config.yaml", trust=trust))
     if added:
         log.warning("%s is older than %s: read with the defaults", run, ", ".join(added))
     cfg = OmegaConf.create(whole)
@@ -187,7 +190,7 @@ def load(
         )
     if not (directory / "model").is_dir():
         raise ModelError("RUN", str(run), "has no model/")
-    return Stored(directory, inference_options.changed(cfg, options or {}))
+    return FinishedRun(directory, inference_options.with_options(cfg, options or {}))
 
 
 # Inside
@@ -200,16 +203,16 @@ def inputs_of(task: Task) -> dict[str, Column]:
     }
 
 
-def _machine(cfg: DictConfig) -> Machine:
+def _machine(cfg: DictConfig) -> Hardware:
     """Take the precision and threads of the run; its device where this machine has it."""
     how = cfg.trainer
     try:
-        return choose("auto", 1, 1, "auto", how.precision, how.threads)
+        return resolve_hardware("auto", 1, 1, "auto", how.precision, how.num_threads)
     except MachineError as error:
         if error.code != "ENV-PRECISION":
             raise
         log.warning("%s: %s; used with 32: scores may differ a little", error.where, error.what)
-        return choose("auto", 1, 1, "auto", "32", how.threads)
+        return resolve_hardware("auto", 1, 1, "auto", "32", how.num_threads)
 
 
 @contextmanager
@@ -273,7 +276,7 @@ def _restore(task: Task, file: Path) -> None:
 
 
 def _evaluate(
-    cfg: DictConfig, parts: Parts, task: Task, split: str, machine: Machine
+    cfg: DictConfig, parts: Parts, task: Task, split: str, machine: Hardware
 ) -> dict[str, float]:
     import lightning as L
 
@@ -281,7 +284,7 @@ def _evaluate(
     data = build_data(cfg, parts, task, machine)
     as_split = split if split == "validation" else "test"  # Lightning only trains on train rows
     data.encoded[as_split] = data.encoded[split]
-    module = Module(
+    module = TaskModule(
         task,
         lambda groups: torch.optim.SGD(groups),  # never asked for
         lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer),
@@ -308,7 +311,7 @@ def _evaluate(
 
 
 def _answers(
-    task: Task, rows: Sequence[Mapping[str, Any]], batch_size: int, machine: Machine
+    task: Task, rows: Sequence[Mapping[str, Any]], batch_size: int, machine: Hardware
 ) -> list[Answer]:
     """Answer a few rows: encoded, sorted by length, batched, put back in order."""
     targets_ = set(task.columns) - set(inputs_of(task))
@@ -330,7 +333,7 @@ def _answers(
     return task.gather([list(islice(remaining, len(windows))) for windows in by_row], inputs)
 
 
-def _autocast(machine: Machine, device: torch.device) -> Any:
+def _autocast(machine: Hardware, device: torch.device) -> Any:
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     if machine.precision not in kinds:
         return nullcontext()

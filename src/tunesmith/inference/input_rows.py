@@ -11,7 +11,7 @@ from tunesmith.errors import DataError
 Given = str | Sequence[Any] | Mapping[str, Any]
 
 
-def refuse_what_is_no_rows(rows: Any) -> None:
+def check_is_row_list(rows: Any) -> None:
     """Raise TypeError for one row, or a table, where rows are meant: it would be cut into parts."""
     if isinstance(rows, str | bytes | Mapping):
         kind = type(rows).__name__

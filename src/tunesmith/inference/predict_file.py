@@ -8,12 +8,12 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.data.columns import Column, Named, names_of
+from tunesmith.data.columns import Column, SourceName, names_of
 from tunesmith.data.prepare.normalize import read_cells
 from tunesmith.data.prepare.parse_cells import reader
 from tunesmith.data.sources.files import columns_of, kind_of, readable, stream
 from tunesmith.errors import ConfigError, DataError, MachineError
-from tunesmith.inference.finished_run import Stored
+from tunesmith.inference.finished_run import FinishedRun
 from tunesmith.tasks.base import Answer
 
 CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json")  # what can be written
@@ -26,7 +26,7 @@ READING = (
 
 
 def predict_file(
-    stored: Stored, source: Path, output: Path | None, out: IO[str], excel_safe: bool = False
+    stored: FinishedRun, source: Path, output: Path | None, out: IO[str], excel_safe: bool = False
 ) -> int:
     """Answer each row of a file; write the same rows plus the answers, to `out` as json lines.
 
@@ -89,7 +89,7 @@ def _need(have: Collection[str], needed: Iterable[str], where: str) -> None:
 
 
 def _paired(
-    stored: Stored, source: Path, columns: Collection[str], options: Mapping[str, Any]
+    stored: FinishedRun, source: Path, columns: Collection[str], options: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, Any], Answer]]:
     """Pair each raw row with its answer, a chunk in memory at a time."""
     raw = stream(source, **options)
@@ -105,11 +105,11 @@ def _paired(
             if not row.keys() <= known:
                 raise DataError("DATA-COL", f"{source}:{line}", "changed while it was read")
         wanted = [_converted(row, read, f"{source}:{line}") for line, row in chunk]
-        yield from zip((row for _, row in chunk), stored.predict_each(wanted), strict=True)
+        yield from zip((row for _, row in chunk), stored.predict_stream(wanted), strict=True)
 
 
 def _converted(
-    row: Mapping[str, Any], read: Mapping[str, tuple[Column, Named, Any]], where: str
+    row: Mapping[str, Any], read: Mapping[str, tuple[Column, SourceName, Any]], where: str
 ) -> dict[str, Any]:
     cells = {}
     for ours, (column, named, convert) in read.items():

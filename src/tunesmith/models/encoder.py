@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.errors import ModelError
-from tunesmith.models.encoder_decoder import is_pair, reader_of, rest, tensors_as, unshared
-from tunesmith.models.heads import HEADS, class_of, head_names, made_with, skeleton
+from tunesmith.models.encoder_decoder import encoder_of, freeze, is_pair, tensors_as, untied_state
+from tunesmith.models.heads import HEADS, class_of, head_names, meta_model, model_kwargs
 from tunesmith.models.hf_logging import quiet
-from tunesmith.models.spec import Source
+from tunesmith.models.spec import ModelSpec
 from tunesmith.models.weights import read_weights
 from tunesmith.runtime import fsync
 
 log = logging.getLogger(__name__)
 
 
-def load_model(source: Source) -> PreTrainedModel:
+def load_model(source: ModelSpec) -> PreTrainedModel:
     """Build the model in train mode and float32.
 
     What the checkpoint lacks and may lack, a head or a pooler, is drawn from torch's global
@@ -33,7 +33,7 @@ def load_model(source: Source) -> PreTrainedModel:
     with quiet():
         model = _pretrained(source) if source.pretrained else _from_scratch(source)
     if is_pair(model.config):  # a summary is written from the tokens: the pooler lies idle
-        rest(getattr(reader_of(model), "pooler", None))
+        freeze(getattr(encoder_of(model), "pooler", None))
         model.fresh_pooler = set()  # type: ignore[assignment]
     return model.float().train()
 
@@ -45,7 +45,7 @@ def head_parameters(model: PreTrainedModel) -> set[str]:
 
 def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """Return the encoder's blocks, first to last."""
-    reader = reader_of(model)
+    reader = encoder_of(model)
     count = reader.config.num_hidden_layers
     for module in reader.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
@@ -55,7 +55,7 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 def embeddings(model: PreTrainedModel) -> nn.Module:
     """Return the module that turns ids into the first layer's input."""
-    module = getattr(reader_of(model), "embeddings", None)
+    module = getattr(encoder_of(model), "embeddings", None)
     return module if isinstance(module, nn.Module) else model.get_input_embeddings()
 
 
@@ -78,7 +78,7 @@ def save(
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         with quiet():
-            state = unshared(model) if is_pair(model.config) else None
+            state = untied_state(model) if is_pair(model.config) else None
             model.save_pretrained(new, state_dict=state, max_shard_size="1TB")
             tokenizer.save_pretrained(new)
         if labels is not None:
@@ -105,18 +105,18 @@ def _put(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _from_scratch(source: Source) -> PreTrainedModel:
+def _from_scratch(source: ModelSpec) -> PreTrainedModel:
     model_class: Any = class_of(source.config, source.path, source.problem)
     return model_class._from_config(
         source.config,
         attn_implementation=source.attention,
         dtype=torch.float32,
-        **made_with(model_class),
+        **model_kwargs(model_class),
     )
 
 
-def _pretrained(source: Source) -> PreTrainedModel:
-    shape = skeleton(source.config, source.path, source.problem)
+def _pretrained(source: ModelSpec) -> PreTrainedModel:
+    shape = meta_model(source.config, source.path, source.problem)
     role, stored = HEADS[source.problem].role, read_weights(source.weights)
     tensors = tensors_as(role, stored, source.checkpoint, shape)
     if source.new_head:
@@ -133,13 +133,13 @@ def _pretrained(source: Source) -> PreTrainedModel:
         ignore_mismatched_sizes=True,  # to say it in our words
         output_loading_info=True,
         trust_remote_code=False,
-        **made_with(model_class),
+        **model_kwargs(model_class),
     )
     _check_complete(source, model, info)
     return model
 
 
-def _check_complete(source: Source, model: PreTrainedModel, info: dict[str, Any]) -> None:
+def _check_complete(source: ModelSpec, model: PreTrainedModel, info: dict[str, Any]) -> None:
     if info["mismatched_keys"]:
         name, found, wanted = sorted(info["mismatched_keys"])[0]
         what = f"{name} is {tuple(found)} in the weights, {tuple(wanted)} by config.json"

@@ -28,12 +28,12 @@ def configs_of(config: PreTrainedConfig) -> list[Any]:
     return [config.encoder, config.decoder] if is_pair(config) else [config]
 
 
-def reader_of(model: Any) -> PreTrainedModel:
+def encoder_of(model: Any) -> PreTrainedModel:
     """Return the encoder of a pair, else the model without its head."""
     return model.encoder if is_pair(model.config) else model.base_model
 
 
-def writer_of(pair: Any) -> PreTrainedModel:
+def decoder_of(pair: Any) -> PreTrainedModel:
     """Return the decoder of a pair, with its head."""
     return pair.decoder
 
@@ -72,21 +72,21 @@ def tensors_as(
     }
 
 
-def share(model: PreTrainedModel) -> None:
+def tie_weights(model: PreTrainedModel) -> None:
     """Let a pair's decoder use its encoder's weights, but for what an encoder lacks.
 
     As "BERTShare" (Rothe et al., 2020): cross-attention and the head are the decoder's own.
     """
-    theirs = dict(reader_of(model).named_parameters())
-    own = dict(writer_of(model).base_model.named_parameters())
+    theirs = dict(encoder_of(model).named_parameters())
+    own = dict(decoder_of(model).base_model.named_parameters())
     new = {id(own[name]): theirs[name] for name in own.keys() & theirs.keys()}
-    for module in writer_of(model).modules():
+    for module in decoder_of(model).modules():
         for name, parameter in module._parameters.items():
             if id(parameter) in new:  # also where the head is tied to it
                 module._parameters[name] = new[id(parameter)]
 
 
-def unshared(model: PreTrainedModel) -> dict[str, Tensor]:
+def untied_state(model: PreTrainedModel) -> dict[str, Tensor]:
     """Return a pair's state with a copy of its own for each weight that both parts use.
 
     Plain transformers knows of none that they share.
@@ -104,7 +104,7 @@ def unshared(model: PreTrainedModel) -> dict[str, Tensor]:
     }
 
 
-def rest(module: nn.Module | None) -> None:
+def freeze(module: nn.Module | None) -> None:
     """Keep a module as it is: it does not learn."""
     for parameter in module.parameters() if module is not None else ():
         parameter.requires_grad_(False)
@@ -119,7 +119,7 @@ def _set(config: PreTrainedConfig, decodes: bool, crosses: bool) -> PreTrainedCo
 
 def _twice(tensors: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
     """Name an encoder's tensors for both parts of a pair, those of its head for the decoder's."""
-    base = f"{writer_of(model).base_model_prefix}."
+    base = f"{decoder_of(model).base_model_prefix}."
     is_bare = not any(name.startswith(base) for name in tensors)
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

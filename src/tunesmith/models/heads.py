@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from tunesmith.errors import ConfigError, ModelError
-from tunesmith.models.encoder_decoder import CROSS, Role, configs_of, is_pair, writer_of
+from tunesmith.models.encoder_decoder import CROSS, Role, configs_of, decoder_of, is_pair
 from tunesmith.models.untrusted_files import read_json
 
 # Checkpoints of pretraining: their heads are meant to be replaced.
@@ -77,7 +77,7 @@ HEADS = {  # by the `problem` of a task
     "token_classification": Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words"),
     "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
     "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
-    "masked_language_modelling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
+    "masked_language_modeling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
     "pretraining": Head(
         MODEL_FOR_PRETRAINING_MAPPING,
         "judge pairs of segments",
@@ -85,8 +85,8 @@ HEADS = {  # by the `problem` of a task
         among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
         instead="task=mlm needs no pairs",
     ),
-    "causal_language_modelling": Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER),
-    "summarisation": Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR),
+    "causal_language_modeling": Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER),
+    "summarization": Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR),
     "embedding": _BARE,
     "multimodal_classification": _BARE,
     "retrieval": _BARE,
@@ -107,7 +107,7 @@ def class_of(config: PreTrainedConfig, name: str, problem: str) -> type[PreTrain
     return found[0] if isinstance(found, tuple) else found
 
 
-def made_with(model: type[PreTrainedModel]) -> dict[str, Any]:
+def model_kwargs(model: type[PreTrainedModel]) -> dict[str, Any]:
     """Return what a model's class is told besides its config.
 
     A bare encoder takes the pooler as an option: it gets none, as no loss would reach it.
@@ -116,15 +116,15 @@ def made_with(model: type[PreTrainedModel]) -> dict[str, Any]:
     return {"add_pooling_layer": False} if takes else {}
 
 
-def skeleton(config: PreTrainedConfig, name: str, problem: str) -> PreTrainedModel:
+def meta_model(config: PreTrainedConfig, name: str, problem: str) -> PreTrainedModel:
     """Build the model without memory for its weights: shows what its parts are called."""
     model_class = class_of(config, name, problem)
     with torch.device("meta"):
-        return model_class(config, **made_with(model_class))
+        return model_class(config, **model_kwargs(model_class))
 
 
 @contextmanager
-def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]:
+def head_on_tokens(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]:
     """Let a head that takes each token by itself see only those of `chosen` (B, T).
 
     Its logits are then (1, M, ...) for the M chosen ones, in the order of rows and places: a
@@ -142,7 +142,7 @@ def head_only_at(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]
         handle.remove()
 
 
-def is_bare(model: PreTrainedModel) -> bool:
+def is_headless(model: PreTrainedModel) -> bool:
     """Tell whether a model is an encoder without a head."""
     return model.base_model is model and not is_pair(model.config)
 
@@ -152,7 +152,7 @@ def head_names(model: PreTrainedModel) -> set[str]:
 
     An output layer that is tied to the embeddings is the encoder's; a bare encoder has no head.
     """
-    if is_bare(model):
+    if is_headless(model):
         return set()
     theirs = {
         id(parameter)
@@ -165,7 +165,7 @@ def head_names(model: PreTrainedModel) -> set[str]:
 def _encoders(model: PreTrainedModel) -> tuple[str, ...]:
     """Return how the names begin of what an encoder has; a pair has it twice."""
     if is_pair(model.config):
-        return "encoder.", f"decoder.{writer_of(model).base_model_prefix}."
+        return "encoder.", f"decoder.{decoder_of(model).base_model_prefix}."
     return (f"{model.base_model_prefix}.",)
 
 
@@ -176,7 +176,7 @@ def has_own_head(
 
     Raises ModelError (MODEL-HEAD) if it brings another task's; a bare encoder takes any.
     """
-    if is_bare(model):
+    if is_headless(model):
         return True
     made_as = [a for a in raw.get("architectures") or [] if isinstance(a, str)]
     if type(model).__name__ in made_as:

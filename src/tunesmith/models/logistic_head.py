@@ -13,9 +13,9 @@ class LogisticHead(nn.Module):
     weight: Tensor  # (C, H)
     bias: Tensor  # (C,)
 
-    def __init__(self, size: int, labels: int, penalty: float) -> None:
+    def __init__(self, size: int, labels: int, l2: float) -> None:
         super().__init__()
-        self.penalty = penalty
+        self.penalty = l2
         self.register_buffer("weight", torch.zeros(labels, size))
         self.register_buffer("bias", torch.zeros(labels))
 
@@ -44,12 +44,12 @@ class LogisticHead(nn.Module):
 
 
 def _cost(
-    found: np.ndarray, rows: np.ndarray, wanted: np.ndarray, penalty: float
+    found: np.ndarray, rows: np.ndarray, wanted: np.ndarray, l2: float
 ) -> tuple[float, np.ndarray]:
     """Return the cost of weights and biases (C, H + 1), and its gradient."""
     weight = found[:, :-1]
     logs = log_softmax(rows @ weight.T + found[:, -1], axis=1)  # (N, C)
-    cost = -(logs * wanted).sum() + penalty / 2 * (weight**2).sum()
+    cost = -(logs * wanted).sum() + l2 / 2 * (weight**2).sum()
     slope = np.exp(logs) - wanted  # (N, C)
-    gradient = np.concatenate([slope.T @ rows + penalty * weight, slope.sum(0)[:, None]], axis=1)
+    gradient = np.concatenate([slope.T @ rows + l2 * weight, slope.sum(0)[:, None]], axis=1)
     return float(cost), gradient.ravel()

@@ -15,8 +15,8 @@ from tunesmith.data.prepare.media import Media, read_image, read_sound
 from tunesmith.errors import ModelError
 from tunesmith.models import weights
 from tunesmith.models.hf_logging import quiet
-from tunesmith.models.media_spec import INPUTS, MediaSource, unusable
-from tunesmith.models.scatter import put_back
+from tunesmith.models.media_spec import INPUTS, MediaSpec, unusable
+from tunesmith.models.scatter import scatter_rows
 from tunesmith.models.spec import WRONG_SETTINGS
 
 # Draws from other generators than torch's, and layers that are left out, would not repeat.
@@ -43,7 +43,7 @@ class MediaEncoder(nn.Module):
         # Where no row has any, the first is given a blank one: every rank reads something.
         read = present if there else torch.arange(len(media)) == 0
         return {"present": present} | {
-            name: put_back(values, read) for name, values in arrays.items()
+            name: scatter_rows(values, read) for name, values in arrays.items()
         }
 
     def read(self, media: Media) -> Any:
@@ -122,7 +122,7 @@ class MediaEncoder(nn.Module):
             raise ValueError("it reads another part of the same input each time")
 
 
-def load(source: MediaSource) -> MediaEncoder:
+def load(source: MediaSpec) -> MediaEncoder:
     """Build the encoder in train mode and float32; from its config, from torch's generator."""
     where = source.path or f"task.{source.sense}"
     for name, value in STEADY.items():
@@ -152,12 +152,12 @@ def _without_writer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {start.sub("", name, 1): t for name, t in tensors.items() if start.match(name)}
 
 
-def _drawn(source: MediaSource) -> Any:
+def _drawn(source: MediaSpec) -> Any:
     kind = _class_of(source.config)
     return kind._from_config(source.config, dtype=torch.float32)
 
 
-def _loaded(source: MediaSource) -> Any:
+def _loaded(source: MediaSpec) -> Any:
     kind, tensors = _class_of(source.config), weights.read_weights(source.weights)
     if source.config.is_encoder_decoder:
         tensors = _without_writer(tensors)

@@ -19,7 +19,7 @@ NESTED = {"image": "image_processor", "audio": "feature_extractor"}  # in the se
 
 
 @dataclass(frozen=True, eq=False)
-class MediaSource:
+class MediaSpec:
     """Everything known of an encoder before its weights are opened."""
 
     sense: str  # image, audio
@@ -30,7 +30,7 @@ class MediaSource:
     seconds: float  # of sounds: what they are cut and padded to
 
 
-def find(
+def resolve_media_encoder(
     sense: str,
     *,
     path: str | None,
@@ -38,7 +38,7 @@ def find(
     pretrained: bool,
     config: Mapping[str, Any],
     seconds: float = 0.0,
-) -> MediaSource:
+) -> MediaSpec:
     """Find the encoder of a sense and check all that can be checked without its weights.
 
     Without a path it is made from `config`, which is not read otherwise. Of a model that also
@@ -57,17 +57,17 @@ def find(
     if pretrained:
         files = weights.weight_files(folder, path)
         weights.check_weights(files)
-    return MediaSource(sense, path, settled, processor, files, seconds)
+    return MediaSpec(sense, path, settled, processor, files, seconds)
 
 
-def _made(sense: str, where: str, config: Mapping[str, Any], seconds: float) -> MediaSource:
+def _made(sense: str, where: str, config: Mapping[str, Any], seconds: float) -> MediaSpec:
     if config.get("model_type") is None:
         what = f"no {sense} encoder: neither {where}.path nor {where}.config.model_type is set"
         raise ConfigError("CONF-MODEL", where, what)
     settled = _config(config, f"{where}.config")
     _check_class(settled, sense, f"{where}.config")
     processor = _default_processor(sense, settled, settled, f"{where}.config")
-    return MediaSource(sense, None, settled, processor, (), seconds)
+    return MediaSpec(sense, None, settled, processor, (), seconds)
 
 
 def _config(raw: Mapping[str, Any], where: str) -> Any:

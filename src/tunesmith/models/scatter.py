@@ -3,7 +3,7 @@
 from torch import Tensor
 
 
-def put_back(values: Tensor, chosen: Tensor, empty: float = 0.0) -> Tensor:
+def scatter_rows(values: Tensor, chosen: Tensor, empty: float = 0.0) -> Tensor:
     """Return values (N, ...) at the N places of `chosen` (...) that are true, `empty` elsewhere."""
     whole = values.new_full((*chosen.shape, *values.shape[1:]), empty)
     whole[chosen] = values

@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ModelSpec:
     """Everything known of a model before its weights are opened."""
 
     path: str  # as the user typed it
@@ -76,7 +76,7 @@ class Source:
     words: PreTrainedTokenizerBase = field(repr=False)  # take a copy: `tokenizer(source)`
 
 
-def find(
+def resolve_model(
     path: str,
     *,
     revision: str | None = None,
@@ -91,7 +91,7 @@ def find(
     attention: str = "sdpa",
     labels: Sequence[str] | None,
     problem: str,
-) -> Source:
+) -> ModelSpec:
     """Find a model and check all that can be checked without opening its weights.
 
     `problem` is a key of heads.HEADS; `labels` are in the order of their numbers. `sizes` are of
@@ -116,7 +116,7 @@ def find(
     heads.set_labels(settled, labels, problem)
     words = _tokenizer(folder, path)
     _check_vocabulary(words, settled, path)
-    return Source(
+    return ModelSpec(
         path=path,
         folder=folder,
         revision=folder.name if folder.parent.name == "snapshots" else revision,
@@ -133,12 +133,12 @@ def find(
     )
 
 
-def tokenizer(source: Source) -> PreTrainedTokenizerBase:
+def tokenizer(source: ModelSpec) -> PreTrainedTokenizerBase:
     """Return the model's fast tokenizer, a copy of the caller's own."""
     return deepcopy(source.words)
 
 
-def fingerprint(source: Source) -> str:
+def fingerprint(source: ModelSpec) -> str:
     """Return what tells base models apart: a hub model's commit, else its files' SHA-256."""
     if source.folder.parent.name == "snapshots" and source.revision is not None:
         return source.revision
@@ -149,7 +149,7 @@ def fingerprint(source: Source) -> str:
     return digest.hexdigest()
 
 
-def max_tokens(source: Source) -> int:
+def max_tokens(source: ModelSpec) -> int:
     """Return how many tokens a text may have, special ones included."""
     config = encoder_decoder.configs_of(source.config)[0]
     limits = [getattr(config, "max_position_embeddings", None), source.words.model_max_length]
@@ -220,7 +220,7 @@ def _from_dict(
 def _skeleton(config: PreTrainedConfig, changes: dict[str, Any], path: str, problem: str) -> Any:
     try:
         with quiet():
-            return heads.skeleton(config, path, problem)
+            return heads.meta_model(config, path, problem)
     except WRONG_SETTINGS as error:
         raise _wrong_settings(error, changes, path) from None
 

@@ -15,28 +15,28 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith import config
 from tunesmith.config import instantiate
 from tunesmith.data.batching.datamodule import DataModule
-from tunesmith.data.columns import COLUMNS, LANGUAGE, Column, Kind, Rows
+from tunesmith.data.columns import COLUMNS, LANGUAGE, Column, ColumnType, Rows
 from tunesmith.data.load import read
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models import media_encoder, media_spec
 from tunesmith.models.encoder import load_model
-from tunesmith.models.media_spec import MediaSource
-from tunesmith.models.spec import Source, find, max_tokens, tokenizer
-from tunesmith.runtime.seeds import derive
-from tunesmith.tasks.base import Plan, Task
-from tunesmith.tasks.text.long_text import check_cut, check_room, side_of
+from tunesmith.models.media_spec import MediaSpec
+from tunesmith.models.spec import ModelSpec, max_tokens, resolve_model, tokenizer
+from tunesmith.runtime.seeds import derive_seed
+from tunesmith.tasks.base import Task, TaskContext
+from tunesmith.tasks.text.long_text import check_cut, check_room, truncation_side
 from tunesmith.training.adapt import Adaptation
-from tunesmith.training.hardware import Machine
-from tunesmith.training.lightning_module import Module
-from tunesmith.training.schedulers import held
+from tunesmith.training.hardware import Hardware
+from tunesmith.training.lightning_module import TaskModule
+from tunesmith.training.schedulers import step_every
 from tunesmith.training.step_seeds import set_seed
 from tunesmith.training.tracking import check_logger
 
 NOT_READING = (  # keys of `data` that say how rows are encoded and batched, not how they are read
     "max_length",
     "truncation",
-    "on_long",
+    "on_truncation",
     "batch_size",
     "eval_batch_size",
     "bucket_window",
@@ -53,10 +53,10 @@ class Parts:
     """All that can be known, and be wrong, before a weight is loaded."""
 
     rows: Rows
-    source: Source
+    source: ModelSpec
     tokenizer: PreTrainedTokenizerBase
     max_length: int
-    encoders: Mapping[str, MediaSource] = field(default_factory=dict)
+    encoders: Mapping[str, MediaSpec] = field(default_factory=dict)
 
 
 def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
@@ -71,7 +71,7 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
     check_cut(task, cfg.data.truncation, "text_pair" in task.columns and bool(cfg.data.text_pair))
     rows = read_rows(cfg, only)
     problem = task.problem_of(plain(cfg.task))
-    source = find(**plain(cfg.model), labels=rows.labels, problem=problem)
+    source = resolve_model(**plain(cfg.model), labels=rows.labels, problem=problem)
     longest = max_tokens(source)
     wanted = cfg.data.max_length or longest
     if wanted > longest:
@@ -82,16 +82,16 @@ def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
             f"set data.max_length={longest} or null",
         )
     words = tokenizer(source)
-    words.truncation_side = side_of(cfg.data.truncation)
+    words.truncation_side = truncation_side(cfg.data.truncation)
     check_room(words, wanted, cfg.data.truncation)
     task.check(plan_of(cfg, rows.labels, words, wanted, longest))
     return Parts(rows, source, words, wanted, find_encoders(cfg, task))
 
 
-def find_encoders(cfg: DictConfig, task: type[Task]) -> dict[str, MediaSource]:
+def find_encoders(cfg: DictConfig, task: type[Task]) -> dict[str, MediaSpec]:
     """Find what reads the columns that have an encoder of their own, where the rows have them."""
     return {
-        name: media_spec.find(name, **plain(cfg.task[name]))
+        name: media_spec.resolve_media_encoder(name, **plain(cfg.task[name]))
         for name in task.encoded_columns
         if cfg.data[name] is not None
     }
@@ -103,11 +103,11 @@ def plan_of(
     words: PreTrainedTokenizerBase,
     max_length: int,
     longest: int,
-) -> Plan:
+) -> TaskContext:
     """Return what a task is checked by; `longest` is how many tokens the model takes."""
     columns = instantiate.resolve(cfg.task._target_, trust=cfg.trust).columns
     has = frozenset(name for name in columns if cfg.data[name])
-    return Plan(plain(cfg.task), labels, words, max_length, longest, has)
+    return TaskContext(plain(cfg.task), labels, words, max_length, longest, has)
 
 
 def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
@@ -115,20 +115,20 @@ def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
     columns = dict(instantiate.resolve(cfg.task._target_, trust=cfg.trust).columns)
     data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
     names = {column: data.pop(column) for column in COLUMNS}
-    data["draw"] = draw_of(cfg)
+    data["shot_seed"] = draw_of(cfg)
     if data["languages"] is not None:
         names[LANGUAGE] = LANGUAGE
     if names[LANGUAGE] is not None:
-        columns[LANGUAGE] = Column(Kind.GROUP)
+        columns[LANGUAGE] = Column(ColumnType.GROUP)
     return read(columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
 
 
 def draw_of(cfg: DictConfig) -> int:
     """Return the seed by which few rows of a class are drawn: the run's own unless it is given."""
-    return int(cfg.seed if cfg.data.draw is None else cfg.data.draw)
+    return int(cfg.seed if cfg.data.shot_seed is None else cfg.data.shot_seed)
 
 
-def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
+def check_plan(cfg: DictConfig, parts: Parts, machine: Hardware) -> None:
     """Refuse a run that would not take a step, or never be scored, or not be logged."""
     for node in plain(cfg.logger).values():
         check_logger(node)
@@ -138,13 +138,13 @@ def check_plan(cfg: DictConfig, parts: Parts, machine: Machine) -> None:
     task = instantiate.resolve(cfg.task._target_, trust=cfg.trust)
     if not (task.parts_rows or cfg.data.truncation == "windows"):  # else encoded rows tell
         check_interval(cfg, steps)
-    if cfg.data.batch_size < machine.processes * cfg.trainer.accumulate:
+    if cfg.data.batch_size < machine.processes * cfg.trainer.micro_batches:
         raise ConfigError(
             "CONF-BATCH",
             f"data.batch_size={cfg.data.batch_size}",
-            f"cannot be cut into {machine.processes} devices x {cfg.trainer.accumulate} parts",
+            f"cannot be cut into {machine.processes} devices x {cfg.trainer.micro_batches} parts",
         )
-    task.check_pieces(plain(cfg.task), machine.processes * cfg.trainer.accumulate)
+    task.check_pieces(plain(cfg.task), machine.processes * cfg.trainer.micro_batches)
 
 
 def check_interval(cfg: DictConfig, steps: int) -> None:
@@ -178,20 +178,20 @@ def step_at(fraction: float, total: int) -> int:
 
 def stop_step(cfg: DictConfig, total: int) -> int | None:
     """Return the optimizer step at which a run pauses; a fraction is one of `total`."""
-    stop = cfg.trainer.stop_at_step
+    stop = cfg.trainer.pause_at_step
     return step_at(stop, total) if isinstance(stop, float) else stop
 
 
 def build_task(cfg: DictConfig, parts: Parts) -> tuple[Task, Adaptation]:
     """Load the weights, put a seeded head on them, fit the task to the train split."""
-    set_seed(derive(cfg.seed, "head"))
+    set_seed(derive_seed(cfg.seed, "head"))
     task = make_task(cfg, parts)
     _check_monitor(cfg, task, parts.rows)
     if "train" in parts.rows.splits:
         task.fit_to(parts.rows.splits["train"])
     if cfg.trainer.gradient_checkpointing:
         task.model.gradient_checkpointing_enable({"use_reentrant": False})
-    return task, instantiate.build(cfg.adapt, trust=cfg.trust, task=task)
+    return task, instantiate.instantiate(cfg.adapt, trust=cfg.trust, task=task)
 
 
 def _check_monitor(cfg: DictConfig, task: Task, rows: Rows) -> None:
@@ -205,7 +205,7 @@ def _check_monitor(cfg: DictConfig, task: Task, rows: Rows) -> None:
 
 
 def make_task(cfg: DictConfig, parts: Parts) -> Task:
-    loss = instantiate.build(cfg.loss, trust=cfg.trust)
+    loss = instantiate.instantiate(cfg.loss, trust=cfg.trust)
     problem = parts.source.problem
     if problem not in getattr(loss, "takes", (problem,)):
         what = f"{type(loss).__name__} is for {', '.join(loss.takes)}, the task is {problem}"
@@ -213,7 +213,7 @@ def make_task(cfg: DictConfig, parts: Parts) -> Task:
     encoded = instantiate.resolve(cfg.task._target_, trust=cfg.trust).encoded_columns
     model = load_model(parts.source)
     encoders = {name: media_encoder.load(source) for name, source in parts.encoders.items()}
-    return instantiate.build(
+    return instantiate.instantiate(
         cfg.task,
         trust=cfg.trust,
         model=model,
@@ -226,9 +226,9 @@ def make_task(cfg: DictConfig, parts: Parts) -> Task:
     )
 
 
-def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> DataModule:
+def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Hardware) -> DataModule:
     """Encode the splits, or open what was encoded before."""
-    names = ("on_long", "batch_size", "eval_batch_size", "bucket_window", "workers")
+    names = ("on_truncation", "batch_size", "eval_batch_size", "bucket_window", "workers")
     return DataModule(
         parts.rows.splits,
         task,
@@ -244,8 +244,8 @@ def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Machine) -> D
         },
         train_rows=parts.rows.hashes.get("train", ""),
         cache=Path(cfg.paths.cache),
-        seed=derive(cfg.seed, "order"),
-        accumulate=cfg.trainer.accumulate,
+        seed=derive_seed(cfg.seed, "order"),
+        micro_batches=cfg.trainer.micro_batches,
         limit_train_batches=cfg.trainer.limit_train_batches,
         limit_val_batches=cfg.trainer.limit_val_batches,
         language_temperature=cfg.data.language_temperature,
@@ -259,14 +259,14 @@ def build_module(
     task: Task,
     adaptation: Adaptation,
     per_epoch: int,
-    machine: Machine,
-) -> Module:
+    machine: Hardware,
+) -> TaskModule:
     """Put the task under its optimizer and schedule."""
     check_interval(cfg, total_steps(cfg, per_epoch))
     how = plain(cfg.scheduler)
     every = how.pop("frequency") * (per_epoch if how.pop("interval") == "epoch" else 1)
     monitor = how.pop("monitor")
-    make_schedule = instantiate.build(how, trust=cfg.trust)
+    make_schedule = instantiate.instantiate(how, trust=cfg.trust)
     takes_steps = (
         "steps"
         in inspect.signature(instantiate.resolve(how["_target_"], trust=cfg.trust)).parameters
@@ -279,11 +279,11 @@ def build_module(
         if not takes_steps:
             return make_schedule(optimizer)
         made = make_schedule(optimizer, steps=steps)
-        return held(made, every) if isinstance(made, LambdaLR) else made
+        return step_every(made, every) if isinstance(made, LambdaLR) else made
 
-    return Module(
+    return TaskModule(
         task,
-        instantiate.build(optimizer, trust=cfg.trust),
+        instantiate.instantiate(optimizer, trust=cfg.trust),
         make_scheduler,
         lr=cfg.optimizer.lr,
         factors=adaptation.factors,
@@ -292,7 +292,7 @@ def build_module(
         total_steps=total_steps(cfg, per_epoch),
         scheduler_every=every,
         scheduler_monitor=monitor,
-        accumulate=cfg.trainer.accumulate,
+        micro_batches=cfg.trainer.micro_batches,
         log_every_n_steps=cfg.trainer.log_every_n_steps,
     )
 

@@ -17,9 +17,9 @@ from tunesmith.pipeline.components import Parts, build_data
 from tunesmith.pipeline.run_context import Place
 from tunesmith.pipeline.trainer import build_trainer
 from tunesmith.training import checkpoint_io
-from tunesmith.training.checkpoint_callback import Checkpoints
-from tunesmith.training.hardware import Machine
-from tunesmith.training.lightning_module import Module
+from tunesmith.training.checkpoint_callback import CheckpointCallback
+from tunesmith.training.hardware import Hardware
+from tunesmith.training.lightning_module import TaskModule
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,11 @@ class Trained:
     """A run at the end of its training: all that is needed to finish it."""
 
     cfg: DictConfig
-    machine: Machine
+    machine: Hardware
     parts: Parts
     place: Place
-    module: Module
-    checkpoints: Checkpoints
+    module: TaskModule
+    checkpoints: CheckpointCallback
 
 
 def finish(trained: Trained) -> dict[str, float]:
@@ -71,7 +71,9 @@ def _baseline(trained: Trained, scores: Mapping[str, float]) -> dict[str, float]
     return found
 
 
-def _warn_if_nothing_was_learnt(checkpoints: Checkpoints, baseline: Mapping[str, float]) -> None:
+def _warn_if_nothing_was_learnt(
+    checkpoints: CheckpointCallback, baseline: Mapping[str, float]
+) -> None:
     best, trivial = checkpoints.best, baseline.get(checkpoints.monitor, math.nan)
     if best is not None and (best <= trivial if checkpoints.mode == "max" else best >= trivial):
         what = "%s %.4f is no better than the answer that reads nothing (%.4f)"
@@ -80,8 +82,8 @@ def _warn_if_nothing_was_learnt(checkpoints: Checkpoints, baseline: Mapping[str,
 
 def write_metrics(
     directory: Path,
-    module: Module,
-    checkpoints: Checkpoints,
+    module: TaskModule,
+    checkpoints: CheckpointCallback,
     scores: Mapping[str, float] | None = None,
     baseline: Mapping[str, float] | None = None,
     rows: Mapping[str, str] | None = None,
@@ -128,7 +130,7 @@ def _test(trained: Trained) -> dict[str, float]:
     return dict(module.scores)
 
 
-def save_model(module: Module, folder: Path) -> None:
+def save_model(module: TaskModule, folder: Path) -> None:
     """Write the weights for plain transformers, and what else the task has learnt beside them."""
     task = module.task
     extra = {k: v for k, v in task.state_dict().items() if not task.lies_apart(k)}

@@ -5,14 +5,14 @@ import logging
 import sys
 
 from tunesmith.errors import INTERRUPTED, Interrupted
-from tunesmith.runtime.fast_import import quickly
+from tunesmith.runtime.fast_import import gc_paused_for_import
 
 
 def main() -> None:
     """Train as standard input says: what `run.ranks` writes there."""
     told = json.load(sys.stdin)
     sys.path[:] = told["path"]  # so that the user's own code is found where the first found it
-    with quickly():
+    with gc_paused_for_import():
         from tunesmith.pipeline.train import train_beside
 
     logging.disable(logging.WARNING)  # the first process says it

@@ -15,7 +15,7 @@ from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithErro
 from tunesmith.pipeline.components import Parts
 from tunesmith.runtime import environment
 from tunesmith.training import checkpoint_io, distributed
-from tunesmith.training.hardware import Machine
+from tunesmith.training.hardware import Hardware
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ FILLED_IN = (
     ("data", "labels"),
     ("data", "max_length"),
     ("trainer", "precision"),
-    ("trainer", "threads"),
+    ("trainer", "num_threads"),
 )
 
 
@@ -53,19 +53,21 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | N
     if cfg.resume is None:
         return cfg, None
     if cfg.resume == "auto":
-        return cfg, runs.unfinished(Path(cfg.paths.runs), config.identity(cfg))
+        return cfg, runs.unfinished(Path(cfg.paths.runs), config.config_hash(cfg))
     directory = runs.resolve(Path(cfg.resume))
-    stored = OmegaConf.create(config.read_stored(directory / "config.yaml", trust=cfg.trust))
+    stored = OmegaConf.create(config.read_saved_config(directory / "config.yaml", trust=cfg.trust))
     if not [
-        o for o in overrides if not o.startswith(("resume=", "trust=", "paths.", "trainer.stop_at"))
+        o
+        for o in overrides
+        if not o.startswith(("resume=", "trust=", "paths.", "trainer.pause_at_step="))
     ]:
-        stored.resume, stored.trainer.stop_at_step = cfg.resume, cfg.trainer.stop_at_step
+        stored.resume, stored.trainer.pause_at_step = cfg.resume, cfg.trainer.pause_at_step
         stored.paths = cfg.paths
         return stored, directory
-    if runs.read_status(directory).get("identity") != config.identity(cfg):
+    if runs.read_status(directory).get("identity") != config.config_hash(cfg):
         for group, key in FILLED_IN:
             stored[group][key] = cfg[group][key]
-        differ = "; ".join(config.differences(stored, cfg)[:3])
+        differ = "; ".join(config.config_diff(stored, cfg)[:3])
         raise ConfigError("RESUME-CONFIG", f"resume={cfg.resume}", f"another config: {differ}")
     return cfg, directory
 
@@ -109,7 +111,7 @@ def _named_checkpoint(cfg: DictConfig) -> Path | None:
 
 
 def write_down(
-    cfg: DictConfig, overrides: list[str], machine: Machine, parts: Parts, place: Place
+    cfg: DictConfig, overrides: list[str], machine: Hardware, parts: Parts, place: Place
 ) -> None:
     """Record what runs, before it runs."""
     now = environment.describe(
@@ -132,16 +134,16 @@ def write_down(
     if place.resumed:
         log.info("going on with %s from %s", place.directory, step)
     # A resumed run keeps its identity: its stored config is filled in, and would hash to another.
-    identity = {} if place.resumed else {"identity": config.identity(cfg)}
+    identity = {} if place.resumed else {"identity": config.config_hash(cfg)}
     runs.write_status(place.directory, state="running", started=time.time(), **identity)
 
 
-def _saved_config(cfg: DictConfig, machine: Machine, parts: Parts) -> str:
+def _saved_config(cfg: DictConfig, machine: Hardware, parts: Parts) -> str:
     """Return the config with what the data and the machine decided, enough to rebuild the run."""
-    plain = config.redacted(cfg)
+    plain = config.redact_config(cfg)
     plain["data"]["labels"] = parts.rows.labels
     plain["data"]["max_length"] = parts.max_length
-    plain["trainer"] |= {"precision": machine.precision, "threads": machine.threads}
+    plain["trainer"] |= {"precision": machine.precision, "num_threads": machine.threads}
     return OmegaConf.to_yaml(OmegaConf.create(plain))
 
 

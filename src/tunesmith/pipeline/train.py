@@ -34,10 +34,10 @@ from tunesmith.pipeline.run_context import (
 )
 from tunesmith.pipeline.trainer import build_trainer
 from tunesmith.training import checkpoint_io, distributed
-from tunesmith.training.checkpoint_callback import Checkpoints, Stopped
-from tunesmith.training.hardware import Machine, choose, settled
-from tunesmith.training.lightning_module import Module
-from tunesmith.training.signals import StopOnSignal, leaving
+from tunesmith.training.checkpoint_callback import CheckpointCallback, StoppedEarly
+from tunesmith.training.hardware import Hardware, resolve_hardware, torch_settings
+from tunesmith.training.lightning_module import TaskModule
+from tunesmith.training.signals import StopOnSignal, exit_on_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,9 @@ class Training:
     """A run put together: everything is loaded, no step is taken."""
 
     trainer: L.Trainer
-    module: Module
+    module: TaskModule
     data: DataModule
-    checkpoints: Checkpoints
+    checkpoints: CheckpointCallback
     fixed: list[Any]  # modules that stay in eval mode
 
 
@@ -63,27 +63,28 @@ def run(cfg: DictConfig) -> float | None:
         return _recorded_score(directory)
     machine = choose_machine(cfg)
     runs.check_writable(Path(cfg.paths.runs))
-    with settled(machine, cfg.trainer.deterministic):
+    with torch_settings(machine, cfg.trainer.deterministic):
         parts = prepare(cfg)
         check_plan(cfg, parts, machine)
         place = place_of(cfg, directory)
         return _run_in(cfg, overrides, machine, parts, place)
 
 
-def choose_machine(cfg: DictConfig) -> Machine:
+def choose_machine(cfg: DictConfig) -> Hardware:
     """Settle device, precision and threads by the `trainer` group."""
-    names = ("accelerator", "devices", "num_nodes", "strategy", "precision", "threads")
-    return choose(**{name: cfg.trainer[name] for name in names})
+    names = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+    asked = {name: cfg.trainer[name] for name in names}
+    return resolve_hardware(**asked, threads=cfg.trainer.num_threads)
 
 
 def _run_in(
-    cfg: DictConfig, overrides: list[str], machine: Machine, parts: Parts, place: Place
+    cfg: DictConfig, overrides: list[str], machine: Hardware, parts: Parts, place: Place
 ) -> float | None:
     directory = place.directory
     with ExitStack() as stack:
         if distributed.rank() == 0:
             stack.enter_context(runs.lock(directory))
-            stack.enter_context(leaving(lambda: record_leaving(directory)))
+            stack.enter_context(exit_on_sigterm(lambda: record_leaving(directory)))
             stack.enter_context(runs.setup_log(directory))
             write_down(cfg, overrides, machine, parts, place)
         try:
@@ -103,15 +104,15 @@ def _run_in(
 
 
 def train(
-    cfg: DictConfig, machine: Machine, parts: Parts, place: Place
-) -> tuple[Module, Checkpoints]:
+    cfg: DictConfig, machine: Hardware, parts: Parts, place: Place
+) -> tuple[TaskModule, CheckpointCallback]:
     """Fit from the start or from a checkpoint; return at the end of training."""
     training = assemble(cfg, machine, parts, place)
     fit(training, place)
     return training.module, training.checkpoints
 
 
-def assemble(cfg: DictConfig, machine: Machine, parts: Parts, place: Place) -> Training:
+def assemble(cfg: DictConfig, machine: Hardware, parts: Parts, place: Place) -> Training:
     """Load the weights and put the run together; read the checkpoint that it goes on from."""
     task, adaptation = build_task(cfg, parts)
     data = build_data(cfg, parts, task, machine)
@@ -127,7 +128,7 @@ def assemble(cfg: DictConfig, machine: Machine, parts: Parts, place: Place) -> T
         hparams=place.hparams,
         group=place.group,
     )
-    checkpoints = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # type: ignore[attr-defined]
+    checkpoints = next(c for c in trainer.callbacks if isinstance(c, CheckpointCallback))  # type: ignore[attr-defined]
     if state is not None:
         _take_over(checkpoints, state, place, module, data.train_rows)
     return Training(trainer, module, data, checkpoints, adaptation.fixed)
@@ -151,19 +152,25 @@ def fit(training: Training, place: Place) -> None:
     signals = StopOnSignal(lambda: setattr(module, "stop_requested", True))
     trainer.callbacks.append(signals)  # type: ignore[attr-defined]
     checkpoint = str(place.checkpoint) if place.checkpoint else None
-    with signals, suppress(Stopped):
+    with signals, suppress(StoppedEarly):
         trainer.fit(module, datamodule=training.data, ckpt_path=checkpoint)
 
 
 def _take_over(
-    checkpoints: Checkpoints, state: Mapping[str, Any], place: Place, module: Module, rows: str
+    checkpoints: CheckpointCallback,
+    state: Mapping[str, Any],
+    place: Place,
+    module: TaskModule,
+    rows: str,
 ) -> None:
     """Read what the checkpoint says of the run; a new run starts its own record of the best.
 
     `rows` names the rows that this run trains on: a checkpoint of others is refused.
     """
     where = str(place.checkpoint)
-    known = next((v for k, v in state["callbacks"].items() if k.startswith("Checkpoints")), None)
+    known = next(
+        (v for k, v in state["callbacks"].items() if k.startswith("CheckpointCallback")), None
+    )
     if known is None:
         raise ModelError("CKPT-CORRUPT", where, "not a checkpoint of a run")
     own = {name: value.shape for name, value in module.state_dict().items()}
@@ -186,7 +193,7 @@ def _take_over(
         )
 
 
-def ranks(cfg: DictConfig, overrides: list[str], machine: Machine, place: Place) -> Any:
+def ranks(cfg: DictConfig, overrides: list[str], machine: Hardware, place: Place) -> Any:
     """Start the other processes of this machine, unless something else has."""
     if machine.devices == 1 or distributed.is_launched():
         return ExitStack()
@@ -200,7 +207,7 @@ def ranks(cfg: DictConfig, overrides: list[str], machine: Machine, place: Place)
     }
     # -P: a torch.py where one stands must not be imported; this process's own path is told.
     command = [sys.executable, "-P", "-m", "tunesmith.pipeline.rank_entry"]
-    return distributed.other_ranks(machine.devices, command, json.dumps(payload))
+    return distributed.launched_ranks(machine.devices, command, json.dumps(payload))
 
 
 def train_beside(told: Mapping[str, Any]) -> None:
@@ -209,7 +216,7 @@ def train_beside(told: Mapping[str, Any]) -> None:
     machine = choose_machine(cfg)
     checkpoint = Path(told["checkpoint"]) if told["checkpoint"] else None
     place = Place(Path(told["directory"]), told["resumed"], checkpoint)
-    with settled(machine, cfg.trainer.deterministic):
+    with torch_settings(machine, cfg.trainer.deterministic):
         train(cfg, machine, prepare(cfg), place)
 
 

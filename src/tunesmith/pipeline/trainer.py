@@ -14,22 +14,22 @@ from tunesmith import config
 from tunesmith.config import instantiate
 from tunesmith.data.batching.datamodule import DataModule
 from tunesmith.pipeline.components import plain, step_at, stop_step
-from tunesmith.runtime.seeds import derive
+from tunesmith.runtime.seeds import derive_seed
 from tunesmith.training import logger_connections
-from tunesmith.training.checkpoint_callback import Checkpoints
+from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.checkpoint_io import AtomicCheckpointIO
-from tunesmith.training.hardware import Machine
-from tunesmith.training.lightning_module import Module
-from tunesmith.training.progress import Progress
+from tunesmith.training.hardware import Hardware
+from tunesmith.training.lightning_module import TaskModule
+from tunesmith.training.progress import ProgressCallback
 from tunesmith.training.step_seeds import SeedEachStep
-from tunesmith.training.tensorboard_callback import Figures
+from tunesmith.training.tensorboard_callback import ValidationFigures
 
 
 def build_trainer(
     cfg: DictConfig,
-    machine: Machine,
+    machine: Hardware,
     directory: Path,
-    module: Module,
+    module: TaskModule,
     data: DataModule,
     resumed_step: int | None,
     hparams: Mapping[str, Any] | None = None,
@@ -52,9 +52,9 @@ def build_trainer(
         precision=machine.precision,  # type: ignore[arg-type]
         max_epochs=-1 if how.max_epochs is None else how.max_epochs,
         max_steps=-1 if how.max_steps is None else how.max_steps,
-        val_check_interval=batches * how.accumulate,
+        val_check_interval=batches * how.micro_batches,
         check_val_every_n_epoch=1 if per_epoch else None,
-        accumulate_grad_batches=how.accumulate,
+        accumulate_grad_batches=how.micro_batches,
         gradient_clip_val=how.gradient_clip_val or None,
         logger=_loggers(cfg, directory, resumed_step),
         callbacks=_callbacks(cfg, directory, module, hparams, group),
@@ -75,7 +75,7 @@ def _profiler(name: str | None, directory: Path) -> Profiler | None:
     return kinds[name](dirpath=directory, filename="profile") if name is not None else None
 
 
-def _strategy(machine: Machine) -> Any:
+def _strategy(machine: Hardware) -> Any:
     if machine.strategy == "ddp":
         from lightning.pytorch.strategies import DDPStrategy
 
@@ -91,13 +91,13 @@ def _strategy(machine: Machine) -> Any:
 def _callbacks(
     cfg: DictConfig,
     directory: Path,
-    module: Module,
+    module: TaskModule,
     hparams: Mapping[str, Any] | None,
     group: str,
 ) -> list[L.Callback]:
     how = cfg.callbacks
     monitor, mode = config.monitor_of(cfg, module.task)
-    checkpoints = Checkpoints(
+    checkpoints = CheckpointCallback(
         directory / "checkpoints",
         monitor=monitor,
         mode=mode,
@@ -106,14 +106,14 @@ def _callbacks(
         patience=how.early_stopping.patience,
         min_delta=how.early_stopping.min_delta,
         validate_at_steps=[step_at(f, module.total_steps) for f in cfg.trainer.validate_at],
-        stop_at_step=stop_step(cfg, module.total_steps),
-        hparams=_flat(config.redacted(cfg)) if hparams is None else dict(hparams),
+        pause_at_step=stop_step(cfg, module.total_steps),
+        hparams=_flat(config.redact_config(cfg)) if hparams is None else dict(hparams),
         group=group,
     )
-    shown: list[L.Callback] = [Progress(bar=how.progress)]
+    shown: list[L.Callback] = [ProgressCallback(bar=how.progress)]
     if how.figures:
-        shown.append(Figures(checkpoints))
-    return [SeedEachStep(derive(cfg.seed, "steps")), checkpoints, *shown]
+        shown.append(ValidationFigures(checkpoints))
+    return [SeedEachStep(derive_seed(cfg.seed, "steps")), checkpoints, *shown]
 
 
 def _loggers(cfg: DictConfig, directory: Path, resumed_step: int | None) -> list[Logger]:
@@ -125,8 +125,10 @@ def _loggers(cfg: DictConfig, directory: Path, resumed_step: int | None) -> list
         elif "save_dir" in node:
             node["save_dir"] = str(directory)
         address = node.get("tracking_uri")
-        with logger_connections.opening(address) if address else nullcontext():
-            loggers.append(instantiate.build(node, trust=cfg.trust))
+        with (
+            logger_connections.connection_errors_as_one_line(address) if address else nullcontext()
+        ):
+            loggers.append(instantiate.instantiate(node, trust=cfg.trust))
     return loggers
 
 

@@ -38,7 +38,7 @@ REMEDIES = {
     "nan": "set trainer.precision=32, or lower optimizer.lr",
     "diverged": "lower optimizer.lr, or lengthen scheduler.warmup",
     "collapse": "lower optimizer.lr, train for more steps, or lengthen scheduler.warmup",
-    "out of memory": "raise trainer.accumulate, which changes no result, or lower data.batch_size",
+    "out of memory": "raise trainer.micro_batches: no result changes; or lower data.batch_size",
     "timeout": "give a trial more time, or shorten it",
     "crash": "look into train.log of the trials",
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from tunesmith.reporting import formatting, statistics
-from tunesmith.reporting.results import Summary, Trial, came_to_nothing, horizon, is_number, scored
+from tunesmith.reporting.results import Summary, Trial, horizon, is_degenerate, is_number, scored
 
 CHANCE = 0.01  # a pattern that luck shows more often than this is not mentioned
 LEADERS = 3  # as many at an end are worth a word
@@ -183,7 +183,7 @@ def failures(summary: Summary) -> dict[str, list[Trial]]:
     """Return the trials that came to nothing by kind, the most frequent kind first."""
     kinds: dict[str, list[Trial]] = {}
     for trial in summary["trials"]:
-        if came_to_nothing(trial):
+        if is_degenerate(trial):
             kinds.setdefault(str(trial["failure"] or "unknown"), []).append(trial)
     return dict(sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])))
 

@@ -11,7 +11,7 @@ COMPLETE, PAUSED, FAILED, RUNNING = "complete", "paused", "failed", "running"
 # What a worker can say of a failure; others are "error:CODE", the code of the one-line error.
 NAN, DIVERGED, COLLAPSE = "nan", "diverged", "collapse"
 OUT_OF_MEMORY, CRASH, TIMEOUT = "out of memory", "crash", "timeout"
-OF_NO_USE = (COLLAPSE, DIVERGED)  # trained to the end, with a score, and never the best
+DEGENERATE = (COLLAPSE, DIVERGED)  # trained to the end, with a score, and never the best
 
 Summary = Mapping[str, Any]  # what summary.json holds
 Trial = Mapping[str, Any]  # one of its trials
@@ -43,7 +43,7 @@ def _order(trial: Trial, sign: int) -> tuple[int, int, float, int]:
     if not is_number(trial["score"]):
         return 2, 0, 0.0, trial["number"]
     return (
-        int(came_to_nothing(trial)),
+        int(is_degenerate(trial)),
         -(trial["rung"] or 0),
         -sign * trial["score"],
         trial["number"],
@@ -52,10 +52,10 @@ def _order(trial: Trial, sign: int) -> tuple[int, int, float, int]:
 
 def has_score(trial: Trial) -> bool:
     """Tell whether a trial can be ranked: what came to nothing has no score that counts."""
-    return not came_to_nothing(trial) and is_number(trial["score"])
+    return not is_degenerate(trial) and is_number(trial["score"])
 
 
-def came_to_nothing(trial: Trial) -> bool:
+def is_degenerate(trial: Trial) -> bool:
     """Tell whether a trial failed, or came to its end without having learnt anything."""
     return trial["state"] == "failed" or trial["failure"] is not None
 
@@ -104,7 +104,7 @@ def by_number(summary: Summary, number: int | None) -> Trial | None:
     return next((trial for trial in summary["trials"] if trial["number"] == number), None)
 
 
-def named(summary: Summary, number: int) -> str:
+def trial_name(summary: Summary, number: int) -> str:
     """Return `trial 7`, or `the default` for the config that a grid started from, no trial."""
     return "the default" if by_number(summary, number) is None else f"trial {number}"
 

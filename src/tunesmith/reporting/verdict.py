@@ -9,13 +9,13 @@ from tunesmith.reporting.results import (
     DIVERGED,
     Summary,
     by_number,
-    came_to_nothing,
     counted,
+    is_degenerate,
     is_number,
-    named,
     rung_name,
     scored,
     split_words,
+    trial_name,
 )
 
 Arm = Mapping[str, Any]
@@ -81,7 +81,7 @@ def _without_scores(summary: Summary) -> Verdict:
     kinds, trials = set(findings.failures(summary)), summary["trials"]
     if not kinds & set(LEARNT_NOTHING):
         return Verdict("No trial has a score", counted(summary))
-    if kinds <= set(LEARNT_NOTHING) and all(map(came_to_nothing, trials)):
+    if kinds <= set(LEARNT_NOTHING) and all(map(is_degenerate, trials)):
         words = " or ".join(LEARNT_NOTHING[kind] for kind in sorted(kinds))
         why = "each gave every row the same answer, so none is the best; the advice says more"
         return Verdict(f"Every trial {words}", why)
@@ -166,4 +166,4 @@ def test_line(summary: Summary) -> str:
         f"{name} {formatting.score(value)}" for name, value in test["scores"].items()
     )
     uses = formatting.count(test["uses"], "time")
-    return f"{scores}, {named(summary, test['trial'])} (test set used {uses})"
+    return f"{scores}, {trial_name(summary, test['trial'])} (test set used {uses})"

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.secrets import MASK, masked
+from tunesmith.runtime.secrets import MASK, mask_url_passwords
 
 PACKAGES = (
     "tunesmith", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy",
@@ -91,7 +91,7 @@ def redact(arguments: Sequence[str]) -> list[str]:
 
 def redact_text(text: str) -> str:
     """Hide `password=...`, `token: ...` and `user:password@` wherever they stand in a text."""
-    return _ASSIGNED.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", masked(text)))
+    return _ASSIGNED.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", mask_url_passwords(text)))
 
 
 def redact_tree(tree: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quickly() -> Iterator[None]:
+def gc_paused_for_import() -> Iterator[None]:
     """Keep the garbage collector away from what is imported, now and for as long as this lives.
 
     It would walk a million objects again and again and find nothing: 1.7 of the 14 s that a run

@@ -9,7 +9,7 @@ _LOGIN = re.compile(rf"(\b[\w+.\-]+://[^/\s:@]*):{_PORT}\S+@")
 _PASSWORD = re.compile(rf"[\w+.\-]+://[^/:@]*:{_PORT}(.+)@", re.DOTALL)
 
 
-def masked(text: str) -> str:
+def mask_url_passwords(text: str) -> str:
     """Put `***` in the place of the password of every address in a text."""
     return _LOGIN.sub(rf"\1:{MASK}@", text)
 

@@ -3,7 +3,7 @@
 from hashlib import blake2b
 
 
-def derive(seed: int, *names: object) -> int:
+def derive_seed(seed: int, *names: object) -> int:
     """Return a seed for one use of randomness, independent of all others (0 <= seed < 2**32)."""
     text = "/".join(map(str, (seed, *names)))
     return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")

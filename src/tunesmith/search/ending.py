@@ -20,21 +20,21 @@ def winner_facts(study: Study, winner: int | None) -> dict[str, Any]:
     if winner is None:
         return {"winner_directory": None, "winner_overrides": None}
     segment = confirm.winner_segment(study, winner)
-    masked = [config.masked_override(text) for text in segment.overrides]
+    masked = [config.mask_override(text) for text in segment.overrides]
     where = str(Path(segment.directory).relative_to(study.folder))
     return {"winner_directory": where, "winner_overrides": masked}
 
 
-def summarise(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(study: Study, spec: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
     """Return the summary of a study under way; see `made_of`."""
-    return summary.made_of(study.folder, study.records, study.store.attributes, spec, ended)
+    return summary.build_summary(study.folder, study.records, study.store.attributes, spec, ended)
 
 
 def write_unended(study: Study, spec: Mapping[str, Any], stopped_by: str | None) -> None:
     """Write the files of a study that has no winner yet: what was found so far."""
     seconds = study.store.attributes.get("seconds", 0.0)
     ended = {**summary.UNENDED, "stopped_by": stopped_by, "seconds": seconds}
-    write_report.write(summarise(study, spec, ended), study.folder)
+    write_report.write(summarize(study, spec, ended), study.folder)
 
 
 def write_best(study: Study, compose: frozen_config.Composer, winner: int | None) -> None:
@@ -47,8 +47,8 @@ def write_best(study: Study, compose: frozen_config.Composer, winner: int | None
     else:
         record = study.records[winner]
         overrides = study.segments.overrides(record.overrides, record.seeds[0])
-    threads = study.segments.config_of(overrides)["trainer"]["threads"]
-    export_winner.write(study.folder, compose, overrides, threads)
+    threads = study.segments.config_of(overrides)["trainer"]["num_threads"]
+    export_winner.write_experiment(study.folder, compose, overrides, threads)
 
 
 def say_the_end(made: Mapping[str, Any]) -> None:

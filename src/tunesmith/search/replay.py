@@ -65,7 +65,7 @@ def replay(study: str | Path, number: int, trust: Sequence[str] = ()) -> list[Re
     return replayed
 
 
-def _trial(found: saved_study.Kept, number: int) -> Record:
+def _trial(found: saved_study.SavedStudy, number: int) -> Record:
     if not 0 <= number < len(found.records):
         fix = f"there are 0 to {len(found.records) - 1}" if found.records else "there is none"
         raise ConfigError("STUDY-TRIAL", f"{found.folder} {number}", "no such trial", fix)
@@ -85,10 +85,10 @@ def _config(source: Path, study: Path, trust: Sequence[str]) -> dict[str, Any]:
 
     A stranger's does not say where on this machine is written, and logs nowhere else.
     """
-    cfg = config.read_stored(source / "config.yaml", trust)
+    cfg = config.read_saved_config(source / "config.yaml", trust)
     folder = runs.runs_of(source)
     cfg["paths"] = {"runs": str(folder), "cache": str(folder / ".cache")}
-    cfg["trainer"]["stop_at_step"] = None  # the first segment's end stands there
+    cfg["trainer"]["pause_at_step"] = None  # the first segment's end stands there
     return cfg | {"logger": {}, "test": False, "resume": None, "ckpt_path": None}
 
 
@@ -130,10 +130,10 @@ def _segment(
 
 
 def _run(segment: Segment) -> Result:
-    from tunesmith.search.worker.input_cache import Warm
+    from tunesmith.search.worker.input_cache import InputCache
     from tunesmith.search.worker.run_segment import run_segment
 
-    result = run_segment(segment, Warm())
+    result = run_segment(segment, InputCache())
     if result.state == "interrupted":
         raise Interrupted
     return result

@@ -21,7 +21,7 @@ from tunesmith.search.confirmation.confirmation_runs import NoScoreError
 from tunesmith.search.ending import (
     raise_if_it_failed,
     say_the_end,
-    summarise,
+    summarize,
     winner_facts,
     write_best,
     write_unended,
@@ -104,7 +104,7 @@ def _run(
                 ended = _search_and_confirm(study, began, base.test)
             ended |= winner_facts(study, ended["winner"]) | {"seconds": store.attributes["seconds"]}
             store.set("ended", ended)
-            made = summarise(study, spec, ended)
+            made = summarize(study, spec, ended)
             write_report.write(made, folder)
             write_best(study, compose, ended["winner"])
             say_the_end(made)
@@ -115,7 +115,7 @@ def _run(
 
 
 def _executor(cfg: DictConfig) -> Executor:
-    found = instantiate.build(OmegaConf.to_container(cfg.executor), trust=cfg.trust)
+    found = instantiate.instantiate(OmegaConf.to_container(cfg.executor), trust=cfg.trust)
     assert isinstance(found, Executor)
     return found
 
@@ -165,8 +165,8 @@ def _trial_config(
     """Return a trial's config: as typed, without the test split, with its share of the machine."""
     cfg = compose(overrides)
     cfg.test, cfg.callbacks.progress = False, False
-    if cfg.trainer.threads is None:
-        cfg.trainer.threads = threads
+    if cfg.trainer.num_threads is None:
+        cfg.trainer.num_threads = threads
     cfg.study = folder.name
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     return plain

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import TunesmithError
 from tunesmith.models.encoder import head_parameters
 from tunesmith.tasks.text.long_text import AT_AN_END, encoded
@@ -37,7 +37,7 @@ class Output(NamedTuple):
     pair_logits: Tensor | None = None  # (B, 2), of a task that judges pairs beside its tokens
 
 
-class Plan(NamedTuple):
+class TaskContext(NamedTuple):
     """What a task is to be made of, all but the model."""
 
     options: Mapping[str, Any]  # the keys of the task's yaml
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
     columns: frozenset[str] = frozenset()  # those that the rows have, of the task's
 
 
-class Example(NamedTuple):
+class LabeledExample(NamedTuple):
     """A row as TensorBoard shows it, with what was wanted and what was given."""
 
     text: str
@@ -57,7 +57,7 @@ class Example(NamedTuple):
     certainty: float  # 0 to 1
 
 
-class Sample(NamedTuple):
+class GeneratedExample(NamedTuple):
     """A text as TensorBoard shows it: what was wanted, and what was written of it this time."""
 
     text: str
@@ -65,11 +65,11 @@ class Sample(NamedTuple):
     given: str
 
 
-def texts_with(label: Kind) -> dict[str, Column]:
+def texts_with(label: ColumnType) -> dict[str, Column]:
     """Return the columns of a task on a text, or a pair of texts, with a label of this kind."""
     return {
-        "text": Column(Kind.TEXT),
-        "text_pair": Column(Kind.TEXT, required=False),
+        "text": Column(ColumnType.TEXT),
+        "text_pair": Column(ColumnType.TEXT, required=False),
         "label": Column(label, target=True),
     }
 
@@ -161,7 +161,7 @@ class Task(nn.Module, ABC):
         """Raise ConfigError where a batch cannot be cut: its loss is no mean over its rows."""
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         """Raise what makes the task impossible, before a weight is read."""
 
     def label_of(self, row: Row) -> Any:
@@ -257,11 +257,11 @@ class Task(nn.Module, ABC):
         """Return the metrics that are no number on these rows whatever is answered, and why."""
         return {}
 
-    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         """Return what TensorBoard may show of a validation; by default nothing."""
         return []
 
-    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Sample]:
+    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[GeneratedExample]:
         """Return texts, the same ones each time, that TensorBoard shows at every validation."""
         return []
 

@@ -1,4 +1,4 @@
-"""Causal language modelling: each token is told from those before it, so texts can go on."""
+"""Causal language modeling: each token is told from those before it, so texts can go on."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,18 +8,27 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from tunesmith.errors import ConfigError
-from tunesmith.models.heads import head_only_at
+from tunesmith.models.heads import head_on_tokens
 from tunesmith.models.spec import first_position
-from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Sample
-from tunesmith.tasks.bases.language_model import PlainText, joined, mean_over, means
-from tunesmith.tasks.text.generation import Draws, check_ends, labels_of, search
+from tunesmith.tasks.base import (
+    IGNORE,
+    Answer,
+    Batch,
+    Features,
+    GeneratedExample,
+    Output,
+    Row,
+    TaskContext,
+)
+from tunesmith.tasks.bases.language_model import LanguageModelTask, joined, mean_over, means
+from tunesmith.tasks.text.generation import GumbelSampling, check_ends, labels_of, search
 from tunesmith.tasks.text.padding import aligned
 
 SAMPLES = 4  # texts of a split, the first ones, that an evaluation goes on with for TensorBoard
 SHORTEST = 4  # tokens of a text that has a half to go on from
 
 
-class Tally(NamedTuple):
+class TokenStats(NamedTuple):
     """What was found out about one block: sums over its tokens, and what was written."""
 
     tokens: int
@@ -27,28 +36,28 @@ class Tally(NamedTuple):
     right: int
     unigram_nats: float  # of a model that reads no context
     written: tuple[str, ...] = ()  # what the text is gone on with, at its last block
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[GeneratedExample, ...] = ()
 
 
-class CausalLanguageModelling(PlainText):
+class CausalLanguageModeling(LanguageModelTask):
     """Learns the next token, with an encoder that became a decoder.
 
     A document is cut into blocks of `max_length` tokens. Each of its tokens, and its end, is told
     once, from those before it in its block.
     """
 
-    problem = "causal_language_modelling"
+    problem = "causal_language_modeling"
     metrics = ("lm_loss", "perplexity", "lm_accuracy", "unigram_loss")
     minimised = ("lm_loss", "perplexity", "unigram_loss")
     monitor = "lm_loss"
-    tuned = ("max_new_tokens", "num_beams", "sample", "temperature", "top_p")
+    tuned = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p")
 
     def __init__(
         self,
         *,
         max_new_tokens: int | None,
         num_beams: int,
-        sample: bool,
+        do_sample: bool,
         temperature: float,
         top_p: float,
         **common: Any,
@@ -58,7 +67,7 @@ class CausalLanguageModelling(PlainText):
         self.ends = (self.end,)
         new = new_tokens(max_new_tokens, self.max_length)
         self.room = self.max_length - new  # tokens of a text that is gone on with
-        self.draws, self.temperature, self.top_p = sample, temperature, top_p
+        self.draws, self.temperature, self.top_p = do_sample, temperature, top_p
         self.search = search(
             self.tokenizer,
             max_new_tokens=new,
@@ -68,7 +77,7 @@ class CausalLanguageModelling(PlainText):
         self.model.generation_config = self.search
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         check_ends(plan)
         longest = plan.max_length
         new = new_tokens(plan.options["max_new_tokens"], longest)
@@ -76,9 +85,9 @@ class CausalLanguageModelling(PlainText):
             what = f"texts have {longest} tokens: a start, one of the text, and what is new"
             fix = f"at most {longest - 2}, or raise data.max_length"
             raise ConfigError("CONF-LENGTH", f"task.max_new_tokens={new}", what, fix)
-        if plan.options["sample"] and plan.options["num_beams"] > 1:
+        if plan.options["do_sample"] and plan.options["num_beams"] > 1:
             what = "beams search for the likeliest text, so nothing is drawn"
-            raise ConfigError("CONF-VALUE", "task.sample=true", what, "set task.num_beams=1")
+            raise ConfigError("CONF-VALUE", "task.do_sample=true", what, "set task.num_beams=1")
 
     # Rows to batches
 
@@ -125,7 +134,7 @@ class CausalLanguageModelling(PlainText):
 
     def forward(self, batch: Batch) -> Output:
         chosen = batch["labels"] != IGNORE
-        with head_only_at(self.model, chosen):
+        with head_on_tokens(self.model, chosen):
             logits = self.logits(batch)[0]  # (M, V)
         mean, weight = self.loss(logits, batch["labels"][chosen])
         return Output(mean, logits, weight)
@@ -133,15 +142,17 @@ class CausalLanguageModelling(PlainText):
     def logits(self, batch: Batch) -> Tensor:
         return self.model(**self.inputs(batch), use_cache=False).logits
 
-    def decode(self, batch: Batch, output: Output) -> list[Tally]:
+    def decode(self, batch: Batch, output: Output) -> list[TokenStats]:
         """Return a tally of each block; the first texts of a split are gone on with, for show."""
         labels = batch["labels"]
-        tallies = [Tally(*sums) for sums in self.counted(output.logits, labels, labels != IGNORE)]
+        tallies = [
+            TokenStats(*sums) for sums in self.counted(output.logits, labels, labels != IGNORE)
+        ]
         shown = [i for i in range(len(tallies)) if self.is_shown(batch, i)]
         halves = [self.halves(batch["input_ids"][i], labels[i]) for i in shown]
         written = self.written([first for first, _ in halves], labels.device)
         for i, (first, second), given in zip(shown, halves, written, strict=True):
-            sample = Sample(self.text(first), self.text(second), given)
+            sample = GeneratedExample(self.text(first), self.text(second), given)
             tallies[i] = tallies[i]._replace(samples=(sample,))
         return tallies
 
@@ -155,11 +166,13 @@ class CausalLanguageModelling(PlainText):
         middle = min(length // 2, self.room)
         return ids[:middle].tolist(), ids[middle:length].tolist()
 
-    def predict(self, batch: Batch) -> list[Tally]:
+    def predict(self, batch: Batch) -> list[TokenStats]:
         """Tell what each block costs, and go on with each text after its last one."""
         output = self(batch)
         labels = batch["labels"]
-        tallies = [Tally(*sums) for sums in self.counted(output.logits, labels, labels != IGNORE)]
+        tallies = [
+            TokenStats(*sums) for sums in self.counted(output.logits, labels, labels != IGNORE)
+        ]
         lasts = (batch["block"] == batch["blocks"] - 1).nonzero()[:, 0].tolist()
         written = self.written([self.prompt(batch, i) for i in lasts], labels.device)
         for i, text in zip(lasts, written, strict=True):
@@ -196,7 +209,7 @@ class CausalLanguageModelling(PlainText):
             TemperatureLogitsWarper(float(self.temperature)),
             TopPLogitsWarper(float(self.top_p)),
         ]
-        return LogitsProcessorList([*warpers, Draws(prompts)])
+        return LogitsProcessorList([*warpers, GumbelSampling(prompts)])
 
     def text(self, ids: Sequence[int]) -> str:
         told = [token for token in ids if token != IGNORE]
@@ -206,7 +219,9 @@ class CausalLanguageModelling(PlainText):
         """Expect what a unigram model does of the train split."""
         return [{"continuation": "", **self.guess()} for _ in rows]
 
-    def gather(self, predictions: Sequence[Sequence[Tally]], rows: Sequence[Row]) -> list[Answer]:
+    def gather(
+        self, predictions: Sequence[Sequence[TokenStats]], rows: Sequence[Row]
+    ) -> list[Answer]:
         return [_answer(joined(tallies)) for tallies in predictions]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
@@ -218,7 +233,7 @@ class CausalLanguageModelling(PlainText):
             "unigram_loss": mean_over(answers, "unigram_loss", "tokens"),
         }
 
-    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Sample]:
+    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[GeneratedExample]:
         return [sample for answer in answers for sample in answer.get("samples", ())]
 
 
@@ -227,6 +242,6 @@ def new_tokens(given: int | None, max_length: int) -> int:
     return max(1, max_length // 4) if given is None else given
 
 
-def _answer(found: Tally) -> Answer:
+def _answer(found: TokenStats) -> Answer:
     answer: Answer = {"continuation": "".join(found.written), **means(found)}
     return answer | ({"samples": found.samples} if found.samples else {})

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tunesmith.models.logistic_head import LogisticHead
 from tunesmith.tasks.base import IGNORE, Batch, Features, Output
-from tunesmith.tasks.bases.single_label import OneLabel
+from tunesmith.tasks.bases.single_label import SingleLabel
 from tunesmith.tasks.losses import PairCosine
 from tunesmith.tasks.text.long_text import AT_AN_END
 from tunesmith.tasks.text.pooling import pooled
@@ -17,7 +17,7 @@ from tunesmith.tasks.text.pooling import pooled
 PARTNER = "partner_"  # begins the name of what the model reads of the second text of a pair
 
 
-class Contrastive(OneLabel):
+class Contrastive(SingleLabel):
     """Tunes an encoder on pairs of texts, then fits a linear head to what it makes of each.
 
     As SetFit does (Tunstall et al., 2022): each row meets texts of its own class, whose cosine
@@ -30,10 +30,10 @@ class Contrastive(OneLabel):
 
     loss: PairCosine
 
-    def __init__(self, *, pairs: int, penalty: float, **common: Any) -> None:
+    def __init__(self, *, pairs_per_text: int, l2: float, **common: Any) -> None:
         super().__init__(**common)
-        self.pairs = pairs
-        self.head = LogisticHead(self.model.config.hidden_size, len(self.index), penalty)
+        self.pairs = pairs_per_text
+        self.head = LogisticHead(self.model.config.hidden_size, len(self.index), l2)
         self._seen: tuple[Any, np.ndarray] = (None, np.empty(0))  # a split and its labels
 
     def fit_to(self, rows: Any) -> None:

@@ -43,10 +43,10 @@ class CrossEntropy(ClassWeighted):
         "single_label_classification",
         "multimodal_classification",
         "token_classification",
-        "masked_language_modelling",
+        "masked_language_modeling",
         "pretraining",
-        "causal_language_modelling",
-        "summarisation",
+        "causal_language_modeling",
+        "summarization",
     )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:

@@ -1,15 +1,15 @@
-"""Masked language modelling: hidden tokens are told from what stands around them."""
+"""Masked language modeling: hidden tokens are told from what stands around them."""
 
 from typing import Any
 
 from tunesmith.tasks.base import IGNORE, Batch, Features, Output, Row
-from tunesmith.tasks.bases.masked_lm import MaskedText
+from tunesmith.tasks.bases.masked_lm import MaskedLanguageModelTask
 
 
-class MaskedLanguageModelling(MaskedText):
+class MaskedLanguageModeling(MaskedLanguageModelTask):
     """Learns hidden tokens; every encoder can, and reads its documents in full blocks."""
 
-    problem = "masked_language_modelling"
+    problem = "masked_language_modeling"
 
     def encode(self, row: Row) -> list[Features]:
         """Cut a document into blocks of `max_length` tokens; the last one may be shorter."""

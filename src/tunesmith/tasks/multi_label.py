@@ -12,7 +12,7 @@ from torchmetrics.functional.classification import (
     multilabel_f1_score,
 )
 
-from tunesmith.data.columns import Kind
+from tunesmith.data.columns import ColumnType
 from tunesmith.tasks.base import Answer, Row, Task, texts_with
 from tunesmith.tasks.losses import BinaryCrossEntropy
 from tunesmith.tasks.text.long_text import OF_A_TEXT, pooled
@@ -21,7 +21,7 @@ from tunesmith.tasks.text.long_text import OF_A_TEXT, pooled
 class MultiLabel(Task):
     """Scores every label by itself; the answer is all that reach the threshold."""
 
-    columns = texts_with(Kind.CLASSES)
+    columns = texts_with(ColumnType.CLASSES)
     problem = "multi_label_classification"
     metrics = ("accuracy", "exact_match", "f1_macro", "f1_micro", "auroc")
     monitor = "f1_micro"

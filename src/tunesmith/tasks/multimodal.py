@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models.fusion import FUSIONS, Tokens
 from tunesmith.models.media_encoder import MediaEncoder, save
-from tunesmith.models.scatter import put_back
+from tunesmith.models.scatter import scatter_rows
 from tunesmith.models.tabular import Tabular, category_code
-from tunesmith.tasks.base import Batch, Features, Plan, Row
-from tunesmith.tasks.bases.single_label import OneLabel
+from tunesmith.tasks.base import Batch, Features, Row, TaskContext
+from tunesmith.tasks.bases.single_label import SingleLabel
 
 TABLE = "table"  # our name for all tabular columns together
 NOTHING = {"bytes": b"", "path": ""}  # of a row that lacks it: Arrow wants one type a column
 
 
-class Multimodal(OneLabel):
+class Multimodal(SingleLabel):
     """Scores every label of a text by its tokens and those of what stands beside it.
 
     Features hold the files, or where they are, and not what is made of them: an image of
@@ -31,12 +31,12 @@ class Multimodal(OneLabel):
     """
 
     columns: ClassVar[dict[str, Column]] = {
-        "text": Column(Kind.TEXT),
-        "image": Column(Kind.IMAGE, required=False),
-        "audio": Column(Kind.AUDIO, required=False),
-        "numeric": Column(Kind.NUMBERS, required=False),
-        "categorical": Column(Kind.CATEGORIES, required=False),
-        "label": Column(Kind.CLASS, target=True),
+        "text": Column(ColumnType.TEXT),
+        "image": Column(ColumnType.IMAGE, required=False),
+        "audio": Column(ColumnType.AUDIO, required=False),
+        "numeric": Column(ColumnType.NUMBERS, required=False),
+        "categorical": Column(ColumnType.CATEGORIES, required=False),
+        "label": Column(ColumnType.CLASS, target=True),
     }
     problem = "multimodal_classification"
     encoded_columns = ("image", "audio")
@@ -65,7 +65,7 @@ class Multimodal(OneLabel):
         self._join()
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         """Raise ConfigError where there is nothing beside the text."""
         if not {"image", "audio", "numeric", "categorical"} & set(plan.columns):
             what = "nothing stands beside the text"
@@ -174,8 +174,8 @@ class Multimodal(OneLabel):
         # Where no row has any, one is read all the same: every rank's parameters take part.
         read = present if present.any() else torch.arange(len(present), device=present.device) == 0
         hidden, mask = self.encoders[name]({key: v[read] for key, v in inputs.items()})
-        values = put_back(self.projections[name](hidden), read)  # (B, T, H)
-        return Tokens(values, put_back(mask, read) & present.unsqueeze(1))
+        values = scatter_rows(self.projections[name](hidden), read)  # (B, T, H)
+        return Tokens(values, scatter_rows(mask, read) & present.unsqueeze(1))
 
 
 def _media(stored: Mapping[str, Any]) -> dict[str, Any] | None:

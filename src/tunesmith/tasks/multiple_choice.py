@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tunesmith.data.columns import Column, Kind
-from tunesmith.models.scatter import put_back
-from tunesmith.tasks.base import Answer, Batch, Example, Features, Row, Task, no_tokens
+from tunesmith.data.columns import Column, ColumnType
+from tunesmith.models.scatter import scatter_rows
+from tunesmith.tasks.base import Answer, Batch, Features, LabeledExample, Row, Task, no_tokens
 from tunesmith.tasks.losses import ChoiceCrossEntropy
 from tunesmith.tasks.text import multi_text
 
@@ -22,10 +22,10 @@ class MultipleChoice(Task):
     """
 
     columns: ClassVar[Mapping[str, Column]] = {
-        "text": Column(Kind.TEXT),
-        "text_pair": Column(Kind.TEXT, required=False),
-        "choices": Column(Kind.CHOICES),
-        "label": Column(Kind.CHOICE, target=True),
+        "text": Column(ColumnType.TEXT),
+        "text_pair": Column(ColumnType.TEXT, required=False),
+        "choices": Column(ColumnType.CHOICES),
+        "label": Column(ColumnType.CHOICE, target=True),
     }
     problem = "multiple_choice"
     metrics = ("accuracy",)
@@ -57,7 +57,7 @@ class MultipleChoice(Task):
         inputs = multi_text.of_texts(self.inputs(batch), chosen)  # (N, T)
         # To the model they are the choices of one row: its head scores each by itself.
         scores = self.model(**{k: v.unsqueeze(0) for k, v in inputs.items()}).logits[0].float()
-        return put_back(scores, chosen, -torch.inf)
+        return scatter_rows(scores, chosen, -torch.inf)
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [
@@ -75,7 +75,7 @@ class MultipleChoice(Task):
         same = {"choice": None, "index": index, "probabilities": [count / len(train)]}
         return [same] * len(rows)
 
-    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]
 
 
@@ -86,7 +86,7 @@ def answer(logits: Any, choices: Sequence[str]) -> Answer:
     return {"choice": choices[best], "index": best, "probabilities": probabilities}
 
 
-def example(answer: Answer, row: Row) -> Example:
+def example(answer: Answer, row: Row) -> LabeledExample:
     text = " / ".join(text for text in (row["text"], row.get("text_pair")) if text)
     certainty = answer["probabilities"][answer["index"]]
-    return Example(text, row["choices"][row["label"]], answer["choice"], certainty)
+    return LabeledExample(text, row["choices"][row["label"]], answer["choice"], certainty)

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tunesmith.errors import ConfigError, DataError
-from tunesmith.models.heads import head_only_at
-from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row
-from tunesmith.tasks.bases.masked_lm import MaskedText, Tally, mean_over
+from tunesmith.models.heads import head_on_tokens
+from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Row, TaskContext
+from tunesmith.tasks.bases.masked_lm import MaskedLanguageModelTask, Tally, mean_over
 from tunesmith.tasks.text.document_segments import (
     Segment,
     packed,
@@ -27,7 +27,7 @@ SPECIAL = 3  # [CLS] first [SEP] second [SEP]
 RIGHT, WRONG = 0, 1  # labels of a pair, as transformers counts them
 
 
-class Pretraining(MaskedText):
+class Pretraining(MaskedLanguageModelTask):
     """Learns hidden tokens and pairs; half of the pairs of each epoch are wrong ones.
 
     `nsp`: the second segment of a wrong pair is another document's (Devlin et al., 2019).
@@ -35,14 +35,14 @@ class Pretraining(MaskedText):
     """
 
     problem = "pretraining"
-    metrics = (*MaskedText.metrics, "pair_accuracy")
+    metrics = (*MaskedLanguageModelTask.metrics, "pair_accuracy")
 
     def __init__(self, *, objective: str, **options: Any) -> None:
         super().__init__(**options)
         self.objective = objective
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         super().check(plan)
         if plan.max_length < SPECIAL + 2:
             what = "two segments and three special tokens need more room"
@@ -124,7 +124,7 @@ class Pretraining(MaskedText):
         So a batch has one weight, its hidden tokens, and parts of it add up to the whole.
         """
         chosen = batch["labels"] != IGNORE
-        with head_only_at(self.model, chosen):
+        with head_on_tokens(self.model, chosen):
             found = self.model(**self.inputs(batch))
         logits, pairs = found.prediction_logits[0], found.seq_relationship_logits  # (M, V), (B, 2)
         mean, weight = self.loss(logits, batch["labels"][chosen])

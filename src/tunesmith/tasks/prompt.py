@@ -8,40 +8,42 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.errors import ConfigError, ModelError, TunesmithError, did_you_mean, raise_all
-from tunesmith.models.heads import head_only_at
-from tunesmith.tasks.base import Batch, Features, Plan, Row
-from tunesmith.tasks.bases.single_label import OneLabel
+from tunesmith.models.heads import head_on_tokens
+from tunesmith.tasks.base import Batch, Features, Row, TaskContext
+from tunesmith.tasks.bases.single_label import SingleLabel
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.text import prompt_template
 from tunesmith.tasks.text.prompt_template import Template
 
 
-class Prompt(OneLabel):
+class Prompt(SingleLabel):
     """Asks a masked language model for one of a few words, each of which means a label.
 
     The logits of the labels are those of their words at the mask (Schick & Schütze, 2021, PET;
     Gao et al., 2021, LM-BFF), so no head has to be learnt from a few rows.
     """
 
-    problem = "masked_language_modelling"
+    problem = "masked_language_modeling"
 
     loss: CrossEntropy
     words: Tensor  # (C,) the token of each label
 
-    def __init__(self, *, template: str, words: Mapping[Any, str] | None, **common: Any) -> None:
+    def __init__(
+        self, *, template: str, verbalizer: Mapping[Any, str] | None, **common: Any
+    ) -> None:
         super().__init__(**common)
         self.template = Template(template)
-        tokens = tokens_of(self.template, words, list(self.index), self.tokenizer)
+        tokens = tokens_of(self.template, verbalizer, list(self.index), self.tokenizer)
         self.register_buffer("words", torch.tensor(tokens), persistent=False)
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         """Raise what is wrong with the template or with a label's word."""
         if plan.tokenizer.mask_token_id is None:
             raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
         asked = Template(plan.options["template"])
         raise_all(asked.mistakes(plan.columns))
-        tokens_of(asked, plan.options["words"], plan.labels or [], plan.tokenizer)
+        tokens_of(asked, plan.options["verbalizer"], plan.labels or [], plan.tokenizer)
         empty = dict.fromkeys(asked.texts, "")
         encoding, _, _ = prompt_template.encoded(
             asked, empty, plan.tokenizer, plan.max_length, "right"
@@ -75,7 +77,7 @@ class Prompt(OneLabel):
     def logits(self, batch: Batch) -> Tensor:
         """Return the scores of the labels' words at the mask (B, C)."""
         places = torch.arange(batch["input_ids"].size(1), device=batch["mask_at"].device)
-        with head_only_at(self.model, places == batch["mask_at"].unsqueeze(1)):
+        with head_on_tokens(self.model, places == batch["mask_at"].unsqueeze(1)):
             scores = super().logits(batch)[0]  # (B, V)
         return scores[:, self.words]
 
@@ -102,7 +104,7 @@ def tokens_of(
             errors.append(_no_token(label, given[label], names, unknown, words is None))
         elif (token := pieces[0][0]) in label_of:
             what = f"{label_of[token]!r} and {label!r} have the same word, {given[label]!r}"
-            errors.append(ConfigError("CONF-WORDS", "task.words", what, "give each its own"))
+            errors.append(ConfigError("CONF-WORDS", "task.verbalizer", what, "give each its own"))
         else:
             label_of[token] = label
     raise_all(errors)
@@ -114,20 +116,24 @@ def _coverage(given: Mapping[str, str], labels: Sequence[str]) -> list[Tunesmith
     lacking = [label for label in labels if label not in given]
     strange = [label for label in given if label not in labels]
     found = [f"no word for label {label!r}" for label in lacking]
-    errors: list[TunesmithError] = [ConfigError("CONF-WORDS", "task.words", w) for w in found]
+    errors: list[TunesmithError] = [ConfigError("CONF-WORDS", "task.verbalizer", w) for w in found]
     for label in strange:
         fix = did_you_mean(label, list(labels)) or f"labels are {', '.join(labels[:8])}"
         what = f"{label!r} is no label of the data"
-        errors.append(ConfigError("CONF-WORDS", "task.words", what, fix))
+        errors.append(ConfigError("CONF-WORDS", "task.verbalizer", what, fix))
     return errors
 
 
 def _no_token(
     label: str, word: str, pieces: Sequence[str], is_unknown: bool, is_name: bool
 ) -> ConfigError:
-    where = f"task.words.{label}={word}"
+    where = f"task.verbalizer.{label}={word}"
     what = f"is {len(pieces)} tokens ({', '.join(pieces)}), not one"
     if is_unknown or not pieces:
         what = "is no word of the model's vocabulary"
-    fix = "give each label a word: 'task.words={label: word, ...}'" if is_name else "another word"
+    fix = (
+        "give each label a word: 'task.verbalizer={label: word, ...}'"
+        if is_name
+        else "another word"
+    )
     return ConfigError("CONF-WORDS", where, what, fix)

@@ -9,9 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError
-from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Plan, Row, Task
+from tunesmith.tasks.base import (
+    Answer,
+    Batch,
+    Features,
+    LabeledExample,
+    Output,
+    Row,
+    Task,
+    TaskContext,
+)
 from tunesmith.tasks.losses import SpanCrossEntropy
 from tunesmith.tasks.metrics.exact_match import best_threshold, exact_match, f1
 from tunesmith.tasks.text.answer_spans import (
@@ -34,9 +43,9 @@ class QuestionAnswering(Task):
     """
 
     columns: ClassVar[Mapping[str, Column]] = {
-        "question": Column(Kind.TEXT),
-        "context": Column(Kind.TEXT),
-        "answers": Column(Kind.SPANS, target=True),
+        "question": Column(ColumnType.TEXT),
+        "context": Column(ColumnType.TEXT),
+        "answers": Column(ColumnType.SPANS, target=True),
     }
     problem = "question_answering"
     metrics = ("exact_match", "f1", "has_answer_f1", "no_answer_accuracy")
@@ -63,7 +72,7 @@ class QuestionAnswering(Task):
         self.register_buffer("null_threshold", torch.tensor(math.inf))
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         """Raise ConfigError where a window would not go on from the one before."""
         given = plan.options
         stride, question = lengths(given["stride"], given["max_question_length"], plan.max_length)
@@ -199,7 +208,7 @@ class QuestionAnswering(Task):
             if with_answer == count
         }
 
-    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]
 
 
@@ -216,8 +225,10 @@ def mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def example(answer: Answer, row: Row) -> Example:
+def example(answer: Answer, row: Row) -> LabeledExample:
     right = right_answers(row)
     given = answer["answer"] or "(no answer)"
     wanted = given if exact_match(answer["answer"], right) else (right or ["(no answer)"])[0]
-    return Example(f"{row['question']} / {row['context']}", wanted, given, answer["probability"])
+    return LabeledExample(
+        f"{row['question']} / {row['context']}", wanted, given, answer["probability"]
+    )

@@ -7,28 +7,28 @@ import numpy as np
 from torch import Tensor
 from torchmetrics.functional import mean_squared_error
 
-from tunesmith.data.columns import Kind
+from tunesmith.data.columns import ColumnType
 from tunesmith.tasks.base import Answer, Batch, Output, Row, texts_with
-from tunesmith.tasks.bases.numeric import OneNumber, correlations, numbers
+from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers
 from tunesmith.tasks.text.long_text import OF_A_TEXT
 
 
-class Regression(OneNumber):
+class Regression(Numeric):
     """Predicts a number; it learns in standard units of the train split where asked to."""
 
-    columns = texts_with(Kind.NUMBER)
+    columns = texts_with(ColumnType.NUMBER)
     problem = "regression"
     metrics = ("pearson", "spearman", "mse")
     minimised = ("mse",)
     monitor = "pearson"
     cuts = OF_A_TEXT
 
-    def __init__(self, *, standardise: bool, **common: Any) -> None:
+    def __init__(self, *, standardize: bool, **common: Any) -> None:
         super().__init__(**common)
-        self.standardise = standardise
+        self.standardize = standardize
 
     def fit_to(self, rows: Any) -> None:
-        if self.standardise:
+        if self.standardize:
             labels = np.asarray(rows["label"], dtype=np.float64)
             self.measure(float(labels.mean()), float(labels.std()))
 

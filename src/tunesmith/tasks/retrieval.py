@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.row_hashes import digest
 from tunesmith.errors import ConfigError
-from tunesmith.tasks.base import Answer, Batch, Example, Features, Output, Row, Task
+from tunesmith.tasks.base import Answer, Batch, Features, LabeledExample, Output, Row, Task
 from tunesmith.tasks.losses import InfoNCE
 from tunesmith.tasks.metrics.recall_at_k import Ranked, ranked, recall_and_mrr
 from tunesmith.tasks.text import multi_text
@@ -30,9 +30,9 @@ class Retrieval(Task):
     """
 
     columns: ClassVar[Mapping[str, Column]] = {
-        "text": Column(Kind.TEXT),
-        "text_pair": Column(Kind.TEXT),
-        "negatives": Column(Kind.TEXTS, required=False, learning=True),
+        "text": Column(ColumnType.TEXT),
+        "text_pair": Column(ColumnType.TEXT),
+        "negatives": Column(ColumnType.TEXTS, required=False, learning=True),
     }
     problem = "retrieval"
     metrics = (*(f"recall_at_{k}" for k in RECALL_AT), "mrr")
@@ -41,16 +41,16 @@ class Retrieval(Task):
 
     loss: InfoNCE
 
-    def __init__(self, *, pooling: str, n_best: int, negatives_from: str, **common: Any) -> None:
+    def __init__(self, *, pooling: str, n_best: int, negatives_scope: str, **common: Any) -> None:
         super().__init__(**common)
         self.pooling, self.n_best = pooling, n_best
 
     @classmethod
     def check_pieces(cls, options: Mapping[str, Any], pieces: int) -> None:
-        if pieces > 1 and options["negatives_from"] == "batch":
-            what = f"cannot be those of a batch that is cut into {pieces} (devices x accumulate)"
-            fix = "task.negatives_from=part takes those of a part, which learns something else"
-            raise ConfigError("CONF-BATCH", "task.negatives_from=batch", what, fix)
+        if pieces > 1 and options["negatives_scope"] == "batch":
+            what = f"cannot be those of a batch that is cut into {pieces} (devices x micro-batches)"
+            fix = "task.negatives_scope=micro_batch is another loss: it has fewer negatives"
+            raise ConfigError("CONF-BATCH", "task.negatives_scope=batch", what, fix)
 
     # Rows to batches
 
@@ -124,9 +124,11 @@ class Retrieval(Task):
             return {}
         return dict.fromkeys(self.metrics, "no row has a query and a passage")
 
-    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         return [
-            Example(row["text"], row["text_pair"], given["passage"], max(0.0, given["score"]))
+            LabeledExample(
+                row["text"], row["text_pair"], given["passage"], max(0.0, given["score"])
+            )
             for given, row in zip(answers, rows, strict=True)
             if given["n_best"] and is_pair(row["text"], row["text_pair"])
         ]

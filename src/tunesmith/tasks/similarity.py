@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.tasks.base import Answer, Batch, Features, Output, Row, no_tokens
-from tunesmith.tasks.bases.numeric import OneNumber, correlations, numbers
+from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers
 from tunesmith.tasks.text import multi_text
 from tunesmith.tasks.text.pooling import embedded
 
 
-class Similarity(OneNumber):
+class Similarity(Numeric):
     """Predicts a number for two texts.
 
     `encoder="bi"` gives each text a vector; their cosine learns the labels of the train split,
@@ -22,9 +22,9 @@ class Similarity(OneNumber):
     """
 
     columns: ClassVar[Mapping[str, Column]] = {
-        "text": Column(Kind.TEXT),
-        "text_pair": Column(Kind.TEXT),
-        "label": Column(Kind.NUMBER, target=True),
+        "text": Column(ColumnType.TEXT),
+        "text_pair": Column(ColumnType.TEXT),
+        "label": Column(ColumnType.NUMBER, target=True),
     }
     problem = "regression"
     metrics = ("spearman", "pearson")

@@ -1,4 +1,4 @@
-"""Summarisation: an encoder reads a text, and a decoder writes another."""
+"""Summarization: an encoder reads a text, and a decoder writes another."""
 
 import math
 from collections import Counter
@@ -10,11 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError
-from tunesmith.models.encoder_decoder import share, writer_of
-from tunesmith.models.heads import head_only_at
-from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row, Sample, Task
+from tunesmith.models.encoder_decoder import decoder_of, tie_weights
+from tunesmith.models.heads import head_on_tokens
+from tunesmith.tasks.base import (
+    IGNORE,
+    Answer,
+    Batch,
+    Features,
+    GeneratedExample,
+    Output,
+    Row,
+    Task,
+    TaskContext,
+)
 from tunesmith.tasks.bases.language_model import refuse_class_weights
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.metrics.rouge import KINDS, rouge
@@ -35,7 +45,7 @@ class Written(NamedTuple):
     tokens: int
 
 
-class Summarisation(Task):
+class Summarization(Task):
     """Learns to write the target text from the text, token by token.
 
     Encoder and decoder begin as the same checkpoint, the decoder with cross-attention of its own
@@ -43,10 +53,10 @@ class Summarisation(Task):
     """
 
     columns: ClassVar[Mapping[str, Column]] = {
-        "text": Column(Kind.TEXT),
-        "target": Column(Kind.TEXT, target=True),
+        "text": Column(ColumnType.TEXT),
+        "target": Column(ColumnType.TEXT, target=True),
     }
-    problem = "summarisation"
+    problem = "summarization"
     metrics = (*KINDS, "lead_rougeL")
     monitor = "rougeL"
     cuts = (*AT_AN_END, "middle")
@@ -64,7 +74,7 @@ class Summarisation(Task):
     def __init__(
         self,
         *,
-        tie: bool,
+        tie_encoder_decoder: bool,
         max_target_length: int | None,
         min_target_length: int,
         num_beams: int,
@@ -75,8 +85,8 @@ class Summarisation(Task):
     ) -> None:
         super().__init__(**common)
         refuse_class_weights(self.loss)
-        if tie:
-            share(self.model)
+        if tie_encoder_decoder:
+            tie_weights(self.model)
         self.start, self.end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         self.longest_target = target_length(max_target_length, self.max_length)
         self.rouge_words = rouge_words
@@ -94,7 +104,7 @@ class Summarisation(Task):
         self.register_buffer("lead", torch.tensor(1))
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         check_ends(plan)
         most = target_length(plan.options["max_target_length"], plan.max_length)
         least = plan.options["min_target_length"]
@@ -143,7 +153,7 @@ class Summarisation(Task):
 
     def logits_at(self, batch: Batch, chosen: Tensor) -> Tensor:
         """Return the logits (M, V) of the chosen places (B, U) of the target alone."""
-        with head_only_at(writer_of(self.model), chosen):
+        with head_on_tokens(decoder_of(self.model), chosen):
             return self.logits(batch)[0]
 
     def logits(self, batch: Batch) -> Tensor:
@@ -194,9 +204,11 @@ class Summarisation(Task):
         answer = {"summary": text, "probability": count / len(train), "tokens": len(text.split())}
         return [answer] * len(rows)
 
-    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Sample]:
+    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[GeneratedExample]:
         shown = list(zip(answers, rows, strict=True))[:SAMPLES]
-        return [Sample(row["text"], row["target"], answer["summary"]) for answer, row in shown]
+        return [
+            GeneratedExample(row["text"], row["target"], answer["summary"]) for answer, row in shown
+        ]
 
 
 def target_length(given: int | None, max_length: int) -> int:

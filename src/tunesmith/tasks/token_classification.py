@@ -6,25 +6,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.tasks.base import (
     IGNORE,
     Answer,
     Batch,
-    Example,
     Features,
+    LabeledExample,
     Output,
-    Plan,
     Row,
     Task,
+    TaskContext,
     no_tokens,
 )
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.metrics.entity_f1 import SCHEME, Entity, entities, scores, well_formed
 from tunesmith.tasks.text.long_text import overlap
 from tunesmith.tasks.text.padding import aligned
-from tunesmith.tasks.text.word_windows import NO_WORD, Words, cut, windows
+from tunesmith.tasks.text.word_windows import NO_WORD, Words, split_words, windows
 
 
 class TokenClassification(Task):
@@ -35,7 +35,10 @@ class TokenClassification(Task):
     precision, recall and F1 are the share of right words.
     """
 
-    columns: ClassVar = {"words": Column(Kind.WORDS), "tags": Column(Kind.TAGS, target=True)}
+    columns: ClassVar = {
+        "words": Column(ColumnType.WORDS),
+        "tags": Column(ColumnType.TAGS, target=True),
+    }
     problem = "token_classification"
     metrics = ("f1", "precision", "recall", "f1_strict", "accuracy")
     monitor = "f1"
@@ -51,7 +54,7 @@ class TokenClassification(Task):
         self.tokenizer.truncation_side = "right"  # windows run from left to right
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         room = plan.max_length - plan.tokenizer.num_special_tokens_to_add()
         stride = overlap(plan.options["stride"], plan.max_length)
         if stride >= room:
@@ -76,7 +79,7 @@ class TokenClassification(Task):
         `words` and `labels` hold something at the first token of each word that this window
         answers, NO_WORD and IGNORE elsewhere: a word is learnt and scored exactly once.
         """
-        words = cut(row["words"]).words
+        words = split_words(row["words"]).words
         found = windows(self.tokenizer, words, self.max_length, self.stride)
         tags = row.get("tags")
         features = []
@@ -115,7 +118,7 @@ class TokenClassification(Task):
 
     def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [
-            self._answer(found, cut(row["words"]))
+            self._answer(found, split_words(row["words"]))
             for found, row in zip(predictions, rows, strict=True)
         ]
 
@@ -143,13 +146,13 @@ class TokenClassification(Task):
     def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         counts = Counter(tag for tags in train["tags"] for tag in tags)
         shares = np.array([counts[label] / counts.total() for label in self.index])  # (C,)
-        texts = [cut(row["words"]) for row in rows]
+        texts = [split_words(row["words"]) for row in rows]
         each = [(range(len(t.words)), np.tile(shares, (len(t.words), 1))) for t in texts]
         return [self._answer([found], text) for found, text in zip(each, texts, strict=True)]
 
-    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         return [
-            Example(
+            LabeledExample(
                 " ".join(row["words"]),
                 self._named(row["tags"], row["words"]),
                 self._named(answer["tags"], row["words"]),

@@ -15,15 +15,15 @@ from tunesmith.training import checkpoint_io
 log = logging.getLogger(__name__)
 
 
-class Stopped(BaseException):
+class StoppedEarly(BaseException):
     """Training ended early because the score stopped improving; the checkpoint says so."""
 
 
-class Checkpoints(L.Callback):
+class CheckpointCallback(L.Callback):
     """Keeps `last.ckpt`, the one before it, and `best.ckpt`; ends a run between two steps.
 
     A checkpoint is taken when no batch is under way: after a validation, at an epoch's end,
-    and every so many steps or minutes. A run that is to stop (a signal, `stop_at_step`, early
+    and every so many steps or minutes. A run that is to stop (a signal, `pause_at_step`, early
     stopping) saves there and raises; it neither adds a validation nor touches the schedule.
     """
 
@@ -38,7 +38,7 @@ class Checkpoints(L.Callback):
         patience: int | None = None,
         min_delta: float = 0.0,
         validate_at_steps: Collection[int] = (),
-        stop_at_step: int | None = None,
+        pause_at_step: int | None = None,
         hparams: dict[str, Any] | None = None,
         group: str = "",
     ) -> None:
@@ -46,7 +46,7 @@ class Checkpoints(L.Callback):
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.patience, self.min_delta = patience, min_delta
         self.validate_at_steps = frozenset(validate_at_steps)
-        self.stop_at_step = stop_at_step
+        self.pause_at_step = pause_at_step
         self.hparams, self.group = hparams or {}, group
         self.history: list[dict[str, Any]] = []  # what each validation said
         self.best_step: int | None = None
@@ -122,14 +122,16 @@ class Checkpoints(L.Callback):
         step = trainer.global_step
         ends = step >= module.total_steps
         self.finished = ends or (self.patience is not None and self.waited >= self.patience)
-        stops = module.stop_agreed or (self.stop_at_step is not None and step >= self.stop_at_step)
+        stops = module.stop_agreed or (
+            self.pause_at_step is not None and step >= self.pause_at_step
+        )
         if must_save or stops or self.finished:
             self.save(trainer)
         if self.finished and not ends:
             log.info(
                 "stopped early: %s has not improved for %d validations", self.monitor, self.waited
             )
-            raise Stopped
+            raise StoppedEarly
         if stops and not ends:
             raise Interrupted
 

@@ -15,7 +15,7 @@ HEADER = ["step", "name", "value"]
 log = logging.getLogger(__name__)
 
 
-class Table(Logger):
+class CSVLogger(Logger):
     """Appends `step,name,value`; a resumed run cuts back to its checkpoint, nothing is erased.
 
     `purge_step` is the first step that will be logged anew; None starts or goes on at the end.

@@ -24,7 +24,7 @@ def rank() -> int:
 
 
 @contextmanager
-def other_ranks(processes: int, command: Sequence[str], standard_input: str) -> Iterator[None]:
+def launched_ranks(processes: int, command: Sequence[str], standard_input: str) -> Iterator[None]:
     """Start ranks 1 to n-1 of this machine with `command`, each fed `standard_input`.
 
     Sets the variables by which Lightning finds its place, for this process as rank 0 too.

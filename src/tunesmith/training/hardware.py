@@ -13,7 +13,7 @@ from tunesmith.runtime.environment import usable_cores, usable_threads, variable
 
 
 @dataclass(frozen=True)
-class Machine:
+class Hardware:
     """The choices behind `auto`, made once and recorded with the run."""
 
     accelerator: str  # cpu, gpu
@@ -28,14 +28,14 @@ class Machine:
         return self.devices * self.num_nodes
 
 
-def choose(
+def resolve_hardware(
     accelerator: str,
     devices: int | str,
     num_nodes: int,
     strategy: str,
     precision: str | int,
     threads: int | None,
-) -> Machine:
+) -> Hardware:
     """Settle what `auto` means here; refuse in one line what this machine cannot run."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if accelerator == "auto":
@@ -62,7 +62,7 @@ def choose(
         )
     if count * num_nodes > 1 and strategy == "auto":
         strategy = "ddp"
-    return Machine(
+    return Hardware(
         accelerator,
         count,
         num_nodes,
@@ -93,7 +93,7 @@ def _has_fast_bf16(accelerator: str) -> bool:
 
 
 @contextmanager
-def settled(machine: Machine, deterministic: bool) -> Iterator[None]:
+def torch_settings(machine: Hardware, deterministic: bool) -> Iterator[None]:
     """Set threads and determinism for a run, and put them back after it."""
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     if deterministic:

@@ -25,7 +25,7 @@ MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
 
 
-class Module(L.LightningModule):
+class TaskModule(L.LightningModule):
     """Trains a task on whole batches, however they were cut.
 
     A batch may come in `accumulate` pieces on several ranks. Each piece's loss is a mean and
@@ -46,7 +46,7 @@ class Module(L.LightningModule):
         total_steps: int,
         scheduler_every: int = 1,
         scheduler_monitor: str | None = None,
-        accumulate: int = 1,
+        micro_batches: int = 1,
         log_every_n_steps: int = 10,
     ) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Module(L.LightningModule):
         self.learnt_languages = learnt_languages  # where rows are of several; else empty
         self.total_steps = total_steps
         self.scheduler_every, self.scheduler_monitor = scheduler_every, scheduler_monitor
-        self.accumulate, self.log_every_n_steps = accumulate, log_every_n_steps
+        self.micro_batches, self.log_every_n_steps = micro_batches, log_every_n_steps
         self.plateau: ReduceLROnPlateau | None = None
         self.plateau_state: dict[str, Any] | None = None
         self.starts_anew = False  # from another run's checkpoint: rates and decay are this run's
@@ -76,19 +76,19 @@ class Module(L.LightningModule):
         output: Output = self.task(batch)
         weight = output.weight.detach() * (~batch["blank"])
         self.window.append(torch.stack([weight, weight * output.loss.detach()]).float())
-        if self.accumulate == 1:
+        if self.micro_batches == 1:
             total = self._settle(index)
             return output.loss * (weight * self._ranks / total)
-        if len(self.window) == self.accumulate:
+        if len(self.window) == self.micro_batches:
             self._settle(index)
         return output.loss * weight  # divided by the batch's weight before the step
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        if self.accumulate == 1:
+        if self.micro_batches == 1:
             return
         assert self.batch_weight is not None
         # Lightning has divided by the pieces and DDP by the ranks: undo both.
-        factor = self.accumulate * self._ranks / self.batch_weight
+        factor = self.micro_batches * self._ranks / self.batch_weight
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         torch._foreach_mul_(grads, factor.to(grads[0].device))
 

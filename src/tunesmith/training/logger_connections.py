@@ -10,7 +10,7 @@ from tunesmith.runtime.secrets import MASK, password_of
 
 
 @contextmanager
-def opening(address: str) -> Iterator[None]:
+def connection_errors_as_one_line(address: str) -> Iterator[None]:
     """Put around what opens a store, and nothing else.
 
     Raises MachineError STORE for whatever goes wrong in it: a driver that is not installed, a
@@ -27,7 +27,7 @@ def opening(address: str) -> Iterator[None]:
 
 def check_database(address: str) -> None:
     """Connect to a database server once, as SQLAlchemy would; nothing is made in it."""
-    with opening(address):
+    with connection_errors_as_one_line(address):
         import sqlalchemy
 
         engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.pool.NullPool)

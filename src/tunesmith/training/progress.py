@@ -14,7 +14,7 @@ REFRESH = 0.25  # seconds; reading a score waits for the device, so it is not do
 log = logging.getLogger(__name__)
 
 
-class Progress(Callback):
+class ProgressCallback(Callback):
     """Shows how far the run is, in optimizer steps out of `pl_module.total_steps`.
 
     On a terminal a bar; elsewhere, or with bar=False, one line a validation, which train.log

@@ -60,7 +60,7 @@ def one_cycle(
     return LambdaLR(optimizer, factor)
 
 
-def held(schedule: LambdaLR, every: int) -> LambdaLR:
+def step_every(schedule: LambdaLR, every: int) -> LambdaLR:
     """Let a schedule change only every so many steps, each time to the rate of their middle."""
     if every == 1:
         return schedule

@@ -16,7 +16,7 @@ from tunesmith.errors import INTERRUPTED
 
 
 @contextmanager
-def leaving(record: Callable[[], None]) -> Iterator[None]:
+def exit_on_sigterm(record: Callable[[], None]) -> Iterator[None]:
     """At a SIGTERM call `record`, which says that the run can go on, and leave with 75.
 
     Nothing is raised: inside an import, a destructor or a library's `except:` it could be

@@ -7,7 +7,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from tunesmith.runtime.seeds import derive
+from tunesmith.runtime.seeds import derive_seed
 
 
 def set_seed(seed: int) -> None:
@@ -26,4 +26,4 @@ class SeedEachStep(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int
     ) -> None:
-        set_seed(derive(self.seed, "step", trainer.global_rank, trainer.current_epoch, index))
+        set_seed(derive_seed(self.seed, "step", trainer.global_rank, trainer.current_epoch, index))

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tunesmith.errors import printable
-from tunesmith.tasks.base import Example, Sample
+from tunesmith.tasks.base import GeneratedExample, LabeledExample
 
 LONGEST_LABEL = 24  # characters on an axis
 LONGEST_TEXT = 160  # characters of an example
@@ -18,7 +18,7 @@ SHARES_UP_TO = 20  # labels; with more, a cell has room for its count only
 MARKUP = frozenset("\\`*_[]{}<>|&~$\"'#!")  # what markdown or HTML would read as its own
 
 
-class Figures(Callback):
+class ValidationFigures(Callback):
     """Shows the best validation so far to every logger that takes figures and texts.
 
     Of each validation it shows what was written for the same few texts. `checkpoints` knows the
@@ -83,7 +83,7 @@ def confusion_matrix(counts: Any, labels: Sequence[str]) -> Figure:
     return figure
 
 
-def examples_markdown(examples: Iterable[Example], most: int = 16) -> str:
+def examples_markdown(examples: Iterable[LabeledExample], most: int = 16) -> str:
     """Return a markdown table of wrong examples, the surest first, and as many right ones.
 
     At most `most` rows. All cells are escaped: a text cannot add a cell, markup or HTML.
@@ -98,7 +98,7 @@ def examples_markdown(examples: Iterable[Example], most: int = 16) -> str:
     return "\n".join(head + [_row(*example) for example in chosen])
 
 
-def samples_markdown(samples: Iterable[Sample]) -> str:
+def samples_markdown(samples: Iterable[GeneratedExample]) -> str:
     """Return a markdown table of what was wanted and what was written, side by side."""
     head = ["| text | wanted | written |", "|---|---|---|"]
     rows = [" | ".join(escape_markdown(cell, LONGEST_SAMPLE) for cell in s) for s in samples]

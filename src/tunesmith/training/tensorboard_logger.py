@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import loggers
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 
@@ -16,7 +16,7 @@ MARKER = ".hparams"
 log = logging.getLogger(__name__)
 
 
-class Board(TensorBoardLogger):
+class TensorBoardLogger(loggers.TensorBoardLogger):
     """Writes into run_dir/tensorboard, and never stops a training: one warning, then silence.
 
     `purge_step` is the first step that a resumed run will log anew: TensorBoard forgets what a
@@ -50,7 +50,7 @@ class Board(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:  # type: ignore[override]
         # NaN is a fact about a run; anything that is no number is not a scalar.
-        self._quietly(lambda: super(Board, self).log_metrics(metrics, step))
+        self._quietly(lambda: super(TensorBoardLogger, self).log_metrics(metrics, step))
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]

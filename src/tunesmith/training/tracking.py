@@ -32,7 +32,7 @@ def check_logger(node: Mapping[str, Any]) -> None:
 
 
 def _ask(address: str) -> None:
-    with logger_connections.opening(address), variables(IMPATIENT):
+    with logger_connections.connection_errors_as_one_line(address), variables(IMPATIENT):
         from mlflow.tracking import MlflowClient
 
         MlflowClient(address).search_experiments(max_results=1)

@@ -71,20 +71,20 @@ def test_padding_is_under_five_percent_on_short_texts():
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_ranks_and_pieces_make_up_the_same_batches(ranks, accumulate):
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_ranks_and_pieces_make_up_the_same_batches(ranks, micro_batches):
     whole = [set(rows) for rows in rows_of(loader())]
     parts = [
         [
             [] if b["blank"] else b["rows"].tolist()
-            for b in loader(ranks=ranks, rank=r, accumulate=accumulate)
+            for b in loader(ranks=ranks, rank=r, micro_batches=micro_batches)
         ]
         for r in range(ranks)
     ]
     pieces = [list(chain.from_iterable(part[i] for part in parts)) for i in range(len(parts[0]))]
     joined = [
-        set(chain.from_iterable(pieces[i : i + accumulate]))
-        for i in range(0, len(pieces), accumulate)
+        set(chain.from_iterable(pieces[i : i + micro_batches]))
+        for i in range(0, len(pieces), micro_batches)
     ]
     assert joined == whole
 
@@ -142,7 +142,7 @@ def draws(loader):
 
 def test_what_varies_is_a_function_of_seed_epoch_and_row_alone():
     first = loader(drawn)
-    assert draws(first) == draws(loader(drawn, batch_size=5, workers=2, accumulate=2))
+    assert draws(first) == draws(loader(drawn, batch_size=5, workers=2, micro_batches=2))
     assert draws(first) != draws(loader(drawn, seed=2))
     resumed = loader(drawn)
     resumed.load_state_dict(first.state_dict())  # at the end of epoch 0

@@ -7,10 +7,10 @@ import pytest
 
 from support.bad_inputs import row
 from support.load_rows import CLASSIFY, GOOD, rows, write
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import DataError
 
-MANY = {"text": Column(Kind.TEXT), "label": Column(Kind.CLASSES, target=True)}
+MANY = {"text": Column(ColumnType.TEXT), "label": Column(ColumnType.CLASSES, target=True)}
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from support.load_rows import rows, write
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.sources import files
 from tunesmith.data.sources.files import columns_of, stream
 from tunesmith.errors import ConfigError, DataError
 
-TAG = {"words": Column(Kind.WORDS), "tags": Column(Kind.TAGS, target=True)}
+TAG = {"words": Column(ColumnType.WORDS), "tags": Column(ColumnType.TAGS, target=True)}
 SHARED_TASK = """-DOCSTART- -X- -X- O
 
 EU NNP B-NP B-ORG

@@ -182,7 +182,7 @@ def test_a_set_is_trained_on(name, more, monitor, tmp_path):
     hides, chosen = more == HIDDEN, f"callbacks.checkpoint.monitor=val/{monitor}"
     more = [*more, chosen, "data.max_length=24", "data.batch_size=8", "trainer.max_steps=2"]
     more += ["model=base", f"model.path={tiny_bert(tmp_path / 'model')}", "logger=none"]
-    more += ["trainer.precision=32", "trainer.threads=1"]
+    more += ["trainer.precision=32", "trainer.num_threads=1"]
     best = run(composed(*arguments(name, tmp_path), *more))
     metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())
     assert metrics["monitor"] == f"val/{monitor}"

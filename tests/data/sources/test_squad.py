@@ -10,15 +10,15 @@ from hydra import compose, initialize_config_dir
 from support.bad_inputs import named, row
 from support.load_rows import rows, write
 from tunesmith.config import CONF
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.sources.files import columns_of, stream
 from tunesmith.errors import DataError
 from tunesmith.pipeline.components import plain
 
 QA = {
-    "question": Column(Kind.TEXT),
-    "context": Column(Kind.TEXT),
-    "answers": Column(Kind.SPANS, target=True),
+    "question": Column(ColumnType.TEXT),
+    "context": Column(ColumnType.TEXT),
+    "answers": Column(ColumnType.SPANS, target=True),
 }
 HUB = Features(
     {

@@ -67,7 +67,7 @@ def ended(folder, executor, **more):
     made = study(folder, executor, how)
     found = start._search_and_confirm(made, time.monotonic(), True)
     spec = spec_of(folder, how, made.space, "val/accuracy", "max") | {"command": ["train.py"]}
-    told = ending.summarise(made, spec, found | {"seconds": 0.0})
+    told = ending.summarize(made, spec, found | {"seconds": 0.0})
     made.store.close()
     return made, told
 

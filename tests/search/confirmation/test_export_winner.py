@@ -33,7 +33,7 @@ def written(folder: Path, overrides: list[str], own: Path) -> tuple[Path, Compos
     study.mkdir(parents=True)
     freeze(study, ROOT / "conf", own)
     compose = frozen(study, "train")
-    export_winner.write(study, compose, overrides)
+    export_winner.write_experiment(study, compose, overrides)
     shutil.rmtree(own)
     return study, compose
 
@@ -54,8 +54,8 @@ def test_the_best_experiment_composes_to_the_winner(tmp_path, own, overrides):
     study, compose = written(tmp_path, overrides, own)
     again = Composer(ROOT / "conf", study)
     winner, best_of_it = compose(overrides), again(["experiment=best"])
-    assert config.differences(winner, best_of_it) == []
-    assert config.identity(winner) == config.identity(best_of_it)
+    assert config.config_diff(winner, best_of_it) == []
+    assert config.config_hash(winner) == config.config_hash(best_of_it)
     assert best_of_it.paths == winner.paths
     assert best_of_it.search.policy == "full" and best_of_it.study is None
 
@@ -73,10 +73,10 @@ def test_the_best_experiment_can_be_changed_further(tmp_path, own):
 
 def test_the_threads_of_a_trial_are_those_it_had(tmp_path, own):
     study, compose = written(tmp_path, ["seed=1"], own)
-    export_winner.write(study, compose, ["seed=1"], threads=2)
-    assert Composer(ROOT / "conf", study)(["experiment=best"]).trainer.threads == 2
-    export_winner.write(study, compose, ["trainer.threads=3"], threads=2)
-    assert Composer(ROOT / "conf", study)(["experiment=best"]).trainer.threads == 3
+    export_winner.write_experiment(study, compose, ["seed=1"], threads=2)
+    assert Composer(ROOT / "conf", study)(["experiment=best"]).trainer.num_threads == 2
+    export_winner.write_experiment(study, compose, ["trainer.num_threads=3"], threads=2)
+    assert Composer(ROOT / "conf", study)(["experiment=best"]).trainer.num_threads == 3
 
 
 def test_no_secret_is_written_down(tmp_path, own):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from tunesmith.search.executors import local
-from tunesmith.search.executors.base import Share
+from tunesmith.search.executors.base import WorkerResources
 from tunesmith.search.trial import Segment, result_of
 
 
@@ -23,7 +23,7 @@ class Pretended:
     made: ClassVar[list["Pretended"]] = []
     used: ClassVar[list["Pretended"]] = []
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: WorkerResources) -> None:
         self.share, self.ended, self.growth = share, False, 0
         self.made.append(self)
 
@@ -53,7 +53,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(Pretended, "used", [])
 
 
-def submit(executor: local.Local, devices: int, ends: str = "done") -> Future:
+def submit(executor: local.LocalExecutor, devices: int, ends: str = "done") -> Future:
     segment = Segment(
         kind="train",
         trial=0,
@@ -70,35 +70,38 @@ def submit(executor: local.Local, devices: int, ends: str = "done") -> Future:
     return executor.submit(segment)
 
 
-def run(executor: local.Local, devices: int, ends: str = "done") -> Pretended:
+def run(executor: local.LocalExecutor, devices: int, ends: str = "done") -> Pretended:
     """Run a segment; return the worker that did it."""
     submit(executor, devices, ends).result(timeout=10)
     return Pretended.used[-1]
 
 
 def test_each_gets_a_gpu_and_its_part_of_the_cores(machine):
-    assert local.shares("auto") == [Share((i, i + 4), (i,)) for i in range(4)]
-    assert local.shares(2) == [Share((0, 2, 4, 6), (0, 2)), Share((1, 3, 5, 7), (1, 3))]
+    assert local.shares("auto") == [WorkerResources((i, i + 4), (i,)) for i in range(4)]
+    assert local.shares(2) == [
+        WorkerResources((0, 2, 4, 6), (0, 2)),
+        WorkerResources((1, 3, 5, 7), (1, 3)),
+    ]
     assert [share.gpus for share in local.shares(6)] == [(0,), (1,), (2,), (3,), (0,), (1,)]
 
 
 def test_a_trial_on_two_gpus_has_two_that_no_other_has(machine, monkeypatch):
     monkeypatch.setattr(Pretended, "meeting", threading.Barrier(2))
-    with local.Local() as executor:
+    with local.LocalExecutor() as executor:
         for future in [submit(executor, 2), submit(executor, 2)]:
             assert future.result(timeout=10).state == "done"
     shares = [worker.share for worker in Pretended.made]
-    assert shares == [Share((0, 4, 1, 5), (0, 1)), Share((2, 6, 3, 7), (2, 3))]
+    assert shares == [WorkerResources((0, 4, 1, 5), (0, 1)), WorkerResources((2, 6, 3, 7), (2, 3))]
 
 
 def test_a_worker_is_used_again_for_the_same_places(machine):
-    with local.Local(workers=3) as executor:
+    with local.LocalExecutor(workers=3) as executor:
         assert run(executor, 2) is run(executor, 2)
         assert len(Pretended.made) == 1
 
 
 def test_it_makes_room_for_a_worker_of_other_places(machine):
-    with local.Local(workers=2) as executor:
+    with local.LocalExecutor(workers=2) as executor:
         both = run(executor, 2)
         alone = run(executor, 1)
         assert both.ended and not alone.ended
@@ -106,19 +109,19 @@ def test_it_makes_room_for_a_worker_of_other_places(machine):
 
 
 def test_one_whose_ranks_failed_is_not_used_again(machine):
-    with local.Local(workers=2) as executor:
+    with local.LocalExecutor(workers=2) as executor:
         both = run(executor, 2, ends="failed")
         assert both.ended
         alone = run(executor, 1, ends="failed")
         assert not alone.ended
-    with local.Local(workers=1) as executor:
+    with local.LocalExecutor(workers=1) as executor:
         assert run(executor, 2, ends="failed").ended
 
 
 def test_what_waits_is_not_begun_after_the_end(machine, monkeypatch):
     meeting = threading.Barrier(2)
     monkeypatch.setattr(Pretended, "meeting", meeting)
-    with local.Local(workers=1) as executor:
+    with local.LocalExecutor(workers=1) as executor:
         first = submit(executor, 1)
         submit(executor, 1)
     meeting.wait(10)  # the first one ends, after the block

@@ -12,7 +12,7 @@ import pytest
 
 from support.commands import ROOT, small
 from tunesmith.errors import MachineError
-from tunesmith.search.executors.ray import Ray, _seen
+from tunesmith.search.executors.ray import RayExecutor, _seen
 
 ENV = {
     "RAY_AUTH_MODE": "token",
@@ -73,7 +73,7 @@ def test_a_study_goes_on_where_a_node_is_lost(cluster, second_node, tmp_path):
 
 def test_what_is_started_here_listens_here_alone_and_wants_a_token(started_with, monkeypatch):
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    made = Ray(threads=2)
+    made = RayExecutor(threads=2)
     assert started_with.options["address"] == "local"
     assert started_with.options["dashboard_host"] == "127.0.0.1"
     assert started_with.options["include_dashboard"] is False
@@ -85,7 +85,7 @@ def test_what_is_started_here_listens_here_alone_and_wants_a_token(started_with,
 
 def test_what_is_joined_is_spoken_to_with_its_own_token(started_with, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "theirs")
-    Ray(address="10.0.0.1:6379", workers=3)
+    RayExecutor(address="10.0.0.1:6379", workers=3)
     assert started_with.options["address"] == "10.0.0.1:6379"
     assert "dashboard_host" not in started_with.options
     assert os.environ["RAY_AUTH_MODE"] == "token"
@@ -95,17 +95,17 @@ def test_what_is_joined_is_spoken_to_with_its_own_token(started_with, monkeypatc
 def test_ray_that_cannot_be_reached_says_so_in_one_line(started_with, monkeypatch):
     started_with.error = ConnectionError("nobody there\nat all")
     with pytest.raises(MachineError, match=r"ENV-RAY.*address=x:1: nobody there; .*RAY_AUTH_TOKEN"):
-        Ray(address="x:1")
+        RayExecutor(address="x:1")
 
 
 def test_without_ray_the_line_that_installs_it_is_said(started_with, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MachineError, match=r"ENV-PACKAGE.*pip install 'tunesmith\[ray\]'"):
-        Ray()
+        RayExecutor()
 
 
 def test_storage_that_a_node_does_not_see_is_refused(started_with, tmp_path, monkeypatch):
-    made = Ray()
+    made = RayExecutor()
     node = {"NodeID": "1", "NodeManagerHostname": "far", "Alive": True}
     monkeypatch.setattr(made, "_other_nodes", lambda: [node])
     monkeypatch.setattr(made, "_ask", lambda node, marker: _seen(str(marker)))

@@ -13,7 +13,7 @@ from support.commands import ROOT, small
 from support.fake_slurm import StandIn
 from support.servers import eventually
 from tunesmith.errors import ConfigError, MachineError, SafetyError
-from tunesmith.search.executors.slurm import Queue, Slurm
+from tunesmith.search.executors.slurm import Queue, SlurmExecutor
 
 
 def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
@@ -57,13 +57,15 @@ def test_what_a_killed_search_left_in_the_queue_is_cancelled(slurm, tmp_path):
     study = tmp_path / "one"
     (study / "jobs").mkdir(parents=True, mode=0o700)
     (study / "jobs" / "777_submitted.pkl").touch()
-    Slurm().check(study)
+    SlurmExecutor().check(study)
     assert slurm.called("scancel") == ["--name=tunesmith-one 777"]
 
 
 def test_jobs_ask_for_what_the_config_says(slurm, tmp_path):
     options = {"qos": "long"}
-    made = Slurm(partition="gpu", time="90s", memory="16GB", gpus=1, cpus=4, options=options)
+    made = SlurmExecutor(
+        partition="gpu", time="90s", memory="16GB", gpus=1, cpus=4, options=options
+    )
     made.check(tmp_path)
     text = made._executor._make_submission_file_text("true", "1")
     wanted = ["partition=gpu", "time=2", "mem=16000M", "qos=long", f"job-name={made.queue.name}"]
@@ -75,7 +77,7 @@ def test_a_folder_that_others_can_enter_holds_no_pickles(slurm, tmp_path):
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs").chmod(0o755)
     with pytest.raises(SafetyError, match="others have access"):
-        Slurm().check(tmp_path)
+        SlurmExecutor().check(tmp_path)
 
 
 def test_slurm_is_asked_seldom_and_for_all_jobs_at_once(slurm):
@@ -89,9 +91,9 @@ def test_slurm_is_asked_seldom_and_for_all_jobs_at_once(slurm):
 def test_a_machine_without_slurm_is_told_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match="no sbatch on this machine"):
-        Slurm().check(tmp_path)
+        SlurmExecutor().check(tmp_path)
 
 
 def test_the_number_of_jobs_must_be_said():
     with pytest.raises(ConfigError, match=r"executor\.workers=8"):
-        Slurm(workers="auto")
+        SlurmExecutor(workers="auto")

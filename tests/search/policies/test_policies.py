@@ -9,8 +9,8 @@ from support import reference_policies as reference
 from support import scripted_study as scripted
 from support.scripted_study import Began, Ended, Score, search, segments, standings
 from tunesmith.search.policies import BUILD, make
-from tunesmith.search.policies.base import Policy, Promote, Standing, Start
-from tunesmith.search.policies.hyperband import Hyperband, bracket_sizes
+from tunesmith.search.policies.base import Policy, Promote, Start, TrialState
+from tunesmith.search.policies.hyperband import HyperbandPolicy, bracket_sizes
 
 NINTHS = (1 / 9, 1 / 3, 1.0)
 RUNGS = {"full": (1.0,), "asha": NINTHS, "hyperband": NINTHS, "median": NINTHS}
@@ -64,7 +64,7 @@ def test_other_rungs_are_those_of_the_reference_too(
     bracket = brackets if name == "hyperband" else reference.one_bracket
     rule = reference.median_rule(3) if name == "median" else reference.halving(factor)
     expected = reference.search(scripted.scores(5), 40, len(rungs) - 1, bracket, rule)
-    found = search(make(name, rungs, factor, startup=3), scripted.scores(5), 40)
+    found = search(make(name, rungs, factor, min_results_per_rung=3), scripted.scores(5), 40)
     assert segments(found) == expected
 
 
@@ -160,8 +160,8 @@ def test_a_decision_depends_on_the_standings_alone(name: str) -> None:
 # asha
 
 
-def waiting(number: int, *scores: float, failed: bool = False, running: bool = False) -> Standing:
-    return Standing(number, 0, dict(enumerate(scores)), running, failed)
+def waiting(number: int, *scores: float, failed: bool = False, running: bool = False) -> TrialState:
+    return TrialState(number, 0, dict(enumerate(scores)), running, failed)
 
 
 def test_asha_promotes_the_best_of_three() -> None:
@@ -205,7 +205,7 @@ def test_brackets_have_the_sizes_of_the_paper() -> None:
 
 
 def test_trials_are_dealt_to_brackets_by_size() -> None:
-    dealt = [Hyperband(NINTHS, 3).bracket_of(number) for number in range(170)]
+    dealt = [HyperbandPolicy(NINTHS, 3).bracket_of(number) for number in range(170)]
     assert dealt[:17] == dealt[17:34]
     assert [dealt.count(bracket) for bracket in range(3)] == [90, 50, 30]
     assert dealt[:4] == [0, 1, 0, 2]
@@ -221,15 +221,15 @@ def test_a_bracket_ends_first_at_its_own_rung() -> None:
 
 
 def test_a_bracket_does_not_see_the_others() -> None:
-    own = [Standing(n, 1, {1: 0.1 * n}, False, False) for n in range(3)]
-    better = [Standing(n, 2, {2: 9.0}, False, False) for n in range(3, 9)]
-    also = [Standing(n, 0, {0: 9.0, 1: 9.0, 2: 9.0}, False, False) for n in range(9, 12)]
+    own = [TrialState(n, 1, {1: 0.1 * n}, False, False) for n in range(3)]
+    better = [TrialState(n, 2, {2: 9.0}, False, False) for n in range(3, 9)]
+    also = [TrialState(n, 0, {0: 9.0, 1: 9.0, 2: 9.0}, False, False) for n in range(9, 12)]
     assert policy("hyperband").next([*own, *better, *also], True) == Promote(2)
 
 
 def test_the_bracket_with_the_highest_waiting_rung_comes_first() -> None:
-    low = [Standing(n, 0, {0: 0.1 * n}, False, False) for n in range(3)]
-    high = [Standing(n, 1, {1: 0.1 * n}, False, False) for n in range(3, 6)]
+    low = [TrialState(n, 0, {0: 0.1 * n}, False, False) for n in range(3)]
+    high = [TrialState(n, 1, {1: 0.1 * n}, False, False) for n in range(3, 6)]
     assert policy("hyperband").next([*low, *high], True) == Promote(5)
     assert policy("hyperband").next(low, True) == Promote(2)
 

@@ -53,10 +53,10 @@ def test_settings_that_make_no_sense_are_refused(
 
 def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(MistakesError) as caught:
-        make("median", (2.0,), 0, startup=0)
+        make("median", (2.0,), 0, min_results_per_rung=0)
     assert [error.where for error in caught.value.errors] == [
         "search.rungs=[2.0]",
         "search.rungs",
         "search.reduction_factor=0",
-        "search.startup=0",
+        "search.min_results_per_rung=0",
     ]

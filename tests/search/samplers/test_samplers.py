@@ -178,8 +178,8 @@ def test_quasi_random_points_fill_each_range_evenly():
 @pytest.mark.parametrize("name", ["tpe", "gp"])
 def test_the_first_asks_of_a_model_are_quasi_random(name):
     space = SPACES["conditional"]
-    first = study(name, space, ModelledSampler.startup)
-    assert first == study("qmc", space, ModelledSampler.startup)
+    first = study(name, space, ModelledSampler.n_startup_trials)
+    assert first == study("qmc", space, ModelledSampler.n_startup_trials)
     running = [o._replace(value=None) for o in first]
     quasi_random, asked = sampler("qmc", space, 3), sampler(name, space, 3)
     assert asked.ask(10, running) == quasi_random.ask(10, [])

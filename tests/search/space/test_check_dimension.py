@@ -233,7 +233,7 @@ def test_a_mistake_is_one_line(given, line):
     "key",
     ["paths.runs", "resume", "ckpt_path", "study", "search.trials", "executor", "trust", "test",
      "name", "logger", "logger.tensorboard.name", "hydra/launcher", "hydra.verbose", "space",
-     "trainer.stop_at_step", "callbacks.checkpoint.monitor"],
+     "trainer.pause_at_step", "callbacks.checkpoint.monitor"],
 )  # fmt: skip
 def test_some_keys_are_never_searched(key):
     (line,) = told(f"{key}=1,2")

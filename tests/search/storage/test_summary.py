@@ -20,7 +20,7 @@ from tunesmith.reporting import findings, write_report
 from tunesmith.reporting.terminal import studies
 from tunesmith.runtime import environment
 from tunesmith.search.storage import saved_study
-from tunesmith.search.storage.summary import made_of
+from tunesmith.search.storage.summary import build_summary
 from tunesmith.search.storage.summary_schema import check_summary
 from tunesmith.search.study.study import Study
 
@@ -42,7 +42,7 @@ SPEC = {
 
 def summary_of(made: Study, **changes) -> dict:
     spec = SPEC | {"rungs": list(made.policy.rungs)} | changes
-    found = made_of(made.folder, made.records, made.store.attributes, spec, ENDED)
+    found = build_summary(made.folder, made.records, made.store.attributes, spec, ENDED)
     check_summary(found, "made")
     return found
 
@@ -143,7 +143,7 @@ def ended_and_extended(folder: Path) -> dict:
     ended = ENDED | {"winner": 1, "winner_directory": "trials/0001", "winner_overrides": ["a=1"]}
     made.store.set("spec", SPEC)
     made.store.set("ended", ended)
-    found = made_of(made.folder, made.records, made.store.attributes, SPEC, ended)
+    found = build_summary(made.folder, made.records, made.store.attributes, SPEC, ended)
     write_report.write(found, folder)
     made.store.set("ended", None)
     made.store.close()

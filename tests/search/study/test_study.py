@@ -75,7 +75,7 @@ def test_few_trials_still_end_with_a_whole_one(tmp_path):
 
 
 def test_trial_0_is_the_default_and_points_come_next(tmp_path):
-    how = settings("random", "full", trials=3, points=({"lr": 1e-3, "warmup": 0.0},))
+    how = settings("random", "full", trials=3, initial_points=({"lr": 1e-3, "warmup": 0.0},))
     made = search(tmp_path / "study", Scripted(), how)
     assert made.records[0].is_default
     assert made.records[0].overrides == []

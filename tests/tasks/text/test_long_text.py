@@ -16,7 +16,7 @@ from tunesmith.tasks.text.long_text import (
     encoded,
     overlap,
     pooled,
-    side_of,
+    truncation_side,
 )
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -27,7 +27,7 @@ SHORT = sentences(1)[0].split()[0]
 
 def read(text, truncation, kind="bert"):
     tokenizer = TOKENIZERS[kind]()
-    tokenizer.truncation_side = side_of(truncation)
+    tokenizer.truncation_side = truncation_side(truncation)
     return encoded(tokenizer, {"text": text}, LENGTH, truncation)
 
 

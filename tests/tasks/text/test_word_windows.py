@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from support.tiny_models import TOKENIZERS, WORDS, sentences
-from tunesmith.tasks.text.word_windows import NO_WORD, cut, windows
+from tunesmith.tasks.text.word_windows import NO_WORD, split_words, windows
 
 KINDS = sorted(TOKENIZERS)
 
@@ -103,8 +103,8 @@ def test_no_word_at_all_is_a_window_of_ends(tokenizer):
 def test_a_text_is_cut_as_str_split_does_and_knows_its_places():
     spaces = "".join(chr(i) for i in range(0x110000) if chr(i).isspace())
     text = f" a{spaces}bc\td\u200be "
-    words = cut(text)
+    words = split_words(text)
     assert words.words == text.split() == ["a", "bc", "d\u200be"]
     assert [text[start:end] for start, end in words.places] == words.words
     assert words.between(1, 3) == "bc\td\u200be"
-    assert cut(["a", "b c"]).between(0, 2) == "a b c"
+    assert split_words(["a", "b c"]).between(0, 2) == "a b c"

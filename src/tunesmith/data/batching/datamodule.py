@@ -12,15 +12,15 @@ from datasets import Dataset
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from tunesmith.data.batching.feature_cache import Encoded, encode, say_what_was_cut
+from tunesmith.data.batching.feature_cache import Encoded, encode, report_truncation
 from tunesmith.data.batching.loaders import (
     Batch,
     Features,
     Order,
     TrainLoader,
     evaluation_loader,
+    no_augmentation,
     shuffled,
-    unvaried,
 )
 from tunesmith.data.prepare.languages import balanced, groups_of
 
@@ -55,13 +55,13 @@ class DataModule(LightningDataModule):
         train_rows: str,
         cache: Path,
         seed: int,
-        on_long: str,
+        on_truncation: str,
         batch_size: int,
         eval_batch_size: int,
         bucket_window: int,
         language_temperature: float,
         workers: int,
-        accumulate: int = 1,
+        micro_batches: int = 1,
         limit_train_batches: int | None = None,
         limit_val_batches: int | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class DataModule(LightningDataModule):
         self.task = task
         self.seed, self.workers = seed, workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.bucket_window, self.accumulate = bucket_window, accumulate
+        self.bucket_window, self.micro_batches = bucket_window, micro_batches
         self.language_temperature = language_temperature
         self.limit_train_batches = limit_train_batches
         self.limit_val_batches = limit_val_batches
@@ -78,7 +78,7 @@ class DataModule(LightningDataModule):
         self.encoded: dict[str, Encoded] = {}
         for split, dataset in self.rows.items():
             self.encoded[split] = encode(dataset, task.encode, f"{self.key[:40]}-{split}", cache)
-            say_what_was_cut(self.encoded[split], split, task.limit(), on_long)
+            report_truncation(self.encoded[split], split, task.limit(), on_truncation)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -116,7 +116,7 @@ class DataModule(LightningDataModule):
         return evaluation_loader(
             features,
             lengths,
-            unvaried,
+            no_augmentation,
             self.task.collate,
             batch_size=self.eval_batch_size,
             workers=self.workers,
@@ -135,7 +135,7 @@ class DataModule(LightningDataModule):
             seed=self.seed,
             workers=self.workers,
             identity=self.key,
-            accumulate=self.accumulate,
+            micro_batches=self.micro_batches,
             ranks=ranks,
             rank=rank,
             limit=self.limit_train_batches,

@@ -54,17 +54,20 @@ def encode(rows: Dataset, encode_row: Encode, key: str, cache: Path) -> Encoded:
     return opened
 
 
-def say_what_was_cut(encoded: Encoded, split: str, limit: str, on_long: str) -> None:
+def report_truncation(encoded: Encoded, split: str, limit: str, on_truncation: str) -> None:
     """Log how many features were cut, or refuse them if asked to; `limit` says what and where."""
     cut = encoded.full_lengths > encoded.lengths
     if not cut.any():
         return
     longest = int(encoded.full_lengths.max())
     what = f"{cut.mean():.0%} of {limit} (longest {longest})"
-    if on_long == "error":
+    if on_truncation == "error":
         row = int(encoded.features[int(np.argmax(cut))]["row"])
         raise DataError(
-            "DATA-LONG", split, f"{what}, first: row {row}", "set data.max_length or data.on_long"
+            "DATA-LONG",
+            split,
+            f"{what}, first: row {row}",
+            "set data.max_length or data.on_truncation",
         )
     log.info("%s: %s", split, what)
 

@@ -20,12 +20,14 @@ Order = Callable[[int, np.random.Generator], np.ndarray]  # how many features ->
 Vary = Callable[[Features, np.random.Generator, Sequence[Features]], Features]
 
 
-def unvaried(features: Features, rng: np.random.Generator, others: Sequence[Features]) -> Features:
+def no_augmentation(
+    features: Features, rng: np.random.Generator, others: Sequence[Features]
+) -> Features:
     """Draw nothing."""
     return features
 
 
-class Epoch(Dataset):
+class AugmentedDataset(Dataset):
     """The features of a split as one epoch sees them: what varies is drawn by their index."""
 
     def __init__(self, features: Any, vary: Vary, seed: Sequence[int]) -> None:
@@ -72,12 +74,12 @@ def plan_epoch(
     return batches
 
 
-def cut_into_parts(rows: np.ndarray, accumulate: int, ranks: int, rank: int) -> list[np.ndarray]:
+def cut_into_parts(rows: np.ndarray, micro_batches: int, ranks: int, rank: int) -> list[np.ndarray]:
     """Return this rank's part of each of the `accumulate` pieces of a batch; parts may be empty.
 
     Pieces are runs of similar length (little padding); ranks take turns in a piece (equal work).
     """
-    return [piece[rank::ranks] for piece in np.array_split(rows, accumulate)]
+    return [piece[rank::ranks] for piece in np.array_split(rows, micro_batches)]
 
 
 class TrainLoader:
@@ -101,7 +103,7 @@ class TrainLoader:
         seed: int,
         workers: int,
         identity: str,
-        accumulate: int = 1,
+        micro_batches: int = 1,
         ranks: int = 1,
         rank: int = 0,
         limit: int | None = None,
@@ -111,7 +113,7 @@ class TrainLoader:
         self.features, self.lengths, self.vary, self.collate = features, lengths, vary, collate
         self.batch_size, self.window, self.seed = batch_size, window, seed
         self.workers, self.identity = workers, identity
-        self.accumulate, self.ranks, self.rank = accumulate, ranks, rank
+        self.micro_batches, self.ranks, self.rank = micro_batches, ranks, rank
         self.limit = limit
         self.epoch = 0
         self.position = 0  # parts handed out in this epoch
@@ -123,7 +125,7 @@ class TrainLoader:
         return batches if self.limit is None else min(batches, self.limit)
 
     def __len__(self) -> int:
-        return self.steps * self.accumulate
+        return self.steps * self.micro_batches
 
     @property
     def sampler(self) -> "TrainLoader":
@@ -143,9 +145,9 @@ class TrainLoader:
         parts = [
             (part if len(part) else rows[:1], not len(part))
             for rows in self.batches(self.epoch)
-            for part in cut_into_parts(rows, self.accumulate, self.ranks, self.rank)
+            for part in cut_into_parts(rows, self.micro_batches, self.ranks, self.rank)
         ][self.position :]
-        features = Epoch(self.features, self.vary, [self.seed, self.epoch])
+        features = AugmentedDataset(self.features, self.vary, [self.seed, self.epoch])
         loader = _data_loader(features, [rows for rows, _ in parts], self.collate, self.workers)
         for batch, (_, blank) in zip(loader, parts, strict=True):
             self.position += 1
@@ -181,7 +183,7 @@ def evaluation_loader(
     order = np.argsort(-lengths, kind="stable")
     batches = np.split(order, range(batch_size, len(order), batch_size))[:limit]
     mine = batches[rank::ranks] or batches[:1]
-    return _data_loader(Epoch(features, vary, []), mine, collate, workers)
+    return _data_loader(AugmentedDataset(features, vary, []), mine, collate, workers)
 
 
 class _Loader(DataLoader):
@@ -195,7 +197,7 @@ class _Loader(DataLoader):
 
 
 def _data_loader(
-    features: Epoch, batches: Sequence[np.ndarray], collate: Collate, workers: int
+    features: AugmentedDataset, batches: Sequence[np.ndarray], collate: Collate, workers: int
 ) -> DataLoader:
     return _Loader(
         range(len(features)),  # type: ignore[arg-type]
@@ -207,7 +209,9 @@ def _data_loader(
     )
 
 
-def _batch_of(features: Epoch, collate: Collate, indices: Sequence[int]) -> Batch | TunesmithError:
+def _batch_of(
+    features: AugmentedDataset, collate: Collate, indices: Sequence[int]
+) -> Batch | TunesmithError:
     try:
         return collate(features.__getitems__(indices))
     except TunesmithError as error:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith.data.columns import Kind
-from tunesmith.data.prepare.quality import Part
+from tunesmith.data.columns import ColumnType
+from tunesmith.data.prepare.quality import SplitRows
 from tunesmith.data.prepare.split import fractions
 from tunesmith.errors import ConfigError, DataError, TunesmithError
 
 
 @dataclass(frozen=True)
-class Shots:
+class FewShotSpec:
     """How many different texts of each class a split keeps, and which draw they are of."""
 
     train: int | None = None  # None: every row
@@ -25,14 +25,14 @@ class Shots:
         asked = {"train": self.train, "validation": self.validation}
         return {split: count for split, count in asked.items() if count is not None}
 
-    def mistakes(self, kind: Kind | None) -> list[TunesmithError]:
+    def mistakes(self, kind: ColumnType | None) -> list[TunesmithError]:
         """Return what is wrong with the options for a task that is to predict this kind."""
         found: list[TunesmithError] = []
         for split, count in self.counts.items():
             where = f"{key_of(split)}={count}"
             if count < 1:
                 found.append(ConfigError("CONF-RANGE", where, "must be >= 1"))
-            elif kind is not Kind.CLASS:
+            elif kind is not ColumnType.CLASS:
                 what = "rows are drawn by their class, and the task reads no such label"
                 found.append(ConfigError("CONF-SHOTS", where, what, "data.limit draws any rows"))
         return found
@@ -43,12 +43,16 @@ class Shots:
 
 
 def key_of(split: str) -> str:
-    return "data.shots" if split == "train" else f"data.{split}_shots"
+    return "data.shots_per_class" if split == "train" else f"data.{split}_shots_per_class"
 
 
-def few(
-    part: Part, split: str, labels: Sequence[str | None], names: Sequence[str], shots: Shots
-) -> Part:
+def sample_per_class(
+    part: SplitRows,
+    split: str,
+    labels: Sequence[str | None],
+    names: Sequence[str],
+    shots: FewShotSpec,
+) -> SplitRows:
     """Keep so many different texts of each class; raise DataError where there are fewer.
 
     `labels` (N) are the classes of the part's rows, `names` all that there are. A class's texts
@@ -65,7 +69,7 @@ def few(
 
 
 def _different_texts(
-    part: Part, labels: Sequence[str | None], places: np.ndarray
+    part: SplitRows, labels: Sequence[str | None], places: np.ndarray
 ) -> dict[str | None, list[int]]:
     """Return the places of each class's rows, in the order of the draw, copies left out.
 
@@ -81,7 +85,7 @@ def _different_texts(
     return found
 
 
-def _too_few(part: Part, split: str, count: int, short: Mapping[str, int]) -> DataError:
+def _too_few(part: SplitRows, split: str, count: int, short: Mapping[str, int]) -> DataError:
     name = min(short, key=lambda label: short[label])
     texts = "1 different text" if short[name] == 1 else f"{short[name]} different texts"
     more = f"; {len(short)} such classes" if len(short) > 1 else ""

@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow
 import pyarrow.compute
 
-from tunesmith.data.columns import Kind
-from tunesmith.data.prepare.normalize import Source
+from tunesmith.data.columns import ColumnType
+from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.errors import ConfigError, DataError
 
 INTEGER = re.compile(r"[+-]?\d+")
 INTEGRAL = re.compile(r"[+-]?\d+\.?0*")  # also 1.0
 NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 WITHHELD = ("-1", "-1.0", "-100", "-100.0")  # as GLUE and torch mark a label that is not told
-MANY = (Kind.CLASSES, Kind.TAGS)  # several labels a row
+MANY = (ColumnType.CLASSES, ColumnType.TAGS)  # several labels a row
 BETWEEN = "\x1f"  # between the labels of a row, where they are compared as one
 
 Spell = Callable[[str], str]
@@ -38,10 +38,10 @@ class LabelColumn:
     values: list[tuple[str, ...]]  # one label, or all the labels of a row
 
     @classmethod
-    def of(cls, column: pyarrow.ChunkedArray, kind: Kind) -> "LabelColumn":
+    def of(cls, column: pyarrow.ChunkedArray, kind: ColumnType) -> "LabelColumn":
         if kind in MANY:
             column = pyarrow.compute.binary_join(column, BETWEEN)
-        elif kind is Kind.NUMBER:
+        elif kind is ColumnType.NUMBER:
             column = column.cast(pyarrow.string())
         coded = column.combine_chunks().dictionary_encode()
         coded = coded.combine_chunks() if isinstance(coded, pyarrow.ChunkedArray) else coded
@@ -51,10 +51,10 @@ class LabelColumn:
             return cls(codes, [tuple(word.split(BETWEEN)) if word else () for word in words])
         return cls(codes, [(word,) for word in words])
 
-    def missing(self, kind: Kind) -> np.ndarray:
+    def missing(self, kind: ColumnType) -> np.ndarray:
         """Return which rows (N,) have no label; -100 is none either, except as a number."""
         ignored = [i for i, v in enumerate(self.values) if v in (("-100",), ("-100.0",))]
-        ignored = [] if kind is Kind.NUMBER else ignored
+        ignored = [] if kind is ColumnType.NUMBER else ignored
         return (self.codes < 0) | np.isin(self.codes, ignored)
 
     def has_any(self) -> bool:
@@ -81,10 +81,10 @@ class LabelColumn:
                 found[label] = Seen(old.rows + count, min(old.first, number))
         return found
 
-    def spelled(self, spell: Spell, kind: Kind | None) -> pyarrow.Array:
+    def spelled(self, spell: Spell, kind: ColumnType | None) -> pyarrow.Array:
         """Return the column (N,) under the names that the model knows."""
         named = [tuple(map(spell, value)) for value in self.values]
-        if kind is Kind.CLASSES:
+        if kind is ColumnType.CLASSES:
             named = [tuple(dict.fromkeys(value)) for value in named]
         if kind in MANY:
             values = pyarrow.array([list(v) for v in named], pyarrow.list_(pyarrow.string()))
@@ -96,14 +96,14 @@ class LabelColumn:
 def choose_names(
     given: list[str] | None,
     train: Mapping[str, Seen] | None,
-    kind: Kind,
-    source: Source | None,
+    kind: ColumnType,
+    source: RowSource | None,
 ) -> list[str]:
     """Return the configured labels, else those of the train split, spelled one way and sorted.
 
     Raises DataError where those in train are of two kinds, or too few to tell apart.
     """
-    least = 2 if kind is Kind.CLASS else 1
+    least = 2 if kind is ColumnType.CLASS else 1
     if given is not None and (len(set(given)) < len(given) or len(given) < least):
         what = f"{len(given)} names, {len(set(given))} different; need >= {least}, all different"
         raise ConfigError("CONF-VALUE", "data.labels", what)
@@ -118,7 +118,7 @@ def choose_names(
     return given or []
 
 
-def check_one_kind(train: Mapping[str, Seen], source: Source) -> None:
+def check_one_kind(train: Mapping[str, Seen], source: RowSource) -> None:
     place, where = source.place, source.name
     numbers = {label for label in train if NUMERIC.fullmatch(label)}
     words = set(train) - numbers
@@ -172,7 +172,7 @@ def unknown_labels(
     split: str,
     against: str,
     spell: Spell,
-    source: Source,
+    source: RowSource,
 ) -> DataError | None:
     """Return what to say of labels that the model will not know; None where there are none."""
     strange = {label: seen for label, seen in found.items() if spell(label) not in names}

@@ -9,12 +9,12 @@ from datasets import Dataset
 
 from tunesmith.data.cache import key_of
 from tunesmith.data.columns import LANGUAGE, Raw
-from tunesmith.data.prepare.normalize import Source
-from tunesmith.data.prepare.quality import Part
+from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.prepare.quality import SplitRows
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 
 PLACE = "{language}"  # stands for each of data.languages in a path, a config, a file's name
-Opener = Callable[[], Source]
+Opener = Callable[[], RowSource]
 Where = tuple[Mapping[str, str | None], str | None, str | None]  # files by split, path, config
 Wanted = Mapping[str, Sequence[str] | None]  # {split: its languages; None: all}
 
@@ -72,14 +72,14 @@ def joined(
     return together
 
 
-def _opened(split: str, openers: Mapping[str, Opener]) -> Source:
+def _opened(split: str, openers: Mapping[str, Opener]) -> RowSource:
     parts = {language: opener() for language, opener in openers.items()}
     first = next(iter(parts.values()))
     for part in parts.values():
         if set(part.columns) != set(first.columns) or part.classes != first.classes:
             what = f"columns or labels are not those of {first.name}"
             raise DataError("DATA-COL", part.name, what)
-    return Source(
+    return RowSource(
         name=f"{split} of {_list(list(parts))}",
         identity=key_of({language: part.identity for language, part in parts.items()}),
         columns=[*(c for c in first.columns if c != LANGUAGE), LANGUAGE],
@@ -90,12 +90,12 @@ def _opened(split: str, openers: Mapping[str, Opener]) -> Source:
     )
 
 
-def _marked(parts: Mapping[str, Source]) -> Iterator[Raw]:
+def _marked(parts: Mapping[str, RowSource]) -> Iterator[Raw]:
     rows = ({**raw, LANGUAGE: language} for language, s in parts.items() for _, raw in s.rows())
     yield from enumerate(rows, start=1)
 
 
-def only_languages(parts: Mapping[str, Part], wanted: Wanted) -> dict[str, Part]:
+def only_languages(parts: Mapping[str, SplitRows], wanted: Wanted) -> dict[str, SplitRows]:
     """Leave of each split the rows of its languages; refuse one of which there is no row."""
     return {
         split: part if wanted[split] is None else _only(part, split, wanted[split] or ())
@@ -103,7 +103,7 @@ def only_languages(parts: Mapping[str, Part], wanted: Wanted) -> dict[str, Part]
     }
 
 
-def _only(part: Part, split: str, languages: Sequence[str]) -> Part:
+def _only(part: SplitRows, split: str, languages: Sequence[str]) -> SplitRows:
     if LANGUAGE not in part.data.column_names:
         what = "no column says a row's language: set data.language or data.languages"
         raise ConfigError("CONF-LANGUAGE", f"data.{split}_languages={_list(languages)}", what)

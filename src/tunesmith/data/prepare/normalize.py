@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.columns import MEDIA, TABULAR, TEXTUAL, Column, Kind, Named, names_of
+from tunesmith.data.columns import MEDIA, TABULAR, TEXTUAL, Column, ColumnType, SourceName, names_of
 from tunesmith.data.prepare.choices import right_one
 from tunesmith.data.prepare.media import digest_of
 from tunesmith.data.prepare.parse_cells import converter
@@ -20,7 +20,7 @@ HAS_EMPTY, HAS_NUL, IS_MISPLACED = 1, 2, 4  # bits of `_flags`
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """The rows of one split where they come from."""
 
     name: str  # as messages name it
@@ -40,8 +40,11 @@ class Source:
 
 
 def present_columns(
-    source: Source, columns: Mapping[str, Column], names: Mapping[str, Named | None], split: str
-) -> dict[str, Named]:
+    source: RowSource,
+    columns: Mapping[str, Column],
+    names: Mapping[str, SourceName | None],
+    split: str,
+) -> dict[str, SourceName]:
     """Return {our name: the source's name, or names} of the columns to read.
 
     A column named in the config must be there; only test may lack its labels, and all but train
@@ -64,7 +67,7 @@ def present_columns(
     return {ours: theirs for ours, theirs in chosen.items() if ours not in absent}
 
 
-def cell_of(raw: Mapping[str, Any], named: Named) -> Any:
+def cell_of(raw: Mapping[str, Any], named: SourceName) -> Any:
     """Return a column's cell; of several columns the list of theirs, without empty ones at its end.
 
     So a row with fewer choices than others leaves its last cells empty.
@@ -78,7 +81,7 @@ def cell_of(raw: Mapping[str, Any], named: Named) -> Any:
 
 
 def read_cells(
-    raw: Mapping[str, Any], named: Named, column: Column | None, convert: Callable[[Any], Any]
+    raw: Mapping[str, Any], named: SourceName, column: Column | None, convert: Callable[[Any], Any]
 ) -> Any:
     """Read the cell of a column; of those of a table a list. Raises ValueError with the name."""
     try:
@@ -89,13 +92,13 @@ def read_cells(
     return [read_cells(raw, name, None, convert) for name in names_of(named)]
 
 
-def looks_split(source: Source) -> str:
+def looks_split(source: RowSource) -> str:
     """Return the character that seems to separate a file read as one column, or ""."""
     there = source.columns
     return next((s for s in ";\t|," if len(there) == 1 and s in there[0]), "")
 
 
-def no_column(source: Source, name: str) -> DataError:
+def no_column(source: RowSource, name: str) -> DataError:
     there = source.columns
     if looks_split(source):
         mark = repr(looks_split(source))
@@ -106,9 +109,9 @@ def no_column(source: Source, name: str) -> DataError:
 
 
 def canonical_rows(
-    source: Source,
+    source: RowSource,
     columns: Mapping[str, Column],
-    chosen: Mapping[str, Named],
+    chosen: Mapping[str, SourceName],
     separator: str | None,
     media: str | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -148,14 +151,14 @@ def settle_choice(
     row: dict[str, Any],
     raw: Mapping[str, Any],
     columns: Mapping[str, Column],
-    chosen: Mapping[str, Named],
+    chosen: Mapping[str, SourceName],
     where: str,
 ) -> None:
     """Put the number of the right choice for what a row calls it, in place."""
     kinds = {column.kind: name for name, column in columns.items()}
-    if Kind.CHOICE not in kinds or Kind.CHOICES not in kinds:
+    if ColumnType.CHOICE not in kinds or ColumnType.CHOICES not in kinds:
         return
-    ours, choices = kinds[Kind.CHOICE], kinds[Kind.CHOICES]
+    ours, choices = kinds[ColumnType.CHOICE], kinds[ColumnType.CHOICES]
     given = cell_of(raw, chosen[choices])
     names = given.get("label") if isinstance(given, Mapping) else None
     try:
@@ -167,9 +170,9 @@ def settle_choice(
 def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: str) -> None:
     """Raise DataError where a row has not one tag a word."""
     kinds = {column.kind: name for name, column in columns.items()}
-    if Kind.WORDS not in kinds or Kind.TAGS not in kinds:
+    if ColumnType.WORDS not in kinds or ColumnType.TAGS not in kinds:
         return
-    words, tags = row[kinds[Kind.WORDS]], row[kinds[Kind.TAGS]]
+    words, tags = row[kinds[ColumnType.WORDS]], row[kinds[ColumnType.TAGS]]
     if tags is not None and len(words) != len(tags):
         what = f"{len(tags)} tags for {len(words)} words"
         raise DataError("DATA-CELL", where, what, "one tag a word")
@@ -197,11 +200,11 @@ def identity(
     return found | ({"_id": digest(row["id"])} if "id" in row else {})
 
 
-def flags(row: Mapping[str, Any], texts: Mapping[str, Kind]) -> int:
+def flags(row: Mapping[str, Any], texts: Mapping[str, ColumnType]) -> int:
     """Return the bits of what is odd in the texts, those of use in learning alone too."""
     given = cells_of(row, texts) or [""]
     # One odd word empties no sentence.
-    whole = [" ".join(row[c]) for c in texts if texts[c] is Kind.WORDS] or given
+    whole = [" ".join(row[c]) for c in texts if texts[c] is ColumnType.WORDS] or given
     is_empty = any(EMPTY.fullmatch(text) is not None for text in whole)
     return HAS_EMPTY * is_empty | HAS_NUL * any("\0" in text for text in given)
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.prepare.media import image_of, sound_of
 from tunesmith.data.sources.files import HALF
 
@@ -15,30 +15,30 @@ def converter(
     column: Column | None, names: list[str] | None, separator: str | None, folder: Path = Path()
 ) -> Callable[[Any], Any]:
     """Return how a cell is read; of a column that is made up of several, each of them."""
-    kind = column.kind if column is not None else Kind.TEXT
-    if kind is Kind.CLASS:
+    kind = column.kind if column is not None else ColumnType.TEXT
+    if kind is ColumnType.CLASS:
         return lambda cell: class_of(cell, names)
-    if kind is Kind.CLASSES:
+    if kind is ColumnType.CLASSES:
         return lambda cell: classes_of(cell, names, separator)
-    if kind is Kind.TAGS:
+    if kind is ColumnType.TAGS:
         return lambda cell: tags_of(cell, names)
-    if kind is Kind.TEXTS:
+    if kind is ColumnType.TEXTS:
         return lambda cell: texts_of(cell, separator)
-    if kind is Kind.CHOICES:
+    if kind is ColumnType.CHOICES:
         return lambda cell: choices_of(cell, separator)
-    if kind is Kind.TEXT and column is not None and column.target:
+    if kind is ColumnType.TEXT and column is not None and column.target:
         return lambda cell: None if cell is None else text_of(cell)
-    read: dict[Kind, Callable[[Any], Any]] = {
-        Kind.TEXT: text_of,
-        Kind.GROUP: group_of,
-        Kind.NUMBER: number_of,
-        Kind.WORDS: words_of,
-        Kind.CHOICE: lambda cell: cell,  # settled beside the row's choices
-        Kind.SPANS: spans_of,
-        Kind.IMAGE: partial(image_of, folder=folder),
-        Kind.AUDIO: partial(sound_of, folder=folder),
-        Kind.NUMBERS: number_of,
-        Kind.CATEGORIES: partial(class_of, names=None),
+    read: dict[ColumnType, Callable[[Any], Any]] = {
+        ColumnType.TEXT: text_of,
+        ColumnType.GROUP: group_of,
+        ColumnType.NUMBER: number_of,
+        ColumnType.WORDS: words_of,
+        ColumnType.CHOICE: lambda cell: cell,  # settled beside the row's choices
+        ColumnType.SPANS: spans_of,
+        ColumnType.IMAGE: partial(image_of, folder=folder),
+        ColumnType.AUDIO: partial(sound_of, folder=folder),
+        ColumnType.NUMBERS: number_of,
+        ColumnType.CATEGORIES: partial(class_of, names=None),
     }
     return read[kind]
 
@@ -106,7 +106,7 @@ def words_or_text(cell: Any) -> str | list[str]:
 
 def reader(column: Column, separator: str | None, folder: Path = Path()) -> Callable[[Any], Any]:
     """Return how a cell is read for a prediction: as a converter does, but a text stays whole."""
-    if column.kind is Kind.WORDS:
+    if column.kind is ColumnType.WORDS:
         return words_or_text
     return converter(column, None, separator, folder)
 

@@ -8,17 +8,17 @@ import numpy as np
 from datasets import Dataset
 
 from tunesmith.data.prepare.labels import LabelColumn
-from tunesmith.data.prepare.normalize import HAS_EMPTY, HAS_NUL, IS_MISPLACED, Source, misplaced
+from tunesmith.data.prepare.normalize import HAS_EMPTY, HAS_NUL, IS_MISPLACED, RowSource, misplaced
 from tunesmith.errors import DataError
 
 STRATA = "_strata"  # our name for a label that rows are only cut by
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitRows:
     """Some rows of a stored source: those that one split takes."""
 
-    source: Source
+    source: RowSource
     data: Dataset
     rows: np.ndarray  # indices into `data`, ascending
 
@@ -39,13 +39,13 @@ class Part:
             return None
         return self.data.data.column(STRATA).take(self.rows).to_pylist()
 
-    def keep(self, wanted: np.ndarray) -> "Part":
-        return Part(self.source, self.data, self.rows[wanted])
+    def keep(self, wanted: np.ndarray) -> "SplitRows":
+        return SplitRows(self.source, self.data, self.rows[wanted])
 
 
 def filtered(
-    part: Part, split: str, missing: np.ndarray, on_missing_label: str, on_empty_text: str
-) -> tuple[Part, list[str]]:
+    part: SplitRows, split: str, missing: np.ndarray, on_missing_label: str, on_empty_text: str
+) -> tuple[SplitRows, list[str]]:
     """Drop or refuse rows without a label or a text; return the rest and what to warn of.
 
     `missing` (N,) tells which rows of the source have no label. An answer that is not in its
@@ -81,13 +81,13 @@ def reasons(empty: np.ndarray, lacking: np.ndarray, on_empty_text: str) -> str:
     return ", ".join(f"{why} {count}" for why, count in counts.items() if count)
 
 
-def without_label(part: Part, lacking: np.ndarray) -> DataError:
+def without_label(part: SplitRows, lacking: np.ndarray) -> DataError:
     what = f"{rows(lacking.sum())} without label (first: {first(part, lacking)})"
     fix = "drop with data.on_missing_label=drop"
     return DataError("DATA-LABEL", part.source.name, what, fix)
 
 
-def with_misplaced(part: Part, wrong: np.ndarray) -> DataError:
+def with_misplaced(part: SplitRows, wrong: np.ndarray) -> DataError:
     index = int(part.rows[int(np.argmax(wrong))])
     answer = next(misplaced(part.data[index]))
     where = f"{part.where(index)}: {answer['text'][:40]!r} at {answer['start']}"
@@ -95,7 +95,7 @@ def with_misplaced(part: Part, wrong: np.ndarray) -> DataError:
     return DataError("DATA-CELL", part.source.name, what, "drop with data.on_missing_label=drop")
 
 
-def nul_notes(part: Part) -> list[str]:
+def nul_notes(part: SplitRows) -> list[str]:
     nul = (part.column("_flags") & HAS_NUL) > 0
     if not nul.any():
         return []
@@ -103,7 +103,7 @@ def nul_notes(part: Part) -> list[str]:
     return [f"{part.source.name}: {what}"]
 
 
-def first(part: Part, chosen: np.ndarray) -> str:
+def first(part: SplitRows, chosen: np.ndarray) -> str:
     return part.where(int(part.rows[int(np.argmax(chosen))]))
 
 
@@ -111,7 +111,7 @@ def rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
-def check_same_source(sources: Mapping[str, Source]) -> list[DataError]:
+def check_same_source(sources: Mapping[str, RowSource]) -> list[DataError]:
     """Find splits that are the same file, by content."""
     found = []
     for one, other in combinations(sources, 2):
@@ -122,7 +122,7 @@ def check_same_source(sources: Mapping[str, Source]) -> list[DataError]:
     return found
 
 
-def check_ids(part: Part) -> None:
+def check_ids(part: SplitRows) -> None:
     """Refuse an id that occurs twice in a split."""
     if "_id" not in part.data.column_names:
         return
@@ -139,7 +139,7 @@ def check_ids(part: Part) -> None:
     raise DataError("DATA-ID", part.source.name, what, "ids must be unique, or data.id=null")
 
 
-def leaks(parts: Mapping[str, Part]) -> list[str]:
+def leaks(parts: Mapping[str, SplitRows]) -> list[str]:
     """Count the texts of a split that another one has, exactly or but for case and spaces."""
     found = []
     for one, other in combinations(parts, 2):
@@ -154,7 +154,7 @@ def leaks(parts: Mapping[str, Part]) -> list[str]:
     return found
 
 
-def contradictions(part: Part, split: str, labels: LabelColumn) -> list[str]:
+def contradictions(part: SplitRows, split: str, labels: LabelColumn) -> list[str]:
     """Count texts that stand in a split under two labels."""
     texts = part.column("_text")
     codes = labels.codes[part.rows]

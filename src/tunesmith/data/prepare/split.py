@@ -16,7 +16,7 @@ METHODS = ("hash", "stratified")
 
 
 @dataclass(frozen=True)
-class Cut:
+class SplitSpec:
     """How the train rows are divided where the source does not do it."""
 
     validation: float = 0.0  # fraction of the rows
@@ -63,8 +63,8 @@ def fractions(texts: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     return drawn
 
 
-def cut(
-    texts: np.ndarray, labels: Sequence[str] | None, how: Cut, names: Mapping[str, bool]
+def split_rows(
+    texts: np.ndarray, labels: Sequence[str] | None, how: SplitSpec, names: Mapping[str, bool]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Divide rows into splits; return {split: row indices, ascending} and what to warn of.
 
@@ -78,7 +78,7 @@ def cut(
     share = how.test if names.get("test") else 0.0
     fold = names.get("validation", False) and how.folds is not None
     validation = how.validation if names.get("validation") and not fold else 0.0
-    places = place(texts, labels, how, "split", notes)
+    places = assign(texts, labels, how, "split", notes)
     if share:
         parts["test"] = left[places < share]
     if validation:
@@ -86,15 +86,15 @@ def cut(
     rest = left[places >= share + validation]
     if fold and how.folds is not None:
         rest_labels = [labels[i] for i in rest] if labels is not None else None
-        again = place(texts[rest], rest_labels, how, "fold", [])
+        again = assign(texts[rest], rest_labels, how, "fold", [])
         low, high = how.fold / how.folds, (how.fold + 1) / how.folds
         chosen = (again >= low) & (again < high)
         parts["validation"], rest = rest[chosen], rest[~chosen]
     return {"train": rest} | parts, notes
 
 
-def place(
-    texts: np.ndarray, labels: Sequence[str] | None, how: Cut, purpose: str, notes: list[str]
+def assign(
+    texts: np.ndarray, labels: Sequence[str] | None, how: SplitSpec, purpose: str, notes: list[str]
 ) -> np.ndarray:
     """Give each row its place (N,) in [0, 1), of which a split is a range; infinity: train."""
     drawn = fractions(texts, how.seed, purpose)

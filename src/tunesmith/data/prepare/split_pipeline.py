@@ -7,24 +7,24 @@ import numpy as np
 import pyarrow
 from datasets import Dataset
 
-from tunesmith.data.columns import NAMED, Kind
-from tunesmith.data.prepare.few_shot import Shots, few
+from tunesmith.data.columns import NAMED, ColumnType
+from tunesmith.data.prepare.few_shot import FewShotSpec, sample_per_class
 from tunesmith.data.prepare.labels import LabelColumn, choose_names, spelling, unknown_labels
-from tunesmith.data.prepare.quality import Part, check_ids, contradictions, filtered, leaks
-from tunesmith.data.prepare.split import Cut, cut, sample
+from tunesmith.data.prepare.quality import SplitRows, check_ids, contradictions, filtered, leaks
+from tunesmith.data.prepare.split import SplitSpec, sample, split_rows
 from tunesmith.data.row_hashes import hash_of_rows
 from tunesmith.errors import DataError, TunesmithError, raise_all
 
 log = logging.getLogger(__name__)
 
 
-class Work:
+class SplitPipeline:
     """What is found out about the splits on the way from stored rows to the finished ones."""
 
     def __init__(
         self,
         target: str | None,
-        kind: Kind | None,
+        kind: ColumnType | None,
         given: list[str] | None,
         wanted: Collection[str],
     ) -> None:
@@ -41,10 +41,10 @@ class Work:
             log.warning("%s", text)
 
     def without_gaps(
-        self, parts: Mapping[str, Part], on_missing_label: str, on_empty_text: str
-    ) -> dict[str, Part]:
+        self, parts: Mapping[str, SplitRows], on_missing_label: str, on_empty_text: str
+    ) -> dict[str, SplitRows]:
         """Leave out rows without a label or a text, as the options say; check ids."""
-        left: dict[str, Part] = {}
+        left: dict[str, SplitRows] = {}
         errors: list[TunesmithError] = []
         for split, part in parts.items():
             try:
@@ -57,7 +57,7 @@ class Work:
         raise_all(errors)
         return left
 
-    def missing_labels(self, part: Part, split: str) -> np.ndarray:
+    def missing_labels(self, part: SplitRows, split: str) -> np.ndarray:
         """Return which rows (N,) of the source have no label; none where all are withheld."""
         none = np.zeros(len(part.data), dtype=bool)
         if self.target is None or self.kind is None:
@@ -65,7 +65,7 @@ class Work:
         if self.target not in part.data.features:
             return self.hide(split, none)
         column = part.data.data.column(self.target)
-        if self.kind not in (*NAMED, Kind.NUMBER):  # a text of its own, spans
+        if self.kind not in (*NAMED, ColumnType.NUMBER):  # a text of its own, spans
             missing = column.is_null().to_numpy()
             return self.hide(split, none) if missing.all() and split == "test" else missing
         labels = LabelColumn.of(column, self.kind)
@@ -84,16 +84,16 @@ class Work:
         return missing
 
     def divided(
-        self, parts: Mapping[str, Part], how: Cut, to_cut: Mapping[str, bool]
-    ) -> dict[str, Part]:
+        self, parts: Mapping[str, SplitRows], how: SplitSpec, to_cut: Mapping[str, bool]
+    ) -> dict[str, SplitRows]:
         """Cut from train what the source does not give; an empty split is an error."""
         if not any(to_cut.values()) or "train" not in parts:
             return dict(parts)
         train = parts["train"]
-        labelled = self.kind in (Kind.CLASS, Kind.CLASSES)
+        labelled = self.kind in (ColumnType.CLASS, ColumnType.CLASSES)
         labels = self.labels["train"].joined(train.rows) if labelled else train.strata()
         # Texts that differ only in case and spaces are copies too: they share a split.
-        pieces, notes = cut(train.column("_loose"), labels, how, to_cut)
+        pieces, notes = split_rows(train.column("_loose"), labels, how, to_cut)
         self.note(notes)
         for split, rows in pieces.items():
             if not len(rows):
@@ -104,7 +104,7 @@ class Work:
                 self.labels[split] = self.labels["train"]
         return dict(parts) | {name: train.keep(rows) for name, rows in pieces.items()}
 
-    def check_labels(self, parts: Mapping[str, Part]) -> None:
+    def check_labels(self, parts: Mapping[str, SplitRows]) -> None:
         """Name the labels, by the train split alone unless configured; refuse all others."""
         if self.kind not in NAMED:
             return
@@ -134,16 +134,16 @@ class Work:
         shown = ", ".join(f"{name}={i}" for i, name in enumerate(self.names[:20]))
         log.info("%d labels: %s", len(self.names), shown)
 
-    def few(self, parts: Mapping[str, Part], shots: Shots) -> dict[str, Part]:
+    def few(self, parts: Mapping[str, SplitRows], shots: FewShotSpec) -> dict[str, SplitRows]:
         """Keep of some splits a few rows of each class, as the options say."""
         kept = dict(parts)
         for split in shots.counts.keys() & parts.keys():
             named = self.labels[split].spelled(self.spell[split], self.kind)
             labels = named.take(pyarrow.array(parts[split].rows)).to_pylist()
-            kept[split] = few(parts[split], split, labels, self.names or [], shots)
+            kept[split] = sample_per_class(parts[split], split, labels, self.names or [], shots)
         return kept
 
-    def check_copies(self, parts: Mapping[str, Part], leakage: str) -> None:
+    def check_copies(self, parts: Mapping[str, SplitRows], leakage: str) -> None:
         """Warn of the same text in two splits, and of texts under two labels."""
         found = leaks(parts) if leakage != "ignore" else []
         if leakage == "error":
@@ -153,7 +153,9 @@ class Work:
             if split in self.labels and split not in self.hidden:
                 self.note(contradictions(part, split, self.labels[split]))
 
-    def finished(self, part: Part, split: str, limit: int | None, seed: int) -> tuple[Dataset, str]:
+    def finished(
+        self, part: SplitRows, split: str, limit: int | None, seed: int
+    ) -> tuple[Dataset, str]:
         """Return the rows of a split, with the labels' final names and our columns only.
 
         The text beside them is their hash.

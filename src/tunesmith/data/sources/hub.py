@@ -14,7 +14,7 @@ from datasets.data_files import EmptyDatasetError
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from tunesmith.data.prepare.normalize import Source
+from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.sources.files import Raw
 from tunesmith.errors import ConfigError, DataError, SafetyError
 
@@ -38,7 +38,7 @@ def layout_files(folder: Path, config: str | None) -> tuple[dict[str, list[Path]
 
 def hub_splits(
     path: str, config: str | None, revision: str | None
-) -> dict[str, Callable[[], Source]]:
+) -> dict[str, Callable[[], RowSource]]:
     """Return {split: how to open it} of a hub data set; from the local cache without a network.
 
     Raises DataError DATA-404 in a few seconds where it is neither there nor reachable.
@@ -117,13 +117,13 @@ def unknown(path: str) -> DataError:
 
 def hub_source(
     split: str, path: str, config: str | None, revision: str | None, reachable: bool, identity: str
-) -> Source:
+) -> RowSource:
     with offline(not reachable), our_errors(path, config):
         dataset = datasets.load_dataset(
             path, config, split=split, revision=revision, **as_text(path, config, revision)
         )
         dataset = with_files(dataset)
-    return Source(
+    return RowSource(
         name=f"{path}:{split}",
         identity=f"{identity}/{split}",
         columns=list(dataset.column_names),

@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets import Features
 
 from tunesmith.data.cache import content_hash, key_of
-from tunesmith.data.prepare.normalize import Source
+from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.sources.files import (
     Raw,
     columns_of,
@@ -23,11 +23,11 @@ from tunesmith.data.sources.text_folders import package_folder, text_folders, te
 from tunesmith.data.synthetic import PREFIX, made_splits
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 
-Opener = Callable[[], Source]
+Opener = Callable[[], RowSource]
 
 
 @dataclass(frozen=True)
-class Reading:
+class FileFormat:
     """How files are read."""
 
     sep: str | None
@@ -36,13 +36,13 @@ class Reading:
     encoding_errors: str
 
 
-def openers(
+def split_openers(
     files: Mapping[str, str | None],
     path: str | None,
     config: str | None,
     revision: str | None,
     splits: Mapping[str, str | None],
-    reading: Reading,
+    reading: FileFormat,
 ) -> dict[str, Opener]:
     """Return {our split: what opens it}. Given files win over a path; nothing is read yet."""
     given = {name: file for name, file in files.items() if file is not None}
@@ -60,7 +60,7 @@ def path_openers(
     config: str | None,
     revision: str | None,
     splits: Mapping[str, str | None],
-    reading: Reading,
+    reading: FileFormat,
 ) -> dict[str, Opener]:
     """Return {the source's split: what opens it} of a folder, a package, a hub or a made set."""
     if path.startswith(PREFIX):
@@ -82,7 +82,11 @@ def missing_folder(folder: Path) -> DataError:
 
 
 def folder_openers(
-    folder: Path, name: str, config: str | None, splits: Mapping[str, str | None], reading: Reading
+    folder: Path,
+    name: str,
+    config: str | None,
+    splits: Mapping[str, str | None],
+    reading: FileFormat,
 ) -> dict[str, Opener]:
     texts = text_folders(folder, [theirs for theirs in splits.values() if theirs is not None])
     if texts:
@@ -108,11 +112,11 @@ def renamed(
 
 
 def file_source(
-    file: str | Path, reading: Reading, named: Mapping[str, list[str]] | None = None
-) -> Source:
+    file: str | Path, reading: FileFormat, named: Mapping[str, list[str]] | None = None
+) -> RowSource:
     path = readable(Path(file).expanduser())
     options = asdict(reading)
-    return Source(
+    return RowSource(
         name=str(file),
         identity=content_hash(path),
         columns=columns_of(path, **options),
@@ -131,8 +135,8 @@ def parquet_classes(path: Path) -> dict[str, list[str]]:
 
 
 def shards(
-    paths: list[Path], name: str, reading: Reading, named: Mapping[str, list[str]]
-) -> Source:
+    paths: list[Path], name: str, reading: FileFormat, named: Mapping[str, list[str]]
+) -> RowSource:
     """Join the files of a split; rows are numbered through."""
     parts = [file_source(path, reading, named) for path in paths]
     if len(parts) == 1:
@@ -141,7 +145,7 @@ def shards(
         if set(part.columns) != set(parts[0].columns):
             what = f"columns {', '.join(part.columns)}; {paths[0].name}: "
             raise DataError("DATA-COL", part.name, what + ", ".join(parts[0].columns))
-    return Source(
+    return RowSource(
         name=name,
         identity=key_of([part.identity for part in parts]),
         columns=parts[0].columns,
@@ -152,6 +156,6 @@ def shards(
     )
 
 
-def numbered_through(parts: list[Source]) -> Iterator[Raw]:
+def numbered_through(parts: list[RowSource]) -> Iterator[Raw]:
     rows = (row for part in parts for _, row in part.rows())
     yield from enumerate(rows, start=1)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tunesmith.data.prepare.normalize import Source
+from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.sources.files import LONGEST_ROW, Raw, checked_codec, undecodable
 from tunesmith.errors import ConfigError, DataError, MachineError
 
@@ -51,14 +51,14 @@ def text_files(folder: Path) -> list[Path]:
     return [folder / p for p in sorted(shown, key=lambda p: p.as_posix())]
 
 
-def text_source(folder: Path, name: str, encoding: str, errors: str) -> Source:
+def text_source(folder: Path, name: str, encoding: str, errors: str) -> RowSource:
     """Make the columns text, label and file of a folder of label folders."""
     files = text_files(folder)
     digest = hashlib.sha256()
     for file in files:
         content = hashlib.sha256(file.read_bytes()).digest()
         digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + content)
-    return Source(
+    return RowSource(
         name=name,
         identity=digest.hexdigest(),
         columns=["text", "label", "file"],

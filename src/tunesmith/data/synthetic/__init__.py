@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from tunesmith.data.cache import key_of
-from tunesmith.data.prepare.normalize import Source
+from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.sources.files import Raw
 from tunesmith.errors import ConfigError, did_you_mean
 
@@ -24,7 +24,7 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def made_splits(path: str) -> dict[str, Callable[[], Source]]:
+def made_splits(path: str) -> dict[str, Callable[[], RowSource]]:
     """Return {split: what opens it} of `synthetic:NAME`; ConfigError where there is no such set."""
     name = path.removeprefix(PREFIX)
     if name not in names():
@@ -34,8 +34,8 @@ def made_splits(path: str) -> dict[str, Callable[[], Source]]:
     return {split: partial(_source, f"{path}:{split}", rows) for split, rows in splits.items()}
 
 
-def _source(name: str, rows: list[dict[str, Any]]) -> Source:
-    return Source(
+def _source(name: str, rows: list[dict[str, Any]]) -> RowSource:
+    return RowSource(
         name=name,
         identity=key_of(name, json.dumps(rows, default=repr)),
         columns=list(rows[0]),

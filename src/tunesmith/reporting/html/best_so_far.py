@@ -11,8 +11,8 @@ from tunesmith.reporting.results import (
     Trial,
     at_rung,
     by_number,
-    came_to_nothing,
     has_score,
+    is_degenerate,
     orientation,
     scored,
 )
@@ -71,7 +71,7 @@ def _progress(
     best = None
     for trial, position in zip(trials, positions, strict=True):
         if not has_score(trial):
-            if came_to_nothing(trial):
+            if is_degenerate(trial):
                 groups["failed"].append((plot.across(x.place(position)), rail))
             continue
         point = _point(plot, position, trial, sign)
@@ -131,7 +131,7 @@ def _name_points(
             at = at_rung(summary, trial["rung"])
             name = f"trial {trial['number']}: {formatting.score(trial['score'])}{at}"
             plot.named(_point(plot, position, trial, orientation(summary)), name)
-        elif came_to_nothing(trial):
+        elif is_degenerate(trial):
             place = plot.across(plot.x.place(position)), rail
             plot.named(place, f"trial {trial['number']}: failed, {trial['failure']}")
 

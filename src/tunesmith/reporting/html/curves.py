@@ -10,8 +10,8 @@ from tunesmith.reporting.html.svg import BOTTOM, TOP, Plot, figure, key
 from tunesmith.reporting.results import (
     Summary,
     Trial,
-    came_to_nothing,
     horizon,
+    is_degenerate,
     is_number,
     orientation,
     ranked,
@@ -65,7 +65,7 @@ def _plot(summary: Summary, trials: Sequence[Trial], shown: Sequence[Trial]) -> 
     last = max((t["rung"] or 0 for t in trials), default=0)
     for trial in reversed(shown):
         points = [plot.point(step, score) for step, score in _points(trial)]
-        is_full = trial["rung"] == last and not came_to_nothing(trial)
+        is_full = trial["rung"] == last and not is_degenerate(trial)
         kind = "curve first" if trial is best else "curve full" if is_full else "curve"
         if len(points) == 1:
             plot.dots(points, "top" if trial is best else "full" if is_full else "pale")

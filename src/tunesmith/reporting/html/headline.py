@@ -12,10 +12,10 @@ from tunesmith.reporting.results import (
     counted,
     dimensions,
     is_number,
-    named,
     rung_name,
     scored,
     split_words,
+    trial_name,
 )
 
 
@@ -75,7 +75,9 @@ def _tested(summary: Summary) -> list[Markup]:
     return [
         _number(
             formatting.score(value),
-            joined(element("b", name), element("br"), f"{named(summary, test['trial'])}; {uses}"),
+            joined(
+                element("b", name), element("br"), f"{trial_name(summary, test['trial'])}; {uses}"
+            ),
         )
         for name, value in test["scores"].items()
     ]

@@ -11,9 +11,9 @@ from tunesmith.reporting.results import (
     Summary,
     Trial,
     at_rung,
-    came_to_nothing,
     dimension,
     dimensions,
+    is_degenerate,
     is_set,
     orientation,
     scored,
@@ -34,7 +34,7 @@ def parallel(summary: Summary) -> Section:
     if len(trials) < LEAST or not keys:
         why = f"Needs {LEAST} trials with a score and one dimension"
         return Section(title, nothing(f"{why}, there are {len(trials)} and {len(keys)}."))
-    failed = [trial for trial in summary["trials"] if came_to_nothing(trial)]
+    failed = [trial for trial in summary["trials"] if is_degenerate(trial)]
     drawn = [*failed[:MOST], *reversed(trials[:MOST])]
     axes = [*_axes(summary, keys), _score_axis(summary)]
     height = TOP + ROW * len(axes) - 10
@@ -108,7 +108,7 @@ def _line(
 
 
 def _kind(trial: Trial, trials: Sequence[Trial]) -> str:
-    if came_to_nothing(trial):
+    if is_degenerate(trial):
         return "thread failed"
     if trial["number"] == trials[0]["number"]:
         return "thread first"

@@ -12,9 +12,9 @@ from tunesmith.reporting.results import (
     Summary,
     Trial,
     at_rung,
-    came_to_nothing,
     dimension,
     dimensions,
+    is_degenerate,
     is_set,
     orientation,
     scored,
@@ -78,7 +78,7 @@ def _points(plot: Plot, summary: Summary, trials: Sequence[Trial], key_: str) ->
 
 
 def _kind(trial: Trial, score: float | None, is_best: bool) -> str:
-    if came_to_nothing(trial):
+    if is_degenerate(trial):
         return "cross"
     if score is None:
         return "pale"

@@ -6,7 +6,7 @@ from typing import Any
 from tunesmith.reporting import formatting
 from tunesmith.reporting.html.markup import Markup, element, shape
 from tunesmith.reporting.html.scales import Scale
-from tunesmith.reporting.results import Summary, came_to_nothing, finalists, scored
+from tunesmith.reporting.results import Summary, finalists, is_degenerate, scored
 
 WIDTH = 420.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 14.0, 26.0, 42.0
@@ -145,6 +145,6 @@ def marks_of(summary: Summary, full: str, low: str, *first: tuple[str, str]) -> 
     entries = [*first, ("m-full", full)]
     if len(finalists(summary)) < len(scored(summary)):
         entries.append(("m-low", low))
-    if any(map(came_to_nothing, summary["trials"])):
+    if any(map(is_degenerate, summary["trials"])):
         entries.append(("m-cross", "failed"))
     return key(*entries)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tunesmith.errors import printable
 from tunesmith.reporting import formatting
-from tunesmith.reporting.results import OF_NO_USE
+from tunesmith.reporting.results import DEGENERATE
 
 REFRESH = 0.5  # seconds between two drawings
 LONGEST = 60  # characters of a list of overrides
@@ -130,7 +130,7 @@ def line(segment: Segment, progress: Progress) -> str:
     if segment.failure is None:
         parts.append(f"{progress.metric} {formatting.score(segment.score)}")
     else:
-        no_use = segment.failure in OF_NO_USE  # it came to its end all the same
+        no_use = segment.failure in DEGENERATE  # it came to its end all the same
         parts.append(segment.failure if no_use else f"failed: {segment.failure}")
     parts += [best_words(progress), f"{progress.started}/{progress.target} trials", left(progress)]
     return printable("  ".join(part for part in parts if part))

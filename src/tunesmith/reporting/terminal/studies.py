@@ -59,7 +59,7 @@ def winner_name(summary: Mapping[str, Any]) -> str:
     if winner is None:
         return "-"
     trial = results.by_number(summary, winner)
-    return "the default" if trial and trial["is_default"] else results.named(summary, winner)
+    return "the default" if trial and trial["is_default"] else results.trial_name(summary, winner)
 
 
 def _end(study: Path, summary: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import config, runs
-from tunesmith.runtime.seeds import derive
+from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.confirmation import confirmation_runs
 from tunesmith.search.confirmation.comparison import Confirmation, confirm
 from tunesmith.search.confirmation.confirmation_runs import DEFAULT
@@ -56,7 +56,7 @@ def candidates(study: Study, finished: Sequence[Record], top: int) -> list[Recor
 
     def what_it_is(overrides: Sequence[str]) -> str:
         segments = study.segments
-        return config.identity(segments.config_of(segments.overrides(overrides, seed=0)))
+        return config.config_hash(segments.config_of(segments.overrides(overrides, seed=0)))
 
     seen = {what_it_is(default_overrides(study))}
     found: list[Record] = []
@@ -80,7 +80,7 @@ def fresh_seeds(seed: int, count: int, used: Sequence[int]) -> list[int]:
     found: list[int] = []
     number = 0
     while len(found) < count:
-        new = derive(seed, "confirm", number) % 1_000_000
+        new = derive_seed(seed, "confirm", number) % 1_000_000
         if new not in used and new not in found:
             found.append(new)
         number += 1

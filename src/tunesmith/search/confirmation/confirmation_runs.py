@@ -8,7 +8,7 @@ from typing import Any
 from tunesmith import runs
 from tunesmith.errors import StudyError
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN
-from tunesmith.search.storage.checkpoint_budget import forget
+from tunesmith.search.storage.checkpoint_budget import delete_checkpoints
 from tunesmith.search.study.study import Study
 from tunesmith.search.trial import Result, Segment
 
@@ -77,7 +77,7 @@ def tidy(study: Study, trials: Sequence[int], seeds: Sequence[int], winner: bool
         needed = next(filter(_is_whole, [*_own(study, trial), *folders]), None) if winner else None
         for run in folders:
             if run != needed:
-                forget(run)
+                delete_checkpoints(run)
     study.disk.shrink(study.records, study.last_rung)
 
 

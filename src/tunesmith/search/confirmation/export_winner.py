@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from tunesmith import config, runs
 from tunesmith.config.redact import names_secret
-from tunesmith.runtime.secrets import masked
+from tunesmith.runtime.secrets import mask_url_passwords
 from tunesmith.search.study.frozen_config import Composer
 
 FILE = "experiment/best.yaml"
@@ -26,7 +26,7 @@ HEAD = """# @package _global_
 HEAD_OF_GROUP = "# Part of experiment/best.yaml: {group} as the search began with it.\n"
 
 
-def write(
+def write_experiment(
     study: Path, compose: Composer, overrides: Sequence[str], threads: int | None = None
 ) -> None:
     """Write what these overrides make; `threads` are a trial's where the config says none."""
@@ -40,8 +40,8 @@ def files(
 ) -> dict[str, str]:
     """Return the text of each file, by its path in the study."""
     wanted = _plain(compose(overrides))
-    if wanted["trainer"]["threads"] is None:
-        wanted["trainer"]["threads"] = threads
+    if wanted["trainer"]["num_threads"] is None:
+        wanted["trainer"]["num_threads"] = threads
     groups = _groups(compose)
     began = _shared(_plain(compose(_choices(compose, overrides, groups))), wanted)
     found = {
@@ -52,7 +52,7 @@ def files(
     chosen = [{f"override /{g}": "best" if g in began else None} for g in groups]
     of_groups = {group: began[group] for group in groups if group in began}
     body = _without_secrets(_changes(of_groups, wanted))
-    typed = " ".join(map(config.masked_override, overrides))
+    typed = " ".join(map(config.mask_override, overrides))
     head = HEAD.format(typed=" ".join(typed.split()), study=study)
     return found | {FILE: head + OmegaConf.to_yaml({"defaults": chosen, **body})}
 
@@ -108,4 +108,4 @@ def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_secret(key: str, value: Any) -> bool:
     text = str(value)
-    return "${" not in text and (names_secret(key) or masked(text) != text)
+    return "${" not in text and (names_secret(key) or mask_url_passwords(text) != text)

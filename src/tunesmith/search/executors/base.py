@@ -10,7 +10,7 @@ from tunesmith.runtime.environment import usable_threads
 from tunesmith.search.trial import Result, Segment
 
 
-class Doing(NamedTuple):
+class WorkerStatus(NamedTuple):
     """What one worker does: for the table that one watches."""
 
     worker: str
@@ -19,7 +19,7 @@ class Doing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerResources:
     """What a worker gets of a machine."""
 
     cores: tuple[int, ...]
@@ -47,7 +47,7 @@ class Executor(ABC):
     def submit(self, segment: Segment) -> "Future[Result]":
         """Start a segment as soon as there is a worker for it."""
 
-    def doing(self) -> list[Doing]:
+    def doing(self) -> list[WorkerStatus]:
         """Return what each worker does just now."""
         return []
 

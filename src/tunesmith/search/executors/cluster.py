@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.reporting.results import CRASH
-from tunesmith.runtime.fast_import import quickly
-from tunesmith.search.executors.base import Doing, Executor
+from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.search.executors.base import Executor, WorkerStatus
 from tunesmith.search.trial import Result, Segment, result_of
 
 PATIENCE = 60.0  # seconds that a job waits for one before it that still saves in its directory
@@ -35,7 +35,7 @@ class JobLostError(Exception):
     """A job left no result; says why, for the one who reads the study."""
 
 
-class Remote(Executor):
+class ClusterExecutor(Executor):
     """Hands at most `workers` segments at a time to a cluster.
 
     A subclass says how a job is launched, waited for and cancelled.
@@ -67,11 +67,13 @@ class Remote(Executor):
         self._start_what_fits()
         return future
 
-    def doing(self) -> list[Doing]:
+    def doing(self) -> list[WorkerStatus]:
         jobs = dict(self._jobs)
         names = [f"{self.name} {i}" for i in range(self.workers)]
         return [
-            Doing(name, jobs[i].segment, jobs[i].since) if i in jobs else Doing(name, None, 0)
+            WorkerStatus(name, jobs[i].segment, jobs[i].since)
+            if i in jobs
+            else WorkerStatus(name, None, 0)
             for i, name in enumerate(names)
         ]
 
@@ -155,20 +157,20 @@ def run_there(told: Mapping[str, Any], kept: list[Any]) -> dict[str, Any]:
     if Path(told["cwd"]).is_dir():
         os.chdir(told["cwd"])  # a file named without its folder is the same file there
     segment = Segment(**told["segment"])
-    with quickly():
-        from tunesmith.search.worker.input_cache import Warm
+    with gc_paused_for_import():
+        from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment
 
     if segment.kind != "check":  # whose directory is the study's, which the search itself holds
         _wait_until_free(Path(segment.directory))
     if not kept:
-        kept.append(Warm())
+        kept.append(InputCache())
     return run_segment(segment, kept[0]).plain()
 
 
 def threads_of(segment: Segment, otherwise: int) -> int:
     """Return how many threads each process of a segment has."""
-    return int(segment.config["trainer"]["threads"] or otherwise)
+    return int(segment.config["trainer"]["num_threads"] or otherwise)
 
 
 def _wait_until_free(directory: Path) -> None:

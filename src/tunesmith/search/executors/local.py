@@ -14,13 +14,13 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from tunesmith.reporting.results import CRASH
-from tunesmith.search.executors.base import Doing, Executor, Share
+from tunesmith.search.executors.base import Executor, WorkerResources, WorkerStatus
 from tunesmith.search.trial import Result, Segment, result_of
 
 COMMAND = [sys.executable, "-P", "-m", "tunesmith.search.worker"]
 
 
-class Local(Executor):
+class LocalExecutor(Executor):
     """A pool of worker processes.
 
     A crash or an out-of-memory kill costs one segment and nothing else; a worker whose memory
@@ -28,11 +28,11 @@ class Local(Executor):
     many places; its worker is kept for the next one that takes the same.
     """
 
-    def __init__(self, workers: int | str = "auto", max_growth_gb: float = 4.0) -> None:
+    def __init__(self, workers: int | str = "auto", restart_worker_above_gb: float = 4.0) -> None:
         self.shares = shares(workers)
         self.workers = len(self.shares)
         self.threads = self.shares[0].threads
-        self.max_growth = int(max_growth_gb * 1024**3)
+        self.max_growth = int(restart_worker_above_gb * 1024**3)
         self._lock = threading.RLock()  # a signal may ask to stop inside submit
         self._free = set(range(self.workers))
         self._warm: dict[tuple[int, ...], Worker] = {}  # by the places whose share they have
@@ -46,13 +46,13 @@ class Local(Executor):
         self._start_what_fits()
         return future
 
-    def doing(self) -> list[Doing]:
+    def doing(self) -> list[WorkerStatus]:
         with self._lock:
             busy = dict(self._busy)
         return [
-            Doing(f"worker {i}", busy[i][1], busy[i][2])
+            WorkerStatus(f"worker {i}", busy[i][1], busy[i][2])
             if i in busy
-            else Doing(f"worker {i}", None, 0)
+            else WorkerStatus(f"worker {i}", None, 0)
             for i in range(self.workers)
         ]
 
@@ -104,7 +104,7 @@ class Local(Executor):
         worker = self._warm.pop(places, None)
         if worker is not None and worker.is_alive():
             return worker
-        return Worker(together([self.shares[place] for place in places]))
+        return Worker(merge_resources([self.shares[place] for place in places]))
 
     def _serve(
         self, worker: "Worker", segment: Segment, future: "Future[Result]", places: tuple[int, ...]
@@ -127,7 +127,7 @@ class Local(Executor):
 class Worker:
     """One process of `tunesmith.search.worker`, and the pipe to it."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: WorkerResources) -> None:
         threads = str(share.threads)
         env = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         env["TOKENIZERS_PARALLELISM"] = "false"
@@ -194,7 +194,7 @@ class Worker:
         return None
 
 
-def shares(workers: int | str) -> list[Share]:
+def shares(workers: int | str) -> list[WorkerResources]:
     """Cut this machine into shares: a GPU each where there are any, else cores.
 
     "auto" is a worker for each GPU, or for each core: two trials with a thread each are faster
@@ -203,13 +203,15 @@ def shares(workers: int | str) -> list[Share]:
     cores = sorted(os.sched_getaffinity(0))
     gpus = visible_gpus()
     count = (len(gpus) or len(cores)) if workers == "auto" else int(workers)
-    return [Share(_dealt(cores, i, count), _dealt(gpus, i, count)) for i in range(count)]
+    return [WorkerResources(_dealt(cores, i, count), _dealt(gpus, i, count)) for i in range(count)]
 
 
-def together(several: list[Share]) -> Share:
+def merge_resources(several: list[WorkerResources]) -> WorkerResources:
     """Join shares, for a worker that takes the place of several."""
     cores = dict.fromkeys(core for share in several for core in share.cores)
-    return Share(tuple(cores), tuple(dict.fromkeys(gpu for share in several for gpu in share.gpus)))
+    return WorkerResources(
+        tuple(cores), tuple(dict.fromkeys(gpu for share in several for gpu in share.gpus))
+    )
 
 
 def visible_gpus() -> list[int]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from tunesmith.errors import MachineError
 from tunesmith.search.executors.cluster import (
+    ClusterExecutor,
     Job,
     JobLostError,
-    Remote,
     plain,
     run_there,
     threads_of,
@@ -29,7 +29,7 @@ TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 WARM: list[Any] = []  # of this Ray worker process: what its earlier segments have read
 
 
-class Ray(Remote):
+class RayExecutor(ClusterExecutor):
     """A task a segment, with as many CPUs as it has threads, and a GPU a device if there are any.
 
     `address` is null (start Ray here), auto, host:port or ray://host:port.

@@ -20,9 +20,9 @@ from typing import Any
 
 from tunesmith.errors import ConfigError, MachineError, SafetyError
 from tunesmith.search.executors.cluster import (
+    ClusterExecutor,
     Job,
     JobLostError,
-    Remote,
     plain,
     run_there,
     threads_of,
@@ -33,7 +33,7 @@ from tunesmith.search.units import BYTES, SECONDS, amount
 GLANCE = 1.0  # seconds between two looks for the file of a result
 
 
-class Slurm(Remote):
+class SlurmExecutor(ClusterExecutor):
     """A job a segment, at most `workers` in the queue at a time.
 
     SLURM is asked every `poll` seconds, for all jobs at once. A job that has left the queue and

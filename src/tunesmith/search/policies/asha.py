@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tunesmith.search.policies.base import Action, Level, Policy, Promote, Standing, Start, levels
+from tunesmith.search.policies.base import Action, Level, Policy, Promote, Start, TrialState, levels
 
 
-class Asha(Policy):
+class AshaPolicy(Policy):
     """Asynchronous successive halving (Li et al., 2020, algorithm 2), with pause and resume.
 
     Of n results at a rung the best floor(n / reduction_factor) may go on; the highest rung
@@ -18,7 +18,7 @@ class Asha(Policy):
         self.rungs = tuple(rungs)
         self.reduction_factor = reduction_factor
 
-    def next(self, standings: Sequence[Standing], may_start: bool) -> Action | None:
+    def next(self, standings: Sequence[TrialState], may_start: bool) -> Action | None:
         for level in reversed(levels(standings, len(self.rungs) - 1)):
             chosen = promotable(level, self.reduction_factor)
             if chosen is not None:
@@ -26,7 +26,7 @@ class Asha(Policy):
         return Start(0) if may_start else None
 
 
-def promotable(level: Level, reduction_factor: int) -> Standing | None:
+def promotable(level: Level, reduction_factor: int) -> TrialState | None:
     """Return the best waiting trial of a level if it is among the top 1 / reduction_factor.
 
     If the best that waits is not among them, no other is; only those that wait no more can
@@ -40,6 +40,6 @@ def promotable(level: Level, reduction_factor: int) -> Standing | None:
     return best if above < level.results // reduction_factor else None
 
 
-def _beats(trial: Standing, other: Standing, rung: int) -> bool:
+def _beats(trial: TrialState, other: TrialState, rung: int) -> bool:
     mine, theirs = trial.scores[rung], other.scores[rung]
     return mine > theirs or (mine == theirs and trial.number < other.number)

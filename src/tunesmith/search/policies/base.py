@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
-class Standing(NamedTuple):
+class TrialState(NamedTuple):
     """What a policy may know of a trial, derived from the store alone."""
 
     number: int
@@ -44,7 +44,7 @@ class Policy(ABC):
         return 0
 
     @abstractmethod
-    def next(self, standings: Sequence[Standing], may_start: bool) -> Action | None:
+    def next(self, standings: Sequence[TrialState], may_start: bool) -> Action | None:
         """Return what to do next, None when nothing is to be done until a result comes.
 
         `standings` are in order of number. None while no segment runs ends the search.
@@ -55,15 +55,15 @@ class Level(NamedTuple):
     """The results at one rung; trials are in order of number."""
 
     rung: int
-    waiting: list[Standing]  # they can go on from here
-    others: list[Standing]  # they ended here too, but have gone on, are running or failed above
+    waiting: list[TrialState]  # they can go on from here
+    others: list[TrialState]  # they ended here too, but have gone on, are running or failed above
     lost: int  # trials that failed on the way here
 
     @property
     def results(self) -> int:
         return len(self.waiting) + len(self.others) + self.lost
 
-    def best_waiting(self) -> Standing | None:
+    def best_waiting(self) -> TrialState | None:
         """Return the best trial that can go on; of equals the first."""
         if not self.waiting:
             return None
@@ -71,7 +71,7 @@ class Level(NamedTuple):
         return self.waiting[scores.index(max(scores))]
 
 
-def levels(standings: Sequence[Standing], last: int, first: int = 0) -> list[Level]:
+def levels(standings: Sequence[TrialState], last: int, first: int = 0) -> list[Level]:
     """Return the levels of the rungs from `first`, where these trials first end, below `last`.
 
     Who ended at a rung left the rung below, so each level is looked for in the one before:
@@ -83,7 +83,7 @@ def levels(standings: Sequence[Standing], last: int, first: int = 0) -> list[Lev
     return out
 
 
-def _level(candidates: Sequence[Standing], rung: int) -> Level:
+def _level(candidates: Sequence[TrialState], rung: int) -> Level:
     waiting, others, lost, above = [], [], 0, rung + 1
     for standing in candidates:
         _, _, scores, running, failed = standing

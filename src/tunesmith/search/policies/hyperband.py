@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from tunesmith.search.policies.asha import promotable
-from tunesmith.search.policies.base import Action, Level, Policy, Promote, Standing, Start, levels
+from tunesmith.search.policies.base import Action, Level, Policy, Promote, Start, TrialState, levels
 
 
-class Hyperband(Policy):
+class HyperbandPolicy(Policy):
     """Asynchronous Hyperband (Li et al., 2018): one bracket for each rung, ASHA inside each.
 
     A trial of bracket s first ends at rung s; the last bracket trains in full. Trials are
@@ -26,7 +26,7 @@ class Hyperband(Policy):
         """Return the bracket of a trial, by its number alone."""
         return self._deal[number % len(self._deal)]
 
-    def next(self, standings: Sequence[Standing], may_start: bool) -> Action | None:
+    def next(self, standings: Sequence[TrialState], may_start: bool) -> Action | None:
         found = [level for bracket in self._split(standings) for level in bracket]
         for level in sorted(found, key=lambda level: -level.rung):  # of equals the lower bracket
             chosen = promotable(level, self.reduction_factor)
@@ -35,9 +35,9 @@ class Hyperband(Policy):
         number = standings[-1].number + 1 if standings else 0
         return Start(self.bracket_of(number)) if may_start else None
 
-    def _split(self, standings: Sequence[Standing]) -> list[list[Level]]:
+    def _split(self, standings: Sequence[TrialState]) -> list[list[Level]]:
         """Return the levels of each bracket."""
-        brackets: list[list[Standing]] = [[] for _ in self.rungs]
+        brackets: list[list[TrialState]] = [[] for _ in self.rungs]
         for standing in standings:
             brackets[standing.bracket].append(standing)
         last = len(self.rungs) - 1

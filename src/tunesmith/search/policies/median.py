@@ -2,30 +2,30 @@
 
 from collections.abc import Sequence
 
-from tunesmith.search.policies.base import Action, Level, Policy, Promote, Standing, Start, levels
+from tunesmith.search.policies.base import Action, Level, Policy, Promote, Start, TrialState, levels
 
 
-class Median(Policy):
+class MedianPolicy(Policy):
     """Median stopping rule (Golovin et al., 2017, section 3.2.2), with pause and resume.
 
     A trial goes on if its score is at least the median of the results at its rung, a
-    failed trial counting as the worst. While a rung has fewer results than `startup`, all go
-    on. A trial below the median is paused, not stopped: it is judged again whenever a result
-    comes to its rung, and goes on if the median has fallen to it.
+    failed trial counting as the worst. While a rung has fewer results than
+    `min_results_per_rung`, all go on. A trial below the median is paused, not stopped: it is
+    judged again whenever a result comes to its rung, and goes on if the median has fallen to it.
     """
 
-    def __init__(self, rungs: Sequence[float], startup: int = 5) -> None:
+    def __init__(self, rungs: Sequence[float], min_results_per_rung: int = 5) -> None:
         self.rungs = tuple(rungs)
-        self.startup = startup
+        self.min_results_per_rung = min_results_per_rung
 
-    def next(self, standings: Sequence[Standing], may_start: bool) -> Action | None:
+    def next(self, standings: Sequence[TrialState], may_start: bool) -> Action | None:
         for level in reversed(levels(standings, len(self.rungs) - 1)):
             best = level.best_waiting()
             if best is not None and self._goes_on(best, level):
                 return Promote(best.number)
         return Start(0) if may_start else None
 
-    def _goes_on(self, best: Standing, level: Level) -> bool:
+    def _goes_on(self, best: TrialState, level: Level) -> bool:
         """Return whether the best waiting trial of a level may go on; if not, none may.
 
         A result is at least the median when fewer than half of the results, rounded up, are
@@ -33,4 +33,4 @@ class Median(Policy):
         """
         score = best.scores[level.rung]
         better = sum(other.scores[level.rung] > score for other in level.others)
-        return level.results < self.startup or better < (level.results + 1) // 2
+        return level.results < self.min_results_per_rung or better < (level.results + 1) // 2

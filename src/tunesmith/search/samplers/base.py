@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tunesmith.runtime.seeds import derive
+from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.space.space import Space
 
 
@@ -37,7 +37,7 @@ class Sampler(ABC):
 
     def derived(self, number: int, *names: object) -> int:
         """Return the seed of one ask."""
-        return derive(self.seed, "ask", number, *names)
+        return derive_seed(self.seed, "ask", number, *names)
 
     def placed(self, units: Sequence[float]) -> dict[str, Any]:
         """Return the point at a place of the unit cube, one side a dimension; drop the inactive."""

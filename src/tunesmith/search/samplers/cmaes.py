@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunesmith.errors import ConfigError
-from tunesmith.runtime.seeds import derive
+from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.samplers.base import Observation, Sampler
 from tunesmith.search.samplers.model_based import is_constant
 from tunesmith.search.space.dimension import Dimension
@@ -84,7 +84,7 @@ class _Evolution:
         from cmaes import CMA
 
         count = len(self.dimensions)
-        generator = np.random.default_rng(derive(self.seed, "restart", restarts))
+        generator = np.random.default_rng(derive_seed(self.seed, "restart", restarts))
         mean = generator.random(count) if restarts else np.full(count, CENTRE)
         return CMA(mean, WIDTH, bounds=np.tile([0.0, 1.0], (count, 1)), seed=0)
 

@@ -23,7 +23,7 @@ class ModelledSampler(Sampler):
     config may be one) teaches nothing of them. In a space without ranges a point may come again.
     """
 
-    startup = 10  # trials with a score, before the model is asked
+    n_startup_trials = 10  # trials with a score, before the model is asked
     most = 300  # trials with a score that the model looks at
     best = 50  # of them, the best; the others are spread evenly over the study
 
@@ -51,7 +51,7 @@ class ModelledSampler(Sampler):
         present = [o for o in observations if block[0].key in o.params]
         scored = [o for o in present if o.value is not None and math.isfinite(o.value)]
         seen = _fitting(block, thinned(scored, self.most, self.best))
-        if len(seen) < self.startup:
+        if len(seen) < self.n_startup_trials:
             return self._start_of(block, number)
         running = _fitting(block, [o for o in present if o.value is None])
         free = tuple(dimension for dimension in block if not is_constant(dimension))

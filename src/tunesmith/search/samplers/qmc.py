@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tunesmith.runtime.seeds import derive
+from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.samplers.base import Observation, Sampler
 
 
@@ -19,7 +19,7 @@ class QmcSampler(Sampler):
 
         if not self.space.dimensions:
             return []
-        sequence = Sobol(len(self.space.dimensions), rng=derive(self.seed, "sobol"))
+        sequence = Sobol(len(self.space.dimensions), rng=derive_seed(self.seed, "sobol"))
         if number:  # scipy cannot go forward by nothing
             sequence.fast_forward(number)
         units: list[float] = sequence.random(1)[0].tolist()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunesmith import config
-from tunesmith.config.compose import wrong_choice
+from tunesmith.config.compose import unknown_choice
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.search.space.dimension import Dimension, exact, is_number, same
 from tunesmith.search.space.parse_cli import Options
@@ -20,7 +20,7 @@ NEVER = dict.fromkeys(CONTROL, "is of the search, not of a trial") | {
     "ckpt_path": "goes on with one run",
     "trust": "is for you to decide, not for a search",
     "test": "the test split stays sealed in a search",
-    "trainer.stop_at_step": "is how a search pauses its trials",
+    "trainer.pause_at_step": "is how a search pauses its trials",
     "callbacks.checkpoint": "says what a trial is judged by: the same in all of them",
 }
 SCORES = "scores on other rows do not compare; list its values on a grid"
@@ -118,7 +118,7 @@ def _wrong_values(dimension: Dimension, options: Options) -> Iterator[TunesmithE
             continue  # known once it is composed
         if dimension.is_group:
             group = dimension.key.partition("@")[0]
-            error = wrong_choice(group, value, options(group))
+            error = unknown_choice(group, value, options(group))
         else:
             error = config.check_value(dimension.key, value)
         if error is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith.config import schema
-from tunesmith.config.override_parser import parsed
+from tunesmith.config.override_parser import parse_override
 from tunesmith.errors import ConfigError, MistakesError, TunesmithError
 from tunesmith.search.space import check_dimension, conditions, parse_cli, parse_yaml
 from tunesmith.search.space.dimension import Dimension
@@ -65,7 +65,7 @@ class _Reader:
 
     def read_override(self, text: str) -> None:
         """Sort one override of the command line."""
-        override = parsed(text)
+        override = parse_override(text)
         key = override.get_key_element().lstrip("+~")
         if not override.is_sweep_override():
             self.fixed.append((key, text))

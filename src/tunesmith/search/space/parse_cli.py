@@ -81,7 +81,9 @@ def _choice(override: Any, options: Options) -> Dimension:
         fix = "tag(log, interval(low, high))"
         raise ConfigError("CONF-SWEEP", override.input_line, "choices have no log scale", fix)
     else:
-        choices = [override._convert_value(value) for value in override_parser.several(override)]
+        choices = [
+            override._convert_value(value) for value in override_parser.sweep_values(override)
+        ]
     return Dimension(
         key=_key(override),
         kind="categorical",

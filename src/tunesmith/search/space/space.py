@@ -58,7 +58,7 @@ class Space:
         """
         return {
             "dimensions": [dimension.plain() for dimension in self.dimensions],
-            "fixed": [config.masked_override(text) for text in self.fixed if _decides(text)],
+            "fixed": [config.mask_override(text) for text in self.fixed if _decides(text)],
             "seeds": list(self.seeds),
         }
 
@@ -124,7 +124,7 @@ def allows(wanted: Any, value: Any) -> bool:
 
 def _decides(text: str) -> bool:
     key = text.lstrip("+~").partition("=")[0]
-    return not any(key == free or key.startswith(f"{free}.") for free in config.NOT_IDENTITY)
+    return not any(key == free or key.startswith(f"{free}.") for free in config.NOT_HASHED)
 
 
 def _is_first(

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LEAST_KEPT = 3  # whole trials whose weights stay, for a look at them
 
 
-class Disk:
+class CheckpointBudget:
     """Deletes the checkpoints of trials, those first that are least likely to be needed."""
 
     def __init__(self, folder: Path, limit: float | None, top: int, mode: str) -> None:
@@ -74,13 +74,13 @@ class Disk:
 
     def _delete(self, record: Record) -> int:
         """Delete a trial's checkpoints; return the bytes that this freed."""
-        return forget(self._place(record))
+        return delete_checkpoints(self._place(record))
 
     def _place(self, record: Record) -> Path:
         return self.trials / f"{record.number:04d}"
 
 
-def forget(trial: Path) -> int:
+def delete_checkpoints(trial: Path) -> int:
     """Delete the checkpoints of a trial or run; return the bytes that this freed."""
     freed = 0
     for folder in checkpoints_of(trial):

@@ -11,7 +11,7 @@ from typing import Any
 from tunesmith import runs
 from tunesmith.errors import ModelError
 from tunesmith.runs.study_dirs import LARGEST, STORE, SUMMARY
-from tunesmith.search.storage.summary import UNENDED, made_of
+from tunesmith.search.storage.summary import UNENDED, build_summary
 from tunesmith.search.storage.summary_schema import check_summary
 from tunesmith.search.storage.trial_record import Record, record_from
 
@@ -19,7 +19,7 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedStudy:
     """What a study's store holds: its trials, and the facts of the whole study."""
 
     folder: Path
@@ -49,7 +49,7 @@ def opened(study: str | Path) -> Path:
     return folder
 
 
-def read(study: str | Path) -> Kept:
+def read(study: str | Path) -> SavedStudy:
     """Read a study's store, as it is at this moment; its own process may be writing it."""
     folder = opened(study)
     for name in (STORE, f"{STORE}-wal", f"{STORE}-shm"):
@@ -64,7 +64,7 @@ def read(study: str | Path) -> Kept:
         raise ModelError("STORE", str(folder / STORE), what) from error
     if [record.number for record in records] != list(range(len(records))):
         raise ModelError("STORE", str(folder / STORE), "its trials are not numbered 0, 1, 2, ...")
-    return Kept(folder, records, attributes)
+    return SavedStudy(folder, records, attributes)
 
 
 # Only what Tunesmith has written: one user attribute of each trial, and those of the study.
@@ -104,7 +104,7 @@ def _from_store(folder: Path) -> dict[str, Any] | None:
         stopped_by = None if runs.is_held(folder) else "signal"
         ended = {**UNENDED, "stopped_by": stopped_by, "seconds": _seconds(kept.records)}
     try:
-        return made_of(folder, kept.records, kept.attributes, spec, ended)
+        return build_summary(folder, kept.records, kept.attributes, spec, ended)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"does not hold what a study writes: {error!r}"
         raise ModelError("STORE", str(folder / STORE), what) from error

@@ -14,7 +14,7 @@ UNENDED = {"winner": None, "winner_directory": None, "winner_overrides": None, "
 VERSIONS = ("tunesmith", "torch", "lightning", "transformers", "optuna")
 
 
-def made_of(
+def build_summary(
     folder: Path,
     records: Sequence[Record],
     attributes: Mapping[str, Any],
@@ -49,7 +49,7 @@ def made_of(
 
 
 def _shown(dimension: Mapping[str, Any]) -> dict[str, Any]:
-    choices = config.masked_value(dimension["key"], dimension["choices"])
+    choices = config.mask_value(dimension["key"], dimension["choices"])
     return {**dimension, "choices": choices}
 
 
@@ -76,8 +76,8 @@ def _trial(record: Record, last_rung: int, has_ended: bool) -> dict[str, Any]:
         "state": _state(record, last_rung, has_ended),
         "failure": record.failure,
         "error": record.error,
-        "params": {k: config.masked_value(k, value) for k, value in record.params.items()},
-        "overrides": [config.masked_override(text) for text in record.overrides],
+        "params": {k: config.mask_value(k, value) for k, value in record.params.items()},
+        "overrides": [config.mask_override(text) for text in record.overrides],
         "is_default": record.is_default,
         "bracket": record.bracket,
         "score": record.score,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from tunesmith.reporting.results import COMPLETE, FAILED, OF_NO_USE, PAUSED, RUNNING
-from tunesmith.search.policies.base import Standing
+from tunesmith.reporting.results import COMPLETE, DEGENERATE, FAILED, PAUSED, RUNNING
+from tunesmith.search.policies.base import TrialState
 from tunesmith.search.trial import Result
 
 
@@ -92,18 +92,18 @@ class Record:
             return FAILED
         return COMPLETE if last_rung in self.rungs else PAUSED
 
-    def standing(self, mode: str) -> Standing:
+    def standing(self, mode: str) -> TrialState:
         """Return what a policy may know: more is better."""
         sign = 1.0 if mode == "max" else -1.0
         scores = {rung: sign * (self.score_at(rung) or 0.0) for rung in self.rungs}
         failed = self.has_failed
         running = bool(self.pending) and not failed
-        return Standing(self.number, self.bracket, scores, running, failed)
+        return TrialState(self.number, self.bracket, scores, running, failed)
 
     @property
     def has_failed(self) -> bool:
         """Whether it came to no end; one that collapsed did, and is only of no use."""
-        return self.failure is not None and self.failure not in OF_NO_USE
+        return self.failure is not None and self.failure not in DEGENERATE
 
     @property
     def best_step(self) -> int | None:

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from tunesmith.search.policies.base import Standing
+from tunesmith.search.policies.base import TrialState
 from tunesmith.search.samplers.base import Observation
 from tunesmith.search.storage.trial_record import Record
 
 
 def observations(
-    records: Sequence[Record], standings: Sequence[Standing], enough: int
+    records: Sequence[Record], standings: Sequence[TrialState], enough: int
 ) -> list[Observation]:
     """Return the trials with their scores at the highest rung that `enough` have reached.
 
@@ -26,7 +26,7 @@ def observations(
     return found
 
 
-def _rung(standings: Sequence[Standing], enough: int) -> int:
+def _rung(standings: Sequence[TrialState], enough: int) -> int:
     """Return the highest rung that enough trials have reached, else the lowest that any has."""
     reached = Counter(rung for standing in standings for rung in standing.scores)
     lowest = min(reached, default=0)

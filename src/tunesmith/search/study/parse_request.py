@@ -73,7 +73,7 @@ def checked(
     space, mistakes = read(arguments, cfg, loader.get_group_options, adaptive=not is_grid)
     raise_all(mistakes + check_space(space, compose))
     settings = settings_from(plain)
-    raise_all(error for point in settings.points for error in check_point(space, point))
+    raise_all(error for point in settings.initial_points for error in check_point(space, point))
     policy_of(settings)
     make_sampler(settings.sampler, space, settings.seed)
     if not settings.is_grid and settings.trials is None:
@@ -100,5 +100,5 @@ def _starts(cfg: DictConfig) -> Iterator[TunesmithError]:
 
 def policy_of(settings: Settings) -> Policy:
     """Make the policy that the settings name; raises ConfigError for rungs that it cannot use."""
-    eta, startup = settings.reduction_factor, settings.startup
-    return make_policy(settings.policy, settings.rungs, eta, startup)
+    eta, least = settings.reduction_factor, settings.min_results_per_rung
+    return make_policy(settings.policy, settings.rungs, eta, least)

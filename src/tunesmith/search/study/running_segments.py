@@ -11,7 +11,7 @@ from tunesmith.search.trial import Result, Segment, result_of
 TICK = 0.25  # seconds between two looks at the clock
 
 
-class UnderWay:
+class RunningSegments:
     """What an executor has and has not given back yet; `timeout` is in seconds, None for ever."""
 
     def __init__(self, executor: Executor, timeout: float | None) -> None:

@@ -17,8 +17,8 @@ class Settings:
     seed: int
     rungs: tuple[float, ...]
     reduction_factor: int
-    startup: int
-    points: tuple[dict[str, Any], ...]
+    min_results_per_rung: int
+    initial_points: tuple[dict[str, Any], ...]
     budget: float | None
     timeout: float | None
     max_disk: float | None
@@ -40,7 +40,7 @@ def settings_from(search: dict[str, Any]) -> Settings:
     plain = {k: v for k, v in search.items() if k not in ("confirm", "_target_")}
     plain |= {
         "rungs": parse_rungs(search["rungs"]),
-        "points": tuple(search["points"]),
+        "initial_points": tuple(search["initial_points"]),
         "budget": amount("search.budget", search["budget"], SECONDS, "30min"),
         "timeout": amount("search.timeout", search["timeout"], SECONDS, "2h"),
         "max_disk": amount("search.max_disk", search["max_disk"], BYTES, "20GB"),

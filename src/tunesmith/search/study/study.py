@@ -13,11 +13,11 @@ from tunesmith.search.executors.base import Executor
 from tunesmith.search.policies.base import Policy, Promote
 from tunesmith.search.samplers.base import Sampler
 from tunesmith.search.space.space import Space
-from tunesmith.search.storage.checkpoint_budget import Disk
+from tunesmith.search.storage.checkpoint_budget import CheckpointBudget
 from tunesmith.search.storage.study_db import Store
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.observations import observations
-from tunesmith.search.study.running_segments import UnderWay
+from tunesmith.search.study.running_segments import RunningSegments
 from tunesmith.search.study.segments import ConfigOf, Segments
 from tunesmith.search.study.settings import Settings
 from tunesmith.search.trial import Result, Segment
@@ -63,9 +63,9 @@ class Study:
         self.mode, self.seeds = mode, list(seeds)
         self.default = default  # what trial 0 has, None in an explicit grid
         self.watcher = watcher
-        self.disk = Disk(folder, settings.max_disk, settings.confirm_top, mode)
+        self.disk = CheckpointBudget(folder, settings.max_disk, settings.confirm_top, mode)
         self.segments = Segments(folder, policy.rungs, config_of)
-        self.under_way = UnderWay(executor, settings.timeout)
+        self.under_way = RunningSegments(executor, settings.timeout)
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
         self.deadline: float | None = None
@@ -176,7 +176,7 @@ class Study:
     def _new(self, bracket: int) -> Record | None:
         number = len(self.records)
         first = [] if self.default is None else [self.default]
-        first += self.settings.points
+        first += self.settings.initial_points
         is_default = self.default is not None and number == 0
         if number < len(first):
             params = dict(first[number])

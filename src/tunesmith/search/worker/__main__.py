@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any
 
-from tunesmith.runtime.fast_import import quickly
+from tunesmith.runtime.fast_import import gc_paused_for_import
 
 
 def main() -> None:
@@ -24,12 +24,12 @@ def main() -> None:
     answers = _own_output()
     setup = json.loads(sys.stdin.readline())
     _settle(setup)
-    with quickly():
+    with gc_paused_for_import():
         from tunesmith.search.trial import Segment
-        from tunesmith.search.worker.input_cache import Warm
+        from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment
 
-    warm = Warm()
+    warm = InputCache()
     _tell(answers, event="ready", pid=os.getpid())
     for line in sys.stdin:
         segment = Segment(**json.loads(line))

@@ -10,7 +10,7 @@ from tunesmith.pipeline.components import Parts, draw_of, plain, prepare
 ROOM = 4  # parts kept at once: a search over models does not fill the memory
 
 
-class Warm:
+class InputCache:
     """The parts of earlier segments, by all of the config that they come from.
 
     The data and model files of a study are not to change while it runs: a worker reads them
@@ -31,8 +31,8 @@ class Warm:
 
 
 def _decides_parts(cfg: DictConfig) -> dict[str, Any]:
-    skipped = ("batch_size", "bucket_window", "language_temperature", "draw")
+    skipped = ("batch_size", "bucket_window", "language_temperature", "shot_seed")
     data = {k: v for k, v in plain(cfg.data).items() if k not in skipped}
-    if data["shots"] is not None or data["validation_shots"] is not None:
-        data["draw"] = draw_of(cfg)
+    if data["shots_per_class"] is not None or data["validation_shots_per_class"] is not None:
+        data["shot_seed"] = draw_of(cfg)
     return {"data": data, "model": plain(cfg.model), "task": plain(cfg.task), "test": cfg.test}

@@ -21,9 +21,9 @@ from tunesmith.pipeline.run_context import Place, record_end, write_down
 from tunesmith.pipeline.train import Training, assemble, choose_machine, fit, ranks
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN, OUT_OF_MEMORY
 from tunesmith.search.trial import Result, Segment, result_of
-from tunesmith.search.worker.input_cache import Warm
+from tunesmith.search.worker.input_cache import InputCache
 from tunesmith.training import checkpoint_io
-from tunesmith.training.hardware import Machine, settled
+from tunesmith.training.hardware import Hardware, torch_settings
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ OF_NO_USE = {
 KINDS = {"TRAIN-NAN": NAN, "TRAIN-BEST": NAN, "TRAIN-OOM": OUT_OF_MEMORY}
 
 
-def run_segment(segment: Segment, warm: Warm) -> Result:
+def run_segment(segment: Segment, warm: InputCache) -> Result:
     """Do what the segment says; every failure of it is a result, never an exception.
 
     Only a signal that ends the worker itself gets through.
@@ -56,25 +56,25 @@ def run_segment(segment: Segment, warm: Warm) -> Result:
 
 
 @contextlib.contextmanager
-def _ready(cfg: DictConfig, warm: Warm) -> Iterator[tuple[Machine, Parts]]:
+def _ready(cfg: DictConfig, warm: InputCache) -> Iterator[tuple[Hardware, Parts]]:
     """Settle the machine; yield it, and the rows and model of a config that can be trained."""
     machine = choose_machine(cfg)
-    with settled(machine, cfg.trainer.deterministic):
+    with torch_settings(machine, cfg.trainer.deterministic):
         parts = warm.parts(cfg)
         check_plan(cfg, parts, machine)
         yield machine, parts
 
 
-def _trained(segment: Segment, warm: Warm) -> Result:
+def _trained(segment: Segment, warm: InputCache) -> Result:
     cfg = OmegaConf.create(dict(segment.config))
     with _ready(cfg, warm) as (machine, parts):
         # In the config every rank reads it. Only encoded rows tell how many steps there are.
-        cfg.trainer.stop_at_step = float(segment.until) if segment.until < 1 else None
+        cfg.trainer.pause_at_step = float(segment.until) if segment.until < 1 else None
         training = _train(cfg, machine, parts, segment)
     return _result(segment, machine, parts, training)
 
 
-def _train(cfg: DictConfig, machine: Machine, parts: Parts, segment: Segment) -> Training:
+def _train(cfg: DictConfig, machine: Hardware, parts: Parts, segment: Segment) -> Training:
     """Train in the segment's directory, which is a run directory, from where it stands."""
     directory = Path(segment.directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -86,7 +86,7 @@ def _train(cfg: DictConfig, machine: Machine, parts: Parts, segment: Segment) ->
         try:
             with ranks(cfg, segment.overrides, machine, place):
                 training = assemble(cfg, machine, parts, place)
-                _fit(training, place, training.checkpoints.stop_at_step)
+                _fit(training, place, training.checkpoints.pause_at_step)
             if training.checkpoints.finished:
                 hashes = parts.rows.hashes
                 write_metrics(directory, training.module, training.checkpoints, rows=hashes)
@@ -108,7 +108,7 @@ def _fit(training: Training, place: Place, end: int | None) -> None:
         runs.write_status(place.directory, state="paused", step=training.trainer.global_step)
 
 
-def _checked(segment: Segment, warm: Warm) -> Result:
+def _checked(segment: Segment, warm: InputCache) -> Result:
     """Read the rows and the model of the study's own config; say what they are, what decides."""
     cfg = OmegaConf.create(dict(segment.config))
     with _ready(cfg, warm) as (_, parts):
@@ -118,12 +118,12 @@ def _checked(segment: Segment, warm: Warm) -> Result:
     return result_of(segment, "done", metric=metric, mode=mode, rows=rows, inputs=inputs)
 
 
-def _saved(segment: Segment, warm: Warm) -> Result:
+def _saved(segment: Segment, warm: InputCache) -> Result:
     """Save the best weights of a finished trial as a model; "test" scores its test split too."""
     cfg = OmegaConf.create({**segment.config, "test": segment.kind == "test"})
     directory = Path(segment.directory)
     machine = choose_machine(cfg)
-    with settled(machine, cfg.trainer.deterministic):
+    with torch_settings(machine, cfg.trainer.deterministic):
         parts = prepare(cfg)
         checkpoint = checkpoint_io.newest_intact(directory / "checkpoints", log.warning)
         place = Place(directory, True, checkpoint, {})
@@ -134,7 +134,7 @@ def _saved(segment: Segment, warm: Warm) -> Result:
     return result_of(segment, "done", scores=scores)
 
 
-def _result(segment: Segment, machine: Machine, parts: Parts, training: Training) -> Result:
+def _result(segment: Segment, machine: Hardware, parts: Parts, training: Training) -> Result:
     checkpoints, history = training.checkpoints, training.checkpoints.history
     total = training.module.total_steps
     end = step_at(segment.until, total)

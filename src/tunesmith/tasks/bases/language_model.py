@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tunesmith.data.columns import Column, Kind
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError
 from tunesmith.models.hf_logging import quiet
 from tunesmith.tasks.base import Answer, Task
@@ -21,10 +21,10 @@ MOST_COUNTED = 10_000  # documents, evenly spread, in which tokens are counted
 Counted = tuple[int, float, int, float]  # tokens, nats, right ones, nats of a unigram model
 
 
-class PlainText(Task, ABC):
+class LanguageModelTask(Task, ABC):
     """Learns tokens of texts that have no labels; knows what a unigram model would make of them."""
 
-    columns: ClassVar[Mapping[str, Column]] = {"text": Column(Kind.TEXT)}
+    columns: ClassVar[Mapping[str, Column]] = {"text": Column(ColumnType.TEXT)}
     parts_rows = True
 
     loss: CrossEntropy

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import ModelError
-from tunesmith.models.heads import head_only_at
-from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Plan, Row
-from tunesmith.tasks.bases.language_model import PlainText, joined, mean_over, means
+from tunesmith.models.heads import head_on_tokens
+from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Row, TaskContext
+from tunesmith.tasks.bases.language_model import LanguageModelTask, joined, mean_over, means
 from tunesmith.tasks.text.padding import aligned
 from tunesmith.tasks.text.token_masking import NO_WORD, Masks
 
@@ -30,7 +30,7 @@ class Tally(NamedTuple):
     pairs_right: int = 0
 
 
-class MaskedText(PlainText, ABC):
+class MaskedLanguageModelTask(LanguageModelTask, ABC):
     """Learns from texts alone: each is cut into blocks, and some of a block's tokens are hidden.
 
     `score` compares the model with a unigram model: the shares of the tokens in the train split.
@@ -46,7 +46,7 @@ class MaskedText(PlainText, ABC):
         self.top_k = top_k
 
     @classmethod
-    def check(cls, plan: Plan) -> None:
+    def check(cls, plan: TaskContext) -> None:
         if plan.tokenizer.mask_token_id is None:
             raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
 
@@ -95,7 +95,7 @@ class MaskedText(PlainText, ABC):
 
     def logits_at(self, batch: Batch, chosen: Tensor) -> Tensor:
         """Return the logits (M, V) of the chosen tokens (B, T) alone."""
-        with head_only_at(self.model, chosen):
+        with head_on_tokens(self.model, chosen):
             return self.logits(batch)[0]
 
     def tallies(self, logits: Tensor, ids: Tensor, chosen: Tensor) -> list[Tally]:

@@ -14,7 +14,7 @@ from tunesmith.tasks.base import Answer, Row, Task
 from tunesmith.tasks.losses import MeanSquaredError
 
 
-class OneNumber(Task, ABC):
+class Numeric(Task, ABC):
     """Learns labels in units of its own: an output of 0 means `zero`, one of 1 `unit` more."""
 
     loss: MeanSquaredError

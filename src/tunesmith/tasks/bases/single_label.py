@@ -15,18 +15,18 @@ from torchmetrics.functional.classification import (
     multiclass_matthews_corrcoef,
 )
 
-from tunesmith.data.columns import Kind
-from tunesmith.tasks.base import Answer, Example, Row, Task, texts_with
+from tunesmith.data.columns import ColumnType
+from tunesmith.tasks.base import Answer, LabeledExample, Row, Task, texts_with
 from tunesmith.tasks.text.long_text import pooled
 
 
-class OneLabel(Task, ABC):
+class SingleLabel(Task, ABC):
     """Scores every label of a text, logits (B, C); the answer is the most probable one.
 
     Of two labels `f1` is that of the second, as GLUE scores MRPC and QQP; of more there is none.
     """
 
-    columns = texts_with(Kind.CLASS)
+    columns = texts_with(ColumnType.CLASS)
     metrics = ("accuracy", "f1", "f1_macro", "f1_micro", "mcc", "auroc")
     monitor = "accuracy"
 
@@ -76,7 +76,7 @@ class OneLabel(Task, ABC):
             rows
         )
 
-    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[Example]:
+    def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]
 
     def tensors(
@@ -87,11 +87,11 @@ class OneLabel(Task, ABC):
         return guesses, torch.tensor([self.index[row["label"]] for row in rows])
 
 
-def example(answer: Answer, row: Row) -> Example:
+def example(answer: Answer, row: Row) -> LabeledExample:
     texts = (row["text"], row.get("text_pair"))
     text = " / ".join(text for text in texts if text is not None)
     certainty = answer["probabilities"][answer["label"]]
-    return Example(text, row["label"], answer["label"], certainty)
+    return LabeledExample(text, row["label"], answer["label"], certainty)
 
 
 def answer(labels: dict[str, int], probabilities: list[float]) -> Answer:

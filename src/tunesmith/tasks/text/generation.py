@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedTokenizerBase
 
 from tunesmith.errors import ModelError
-from tunesmith.tasks.base import IGNORE, Plan
+from tunesmith.tasks.base import IGNORE, TaskContext
 
 
-def check_ends(plan: Plan) -> None:
+def check_ends(plan: TaskContext) -> None:
     """Raise ModelError where a tokenizer has no mark of where a text begins or ends."""
     for name in ("cls", "sep"):
         if getattr(plan.tokenizer, f"{name}_token_id") is None:
@@ -32,7 +32,7 @@ def labels_of(written: Tensor, end: int) -> Tensor:
     return written.masked_fill(ended > 0, IGNORE)
 
 
-class Draws(LogitsProcessor):
+class GumbelSampling(LogitsProcessor):
     """Makes the greedy choice a draw: adds Gumbel noise to the logarithms (Gumbel, 1954).
 
     Each text has a source of chance of its own, seeded by its tokens: what is drawn for it

@@ -17,7 +17,7 @@ def overlap(stride: int | None, max_length: int) -> int:
     return max_length // 3 if stride is None else stride
 
 
-def side_of(truncation: str) -> str:
+def truncation_side(truncation: str) -> str:
     """Return the side at which a tokenizer cuts, or at which the last window ends."""
     return "left" if truncation == "left" else "right"
 

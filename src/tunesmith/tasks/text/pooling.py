@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tunesmith.models.scatter import put_back
+from tunesmith.models.scatter import scatter_rows
 from tunesmith.tasks.base import Batch
 from tunesmith.tasks.text import multi_text
 
@@ -18,7 +18,7 @@ def embedded(model: PreTrainedModel, inputs: Batch, pooling: str) -> Tensor:
         return torch.zeros(size, device=chosen.device)
     read = multi_text.of_texts(inputs, chosen)  # (N, T)
     hidden = model(**read).last_hidden_state.float()  # (N, T, H)
-    return put_back(pooled(hidden, read["attention_mask"], pooling), chosen, 0.0)
+    return scatter_rows(pooled(hidden, read["attention_mask"], pooling), chosen, 0.0)
 
 
 def pooled(hidden: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:

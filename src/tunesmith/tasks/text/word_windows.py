@@ -25,7 +25,7 @@ class Words(NamedTuple):
         return self.text[self.places[start][0] : self.places[end - 1][1]]
 
 
-def cut(given: str | Sequence[str]) -> Words:
+def split_words(given: str | Sequence[str]) -> Words:
     """Take words as they are; cut a text at white space."""
     if not isinstance(given, str):
         return Words(list(given), None, [])
