@@ -255,3 +255,11 @@ def test_a_run_from_before_a_key_is_read_with_its_default(run, stored, tmp_path,
     assert caplog.messages == [f"{place} is older than data.language: read with the defaults"]
     assert older.cfg == load(run).cfg
     assert older.evaluate("validation") == stored.evaluate("validation")
+
+
+def test_a_finished_run_is_scored_without_a_trainer(stored, run, monkeypatch):
+    for name in ("fit", "validate", "test"):
+        monkeypatch.setattr(f"lightning.Trainer.{name}", None)
+    logged = json.loads((run / "metrics.json").read_text())["scores"]
+    scores = stored.evaluate("validation")
+    assert scores == {k: v for k, v in logged.items() if k.startswith("val/")}

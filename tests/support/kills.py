@@ -64,7 +64,7 @@ PLACES = {  # what is about to be called where a run is to be disturbed outside 
     "optimizer": "tunesmith.training.lightning_module.TaskModule.configure_optimizers",
     "loader": "tunesmith.data.batching.datamodule.DataModule.train_dataloader",
     "saving": "tunesmith.pipeline.finalize.save_model",
-    "testing": "tunesmith.training.lightning_module.TaskModule.on_test_epoch_start",
+    "testing": "tunesmith.pipeline.finalize.evaluate",
 }
 
 

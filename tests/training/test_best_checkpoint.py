@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tunesmith.training.checkpoint_callback import CheckpointCallback
+from tunesmith.training.evaluation import Evaluation
 
 
 def judged(scores, mode="max", **options):
@@ -15,9 +16,11 @@ def judged(scores, mode="max", **options):
     for step, score in enumerate(scores, start=1):
         trainer.global_step = step
         module = SimpleNamespace(
-            scores={"val/x": score, "val/loss": 0.0}, answers=[], batch_loss=None,
+            scores={"val/x": score, "val/loss": 0.0},
+            evaluation=Evaluation({}, [], []),
+            batch_loss=None,
             write=lambda metrics, step: None,
-        )  # fmt: skip
+        )
         checkpoints._judge(trainer, module)
         waited.append(checkpoints.waited)
     return checkpoints, waited

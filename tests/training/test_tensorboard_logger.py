@@ -11,6 +11,7 @@ import pytest
 
 from support.servers import eventually, fetch, hparams_rows, scalars, tensorboard
 from tunesmith.training.csv_logger import CSVLogger
+from tunesmith.training.evaluation import Evaluation
 from tunesmith.training.tensorboard_callback import (
     ValidationFigures,
     confusion_matrix,
@@ -198,7 +199,7 @@ def test_samples_are_shown_at_each_validation_and_examples_at_the_best() -> None
         examples=lambda *_: [("a", "b", "b", 0.5)],
         samples=lambda *_: [("a", "b", "c")],
     )
-    module: Any = SimpleNamespace(task=task, answers=[{}], answered_rows=[{}])
+    module: Any = SimpleNamespace(task=task, evaluation=Evaluation({}, [{}], [{}]))
     figures = ValidationFigures(SimpleNamespace(best_step=5))
     for step in (5, 5, 10):
         trainer.global_step = step

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,8 +31,8 @@ from tunesmith.pipeline.components import (
 )
 from tunesmith.tasks.base import Answer, Task
 from tunesmith.tasks.text.long_text import truncation_side
+from tunesmith.training.evaluation import autocast, evaluate, torch_device
 from tunesmith.training.hardware import Hardware, resolve_hardware, torch_settings
-from tunesmith.training.lightning_module import TaskModule
 
 log = logging.getLogger(__name__)
 
@@ -278,36 +278,16 @@ def _restore(task: Task, file: Path) -> None:
 def _evaluate(
     cfg: DictConfig, parts: Parts, task: Task, split: str, machine: Hardware
 ) -> dict[str, float]:
-    import lightning as L
-
-    runs.quiet_libraries()
     data = build_data(cfg, parts, task, machine)
-    as_split = split if split == "validation" else "test"  # Lightning only trains on train rows
-    data.encoded[as_split] = data.encoded[split]
-    module = TaskModule(
+    evaluation = evaluate(
         task,
-        lambda groups: torch.optim.SGD(groups),  # never asked for
-        lambda optimizer, steps: torch.optim.lr_scheduler.ConstantLR(optimizer),
-        lr=0.0,
-        factors={},
-        rows={as_split: without_files(parts.rows.splits[split])},
-        learnt_languages=cfg.data.train_languages or (),
-        total_steps=0,
+        data.evaluation_loader(split),
+        data.encoded[split],
+        without_files(parts.rows.splits[split]),
+        machine,
+        cfg.data.train_languages or (),
     )
-    trainer = L.Trainer(
-        accelerator=machine.accelerator,
-        devices=1,
-        precision=machine.precision,  # type: ignore[arg-type]
-        logger=False,
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    ask = trainer.validate if split == "validation" else trainer.test
-    ask(module, datamodule=data, verbose=False)
-    prefix = "val" if split == "validation" else split
-    return {f"{prefix}/{name.partition('/')[2]}": value for name, value in module.scores.items()}
+    return evaluation.scores_of("val" if split == "validation" else split)
 
 
 def _answers(
@@ -320,9 +300,9 @@ def _answers(
     features = [f for windows in by_row for f in windows]
     order = sorted(range(len(features)), key=lambda i: -features[i]["length"])
     predictions: list[Any] = [None] * len(features)
-    device = torch.device("cuda" if machine.accelerator == "gpu" else "cpu")
+    device = torch_device(machine)
     task.to(device)
-    with torch.inference_mode(), _autocast(machine, device):
+    with torch.inference_mode(), autocast(machine.precision, device):
         for start in range(0, len(order), batch_size):
             picked = order[start : start + batch_size]
             batch = task.collate([features[i] for i in picked])
@@ -331,10 +311,3 @@ def _answers(
                 predictions[i] = prediction
     remaining = iter(predictions)
     return task.gather([list(islice(remaining, len(windows))) for windows in by_row], inputs)
-
-
-def _autocast(machine: Hardware, device: torch.device) -> Any:
-    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    if machine.precision not in kinds:
-        return nullcontext()
-    return torch.autocast(device.type, kinds[machine.precision])

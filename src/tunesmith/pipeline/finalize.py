@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from tunesmith import runs
@@ -15,11 +16,11 @@ from tunesmith.errors import ModelError
 from tunesmith.models.encoder import save
 from tunesmith.pipeline.components import Parts, build_data
 from tunesmith.pipeline.run_context import Place
-from tunesmith.pipeline.trainer import build_trainer
 from tunesmith.training import checkpoint_io
 from tunesmith.training.checkpoint_callback import CheckpointCallback
+from tunesmith.training.evaluation import evaluate
 from tunesmith.training.hardware import Hardware
-from tunesmith.training.lightning_module import TaskModule
+from tunesmith.training.lightning_module import TaskModule, log_scalars
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Trained:
     place: Place
     module: TaskModule
     checkpoints: CheckpointCallback
+    loggers: list[Logger]
 
 
 def finish(trained: Trained) -> dict[str, float]:
@@ -111,23 +113,23 @@ def _test(trained: Trained) -> dict[str, float]:
     module, checkpoints = trained.module, trained.checkpoints
     single = replace(trained.machine, devices=1, num_nodes=1, strategy="auto")
     data = build_data(cfg, parts, module.task, single)
-    tester = build_trainer(
-        cfg,
+    evaluation = evaluate(
+        module.task,
+        data.evaluation_loader("test"),
+        data.encoded["test"],
+        module.rows["test"],
         single,
-        trained.place.directory,
-        module,
-        data,
-        resumed_step=checkpoints.saved_steps["last.ckpt"],
+        module.learnt_languages,
     )
-    tester.test(module, datamodule=data, verbose=False)
-    module.write(module.scores, checkpoints.best_step or 0)
-    for logger in tester.loggers:
+    scores = evaluation.scores_of("test")
+    log_scalars(trained.loggers, scores, checkpoints.best_step or 0)
+    for logger in trained.loggers:
         logger.finalize("success")
     uses = runs.count_test_use(Path(cfg.paths.runs), parts.rows.hashes["test"])
     if uses > 1:
         log.warning("test set used %d times: the best of many looks is lucky", uses)
     runs.write_status(trained.place.directory, state="running", test_uses=uses)
-    return dict(module.scores)
+    return scores
 
 
 def save_model(module: TaskModule, folder: Path) -> None:

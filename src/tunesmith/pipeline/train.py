@@ -89,27 +89,33 @@ def _run_in(
             write_down(cfg, overrides, machine, parts, place)
         try:
             with ranks(cfg, overrides, machine, place):
-                module, checkpoints = train(cfg, machine, parts, place)
+                training = train(cfg, machine, parts, place)
             if distributed.rank() != 0:
                 return None
-            scores = finish(Trained(cfg, machine, parts, place, module, checkpoints))
+            scores = finish(trained(cfg, machine, parts, place, training))
             runs.print_summary(runs.read_json(directory / "metrics.json"), directory)
         except BaseException as error:
             record_end(directory, error)
             raise
-    return scores[checkpoints.monitor]
+    return scores[training.checkpoints.monitor]
 
 
 # Training
 
 
-def train(
-    cfg: DictConfig, machine: Hardware, parts: Parts, place: Place
-) -> tuple[TaskModule, CheckpointCallback]:
+def train(cfg: DictConfig, machine: Hardware, parts: Parts, place: Place) -> Training:
     """Fit from the start or from a checkpoint; return at the end of training."""
     training = assemble(cfg, machine, parts, place)
     fit(training, place)
-    return training.module, training.checkpoints
+    return training
+
+
+def trained(
+    cfg: DictConfig, machine: Hardware, parts: Parts, place: Place, training: Training
+) -> Trained:
+    """Return what is needed to finish a run that was put together."""
+    loggers = training.trainer.loggers
+    return Trained(cfg, machine, parts, place, training.module, training.checkpoints, loggers)
 
 
 def assemble(cfg: DictConfig, machine: Hardware, parts: Parts, place: Place) -> Training:

@@ -202,13 +202,13 @@ def _judged(step: int, score: float, loss: float, module: Any) -> dict[str, Any]
 
     `train_loss` is that of the batch before it; `constant` says that all answers were the same.
     """
-    labels = {str(answer.get("label", answer)) for answer in module.answers}
+    labels = {str(answer.get("label", answer)) for answer in module.evaluation.answers}
     return {
         "step": step,
         "score": score if math.isfinite(score) else None,
         "loss": loss if math.isfinite(loss) else None,
         "train_loss": float(module.batch_loss) if module.batch_loss is not None else None,
-        "constant": len(module.answers) > 1 and len(labels) == 1,
+        "constant": len(module.evaluation.answers) > 1 and len(labels) == 1,
     }
 
 

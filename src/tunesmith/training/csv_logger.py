@@ -59,7 +59,7 @@ class CSVLogger(Logger):
     def _append(self, rows: list[list[Any]]) -> None:
         if self._file is None:
             cut_back(self.path, self._purge_step)
-            self._purge_step = None  # once: trainer.test opens the file again
+            self._purge_step = None  # once: the test scores open the file again
             self._file = _open(self.path, "a")
         csv.writer(self._file).writerows(rows)
         self._file.flush()

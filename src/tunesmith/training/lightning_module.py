@@ -3,20 +3,21 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import lightning as L
 import torch
 import torch.distributed as dist
 from datasets import Dataset
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from tunesmith.errors import ConfigError, TrainingError
-from tunesmith.tasks.base import Answer, Batch, Output, Task
-from tunesmith.tasks.metrics.per_language import by_language
+from tunesmith.tasks.base import Batch, Output, Task
+from tunesmith.training.evaluation import Evaluation, ScoredBatch, score_batch, score_split
 from tunesmith.training.param_groups import parameter_groups
 
 log = logging.getLogger(__name__)
@@ -66,9 +67,8 @@ class TaskModule(L.LightningModule):
         self.last_loss: float | None = None  # as logged
         self.stop_requested = False  # on this rank, by a signal
         self.stop_agreed = False  # on all ranks
-        self.scores: dict[str, float] = {}  # of the last evaluation, by full name
-        self.answers: list[Answer] = []  # of the last evaluation, in row order
-        self.answered_rows: list[dict[str, Any]] = []
+        self.evaluation = Evaluation({}, [], [])  # the last validation
+        self.scores: dict[str, float] = {}  # its scores by full name
 
     # Training
 
@@ -222,7 +222,7 @@ class TaskModule(L.LightningModule):
     # Evaluation
 
     def on_validation_epoch_start(self) -> None:
-        self._pieces: list[tuple[list[int], Any, float, float]] = []
+        self._scored: list[ScoredBatch] = []
         if self.trainer.state.fn == "fit":  # later, it is as it was saved
             with self.trainer.precision_plugin.val_step_context():
                 self.task.refit(self._train_batches())
@@ -232,73 +232,45 @@ class TaskModule(L.LightningModule):
         for batch in self.trainer.datamodule.whole("train"):  # type: ignore[attr-defined]
             yield self.trainer.strategy.batch_to_device(batch)
 
-    def on_test_epoch_start(self) -> None:
-        self._pieces = []
-
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._evaluate(batch, _batches(self.trainer.val_dataloaders)[index])
-
-    def test_step(self, batch: Batch, index: int) -> None:
-        self._evaluate(batch, _batches(self.trainer.test_dataloaders)[index])
+        features = self.trainer.val_dataloaders.batch_sampler[index]  # type: ignore[union-attr]
+        self._scored.append(score_batch(self.task, batch, features))
 
     def on_validation_epoch_end(self) -> None:
-        self._finish("validation", "val")
+        """Score the split as a whole, on every rank alike."""
+        self.evaluation = score_split(
+            self.task,
+            self._of_all_ranks(self._scored),
+            self.trainer.datamodule.encoded["validation"],  # type: ignore[attr-defined]
+            self.rows["validation"],
+            self.learnt_languages,
+            calibrates=self.trainer.state.fn == "fit",  # later, it is as it was saved
+        )
+        self.scores = self.evaluation.scores_of("val")
         if self.plateau is not None and self.trainer.state.fn == "fit":
             self.plateau.step(self.scores[self.scheduler_monitor or ""])
 
-    def on_test_epoch_end(self) -> None:
-        self._finish("test", "test")
-
-    def _evaluate(self, batch: Batch, features: Sequence[int]) -> None:
-        output = self.task(batch)
-        predictions = self.task.decode(batch, output)
-        self._pieces.append((list(features), predictions, output.loss.item(), output.weight.item()))
-
-    def _finish(self, split: str, prefix: str) -> None:
-        """Score the split as a whole, on every rank alike."""
-        pieces = self._pieces
-        if self._ranks > 1:
-            gathered: list[Any] = [None] * self._ranks
-            dist.all_gather_object(gathered, pieces)
-            pieces = [piece for rank in gathered for piece in rank]
-            pieces = list({piece[0][0]: piece for piece in reversed(pieces)}.values())  # each once
-        pieces.sort(key=lambda piece: piece[0][0])
-        by_feature = sorted(
-            (pair for features, given, *_ in pieces for pair in zip(features, given, strict=True)),
-            key=lambda pair: pair[0],
-        )
-        row_of = self.trainer.datamodule.encoded[split].features.with_format(None)  # type: ignore[attr-defined]
-        row_ids = row_of[[feature for feature, _ in by_feature]]["row"]
-        by_row: dict[int, list[Any]] = {}
-        for row, (_, prediction) in zip(row_ids, by_feature, strict=True):
-            by_row.setdefault(row, []).append(prediction)
-        self.answered_rows = self.rows[split].select(list(by_row)).to_list()
-        predictions = list(by_row.values())
-        if split == "validation" and self.trainer.state.fn == "fit":  # later, it is as it was saved
-            self.task.calibrate(predictions, self.answered_rows)
-        self.answers = self.task.gather(predictions, self.answered_rows)
-        scores = self.task.score(self.answers, self.answered_rows)
-        scores |= by_language(self.task, self.answers, self.answered_rows, self.learnt_languages)
-        weight = math.fsum(piece[3] for piece in pieces)
-        scores["loss"] = math.fsum(piece[2] * piece[3] for piece in pieces) / max(weight, 1e-12)
-        self.scores = {f"{prefix}/{name}": value for name, value in scores.items()}
-
-    # Logging
+    def _of_all_ranks(self, batches: list[ScoredBatch]) -> list[ScoredBatch]:
+        if self._ranks == 1:
+            return batches
+        gathered: list[Any] = [None] * self._ranks
+        dist.all_gather_object(gathered, batches)
+        return [batch for rank in gathered for batch in rank]
 
     def write(self, metrics: Mapping[str, float], step: int) -> None:
-        """Hand scalars to every logger; one that fails is dropped, training goes on."""
-        for logger in list(self.trainer.loggers):
-            try:
-                logger.log_metrics(dict(metrics), step)
-            except OSError as error:
-                log.warning("%s stopped logging: %s", type(logger).__name__, error)
-                self.trainer.loggers.remove(logger)
+        """Hand scalars to every logger of the trainer."""
+        log_scalars(self.trainer.loggers, metrics, step)
+
+
+def log_scalars(loggers: list[Logger], metrics: Mapping[str, float], step: int) -> None:
+    """Hand scalars to every logger; one that fails leaves the list, and training goes on."""
+    for logger in list(loggers):
+        try:
+            logger.log_metrics(dict(metrics), step)
+        except OSError as error:
+            log.warning("%s stopped logging: %s", type(logger).__name__, error)
+            loggers.remove(logger)
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key != "params"}
-
-
-def _batches(loader: Any) -> Sequence[Sequence[int]]:
-    """Return which features are in each batch of an evaluation loader."""
-    return loader.batch_sampler

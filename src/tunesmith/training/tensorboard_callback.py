@@ -22,8 +22,7 @@ class ValidationFigures(Callback):
     """Shows the best validation so far to every logger that takes figures and texts.
 
     Of each validation it shows what was written for the same few texts. `checkpoints` knows the
-    `best_step`; the module holds `answers` and `answered_rows` of the last validation, and its
-    task `counts` them.
+    `best_step`; the module holds the last validation as `evaluation`, and its task `counts` it.
     """
 
     def __init__(self, checkpoints: Any) -> None:
@@ -48,12 +47,13 @@ class ValidationFigures(Callback):
             self.on_validation_end(trainer, pl_module)
 
     def _show(self, boards: list[Any], module: Any, step: int) -> None:
-        samples = module.task.samples(module.answers, module.answered_rows)
+        _, answers, rows = module.evaluation
+        samples = module.task.samples(answers, rows)
         for board in boards if samples else ():
             board.text("val/samples", samples_markdown(samples), step)
 
     def _draw(self, boards: list[Any], module: Any, step: int) -> None:
-        answers, rows = module.answers, module.answered_rows
+        _, answers, rows = module.evaluation
         counts = module.task.counts(answers, rows) if answers else None
         examples = module.task.examples(answers, rows)
         for board in boards:

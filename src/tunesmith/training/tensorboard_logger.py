@@ -120,7 +120,7 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
         self.experiment.flush()
 
     def _close(self) -> None:
-        # Closing the writer for good would lose what trainer.test logs after fit; the next use
+        # Closing the writer for good would lose the test scores, logged after fit; the next use
         # opens another file, which must not purge what this one wrote.
         self.experiment.flush()
         self.experiment.close()

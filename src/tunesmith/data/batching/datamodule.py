@@ -89,14 +89,12 @@ class DataModule(LightningDataModule):
         return self._train_loader(*self._place())
 
     def val_dataloader(self) -> DataLoader:
-        return self.evaluation("validation", self.limit_val_batches)
+        return self.evaluation_loader("validation")
 
-    def test_dataloader(self) -> DataLoader:
-        return self.evaluation("test")
-
-    def evaluation(self, split: str, limit: int | None = None) -> DataLoader:
+    def evaluation_loader(self, split: str) -> DataLoader:
         """Return the batches of a split, the same ones whoever asks: scores repeat to the bit."""
         features, lengths, _ = self.encoded[split]
+        limit = self.limit_val_batches if split == "validation" else None
         ranks, rank = self._place()
         return evaluation_loader(
             features,

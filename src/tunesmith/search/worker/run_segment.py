@@ -16,9 +16,9 @@ from tunesmith.config import instantiate
 from tunesmith.errors import Interrupted, explain
 from tunesmith.models.spec import fingerprint
 from tunesmith.pipeline.components import Parts, check_plan, prepare, step_at
-from tunesmith.pipeline.finalize import Trained, finish, write_metrics
+from tunesmith.pipeline.finalize import finish, write_metrics
 from tunesmith.pipeline.run_context import Place, record_end, write_down
-from tunesmith.pipeline.train import Training, assemble, choose_machine, fit, ranks
+from tunesmith.pipeline.train import Training, assemble, choose_machine, fit, ranks, trained
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN, OUT_OF_MEMORY
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
@@ -129,8 +129,7 @@ def _saved(segment: Segment, warm: InputCache) -> Result:
         place = Place(directory, True, checkpoint, {})
         with runs.lock(directory), runs.setup_log(directory):
             training = assemble(cfg, machine, parts, place)
-            trained = Trained(cfg, machine, parts, place, training.module, training.checkpoints)
-            scores = finish(trained)
+            scores = finish(trained(cfg, machine, parts, place, training))
     return result_of(segment, "done", scores=scores)
 
 
