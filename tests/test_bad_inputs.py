@@ -19,7 +19,7 @@ from tunesmith.cli.entry import exit_code
 from tunesmith.config import CONF
 from tunesmith.errors import TunesmithError
 from tunesmith.pipeline import components
-from tunesmith.pipeline.train import run
+from tunesmith.pipeline.train import train as run
 
 
 @pytest.fixture(scope="module")

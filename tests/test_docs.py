@@ -178,7 +178,7 @@ def test_the_task_of_the_guide_trains(
     conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tunesmith import tasks
-    from tunesmith.pipeline.train import run
+    from tunesmith.pipeline.train import train as run
 
     source = examples()["src/tunesmith/tasks/likelihood.py"]
     (tmp_path / "likelihood.py").write_text(source)

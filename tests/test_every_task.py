@@ -15,8 +15,9 @@ from tunesmith.data.columns import ColumnType
 from tunesmith.errors import ConfigError
 from tunesmith.inference.finished_run import _answers
 from tunesmith.models.heads import is_headless
-from tunesmith.pipeline.components import build_data, build_task, prepare
-from tunesmith.pipeline.train import choose_machine
+from tunesmith.pipeline.components import build_data, build_task
+from tunesmith.pipeline.inputs import load_inputs
+from tunesmith.pipeline.train import choose_hardware
 from tunesmith.tasks.base import Task
 
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
@@ -90,9 +91,9 @@ def made(request, tmp_path_factory):
             cfg.data[column] = column
     rows = [json.dumps(made_row(columns, cfg.data, i)) for i in range(40)]
     (folder / "train.jsonl").write_text("\n".join(rows))
-    parts = prepare(cfg)
+    parts = load_inputs(cfg)
     task, _ = build_task(cfg, parts)
-    return cfg, parts, task, build_data(cfg, parts, task, choose_machine(cfg))
+    return cfg, parts, task, build_data(cfg, parts, task)
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ def declared(task, scores, rows):
 def test_scores_are_what_the_task_declares(made, task):
     cfg, parts, _, _ = made
     rows = parts.rows.splits["validation"].to_list()
-    answers = _answers(task.eval(), rows, 4, choose_machine(cfg))
+    answers = _answers(task.eval(), rows, 4, choose_hardware(cfg))
     assert declared(task, task.score(answers, rows), parts.rows.splits["validation"])
     assert {task.monitor, *task.minimised} <= set(task.metrics)
 
@@ -194,8 +195,8 @@ def test_trivial_answers_are_scored_like_others(made, task):
 def test_answers_do_not_depend_on_the_batch_size(made, task):
     cfg, parts, _, _ = made
     rows = parts.rows.splits["validation"].to_list()
-    one = _answers(task.eval(), rows, 1, choose_machine(cfg))
-    many = _answers(task.eval(), rows, 8, choose_machine(cfg))
+    one = _answers(task.eval(), rows, 1, choose_hardware(cfg))
+    many = _answers(task.eval(), rows, 8, choose_hardware(cfg))
     for a, b in zip(one, many, strict=True):
         assert numbers(a) == pytest.approx(numbers(b), abs=1e-4)
 
@@ -245,5 +246,5 @@ def test_saved_is_loaded_with_the_same_weights(made, task, tmp_path):
     fresh, _ = build_task(cfg, parts)
     fresh.load_state_dict(torch.load(tmp_path / "task.pt", weights_only=True))
     rows = parts.rows.splits["validation"].to_list()
-    machine = choose_machine(cfg)
+    machine = choose_hardware(cfg)
     assert _answers(task.eval(), rows, 8, machine) == _answers(fresh.eval(), rows, 8, machine)

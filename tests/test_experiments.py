@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 
 from support.commands import ROOT, only_run, train, tunesmith
 from tunesmith.config import CONF
-from tunesmith.pipeline.train import run
+from tunesmith.pipeline.train import train as run
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SEEDS = (0, 1, 2)

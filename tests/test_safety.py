@@ -24,7 +24,7 @@ from support.commands import command, only_run, small, train, tunesmith
 from tunesmith import config, runs
 from tunesmith.cli import entry, main
 from tunesmith.errors import TunesmithError
-from tunesmith.pipeline.train import run as run_config
+from tunesmith.pipeline.train import train as run_config
 from tunesmith.training import checkpoint_io
 
 WATCHED = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect"}
@@ -157,7 +157,7 @@ hydra.utils.instantiate hydra.utils.get_method hydra._internal.utils._locate
 omegaconf.OmegaConf.register_new_resolver lightning.pytorch.callbacks.LambdaCallback
 lightning.pytorch.loggers.CSVLogger transformers.AutoModel.from_pretrained
 tunesmith.cli.entry.os.system tunesmith.config.instantiate.importlib.import_module
-tunesmith.pipeline.train.run
+tunesmith.pipeline.train.train
 tunesmith.training.distributed.subprocess.run tunesmith.cli.main.main sitecustomize.run os mine.Lion
 """
 STRANGE = NAMES.split()

@@ -24,7 +24,9 @@ from support.benchmark_report import report, spread
 from support.commands import small
 from tunesmith.config import CONF
 from tunesmith.pipeline import components
-from tunesmith.pipeline.train import choose_machine
+from tunesmith.pipeline.inputs import RunInputs, load_inputs
+from tunesmith.pipeline.run_context import RunContext
+from tunesmith.pipeline.train import choose_hardware
 from tunesmith.pipeline.trainer import build_trainer
 from tunesmith.training.checkpoint_callback import StoppedEarly
 from tunesmith.training.hardware import Hardware, torch_settings
@@ -65,12 +67,12 @@ def config(folder: Path, *more: str) -> DictConfig:
         return compose("train", arguments)
 
 
-def ours(cfg: DictConfig, parts: components.Parts, machine: Hardware, folder: Path) -> Result:
+def ours(cfg: DictConfig, parts: RunInputs, machine: Hardware, folder: Path) -> Result:
     """Train as `python train.py` does, with all its callbacks and loggers."""
     task, adaptation = components.build_task(cfg, parts)
-    data = components.build_data(cfg, parts, task, machine)
+    data = components.build_data(cfg, parts, task)
     module = components.build_module(cfg, parts, task, adaptation, data.steps_per_epoch, machine)
-    trainer = build_trainer(cfg, machine, folder, module, data, resumed_step=None)
+    trainer = build_trainer(cfg, machine, RunContext(folder, False, None), module, data, None)
     clock = Clock()
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     task.train()
@@ -81,10 +83,10 @@ def ours(cfg: DictConfig, parts: components.Parts, machine: Hardware, folder: Pa
     return Result(ends[-1] - ends[0], len(ends) - 1, clock.losses[-2])
 
 
-def raw(cfg: DictConfig, parts: components.Parts, machine: Hardware) -> Result:
+def raw(cfg: DictConfig, parts: RunInputs, machine: Hardware) -> Result:
     """Train as one would write it by hand for this model."""
     task, _ = components.build_task(cfg, parts)
-    data = components.build_data(cfg, parts, task, machine)
+    data = components.build_data(cfg, parts, task)
     torch.use_deterministic_algorithms(False)
     model = task.model.train()
     decaying = [p for p in model.parameters() if p.ndim > 1]
@@ -127,12 +129,12 @@ def endless(data, steps: int) -> Iterator[dict[str, torch.Tensor]]:
 
 
 def compare(cfg: DictConfig, folder: Path, repeats: int) -> tuple[list[Result], list[Result]]:
-    machine = choose_machine(cfg)
+    machine = choose_hardware(cfg)
     results: dict[str, list[Result]] = {"ours": [], "raw": []}
     for repeat in range(repeats):
         for name in ("ours", "raw") if repeat % 2 == 0 else ("raw", "ours"):
             with torch_settings(machine, cfg.trainer.deterministic):
-                parts = components.prepare(cfg)
+                parts = load_inputs(cfg)
                 place = folder / f"{repeat}"
                 result = (
                     ours(cfg, parts, machine, place) if name == "ours" else raw(cfg, parts, machine)
@@ -150,7 +152,7 @@ def show(cfg: DictConfig, mine: list[Result], bare: list[Result]) -> float:
     }
     report(
         "throughput",
-        choose_machine(cfg).precision,
+        choose_hardware(cfg).precision,
         model=cfg.model.path,
         ratio=spread(ratios),
         repeats=len(ratios),

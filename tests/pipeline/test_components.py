@@ -47,9 +47,9 @@ def identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **task: Any) -> di
     )
     rows = SimpleNamespace(splits={}, fingerprint="f", hashes={}, labels=["a"])
     source = SimpleNamespace(tokenizer_fingerprint="t")
-    parts = SimpleNamespace(rows=rows, source=source, max_length=8)
+    parts = SimpleNamespace(rows=rows, model=source, max_length=8)
     monkeypatch.setattr(components, "DataModule", lambda *_, identity, **__: identity)
-    return components.build_data(cfg, parts, None, None)  # type: ignore[arg-type, return-value]
+    return components.build_data(cfg, parts, None)  # type: ignore[arg-type, return-value]
 
 
 def test_encoded_rows_are_those_of_the_task_as_it_is_now(

@@ -47,7 +47,7 @@ def overrides(folder: Path, precision: str, micro_batches: int, interval: str, w
 def train(arguments: list[str]) -> None:
     from tunesmith.config import CONF
     from tunesmith.errors import Interrupted
-    from tunesmith.pipeline.train import run
+    from tunesmith.pipeline.train import train as run
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", arguments)
@@ -58,7 +58,7 @@ def train(arguments: list[str]) -> None:
 
 
 PLACES = {  # what is about to be called where a run is to be disturbed outside of its steps
-    "rows": "tunesmith.pipeline.components.read",
+    "rows": "tunesmith.pipeline.inputs.read",
     "model": "tunesmith.pipeline.components.load_model",
     "encoding": "tunesmith.pipeline.components.DataModule",
     "optimizer": "tunesmith.training.lightning_module.TaskModule.configure_optimizers",

@@ -16,7 +16,7 @@ from tunesmith import load
 from tunesmith.cli.entry import exit_code
 from tunesmith.config import CONF, check
 from tunesmith.errors import TunesmithError
-from tunesmith.pipeline.train import run
+from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.base import Task
 
 SPLITS = ("train", "validation", "test")

@@ -10,7 +10,7 @@ from support.commands import only_run
 from support.runs import composed
 from tunesmith import load
 from tunesmith.cli.train_tokenizer import make
-from tunesmith.pipeline.train import run
+from tunesmith.pipeline.train import train as run
 
 LETTERS = "的一是不了在人有我他这个们中来大为和国地到以说时要" + (
     "就出会可也你对生能而子那得于着下自之年过发后作里"

@@ -20,7 +20,8 @@ from tunesmith.errors import TunesmithError
 from tunesmith.models.encoder import head_parameters, load_model
 from tunesmith.models.logistic_head import LogisticHead
 from tunesmith.models.spec import resolve_model
-from tunesmith.pipeline.train import run
+from tunesmith.pipeline.inputs import load_inputs
+from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.base import IGNORE
 from tunesmith.tasks.contrastive import Contrastive
 from tunesmith.tasks.losses import PairCosine
@@ -229,9 +230,8 @@ def test_the_head_is_that_of_the_best_weights_on_the_drawn_rows(finished, inputs
     assert set(tensors) == {"head.weight", "head.bias"}
     model = AutoModel.from_pretrained(directory / "model").eval()  # as anybody loads it
     words = AutoTokenizer.from_pretrained(directory / "model")
-    from tunesmith.pipeline.components import prepare
 
-    rows = prepare(composed(*inputs[1])).rows.splits["train"].to_list()
+    rows = load_inputs(composed(*inputs[1])).rows.splits["train"].to_list()
     assert Counter(row["label"] for row in rows) == {"neg": 6, "pos": 6}
     with torch.no_grad():
         means = [model(**words(r["text"], return_tensors="pt"))[0].mean(1) for r in rows]
@@ -259,10 +259,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, inputs):
 
 
 def test_another_seed_draws_other_rows_and_a_fixed_draw_does_not(inputs, tmp_path):
-    from tunesmith.pipeline.components import prepare
 
     asked = [[], ["seed=1"], ["seed=1", "data.shot_seed=0"]]
-    first, other, held = (prepare(composed(*inputs[1], *more)).rows.hashes for more in asked)
+    first, other, held = (load_inputs(composed(*inputs[1], *more)).rows.hashes for more in asked)
     assert first["validation"] == other["validation"] == held["validation"]
     assert first["train"] == held["train"] != other["train"]
 

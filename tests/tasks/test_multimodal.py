@@ -18,8 +18,9 @@ from tunesmith.errors import DataError, ModelError, SafetyError, TunesmithError
 from tunesmith.inference import finished_run
 from tunesmith.models import media_encoder, media_spec
 from tunesmith.models.fusion import FUSIONS
-from tunesmith.pipeline.components import build_data, build_task, prepare
-from tunesmith.pipeline.train import choose_machine, run
+from tunesmith.pipeline.components import build_data, build_task
+from tunesmith.pipeline.inputs import load_inputs
+from tunesmith.pipeline.train import train as run
 from tunesmith.training.adapt import frozen, full
 
 VIT = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -182,9 +183,9 @@ def test_a_run_cannot_name_weights_outside_of_it(finished, inputs, tmp_path):
 @pytest.fixture(scope="module", params=FUSIONS)
 def built(request, inputs):
     cfg = composed(*inputs[1], f"task.fusion={request.param}", "name=built")
-    parts = prepare(cfg)
+    parts = load_inputs(cfg)
     task, _ = build_task(cfg, parts)
-    return cfg, parts, task.eval(), build_data(cfg, parts, task, choose_machine(cfg))
+    return cfg, parts, task.eval(), build_data(cfg, parts, task)
 
 
 def logits_of(task, features):
@@ -220,7 +221,7 @@ def test_every_part_is_read(built):
 
 def test_the_head_learns_where_all_else_is_frozen(inputs):
     cfg = composed(*inputs[1], "name=frozen")
-    task, _ = build_task(cfg, prepare(cfg))
+    task, _ = build_task(cfg, load_inputs(cfg))
     everything = set(full(task, 10.0).factors)
     factors = frozen(task, "all", 10.0).factors
     assert set(factors) == task.head_names() < everything
@@ -336,7 +337,7 @@ def test_the_same_text_with_another_image_is_another_row(inputs, tmp_path, caplo
         train = write(tmp_path / "train.jsonl", rows + more)
         dev = write(tmp_path / "dev.jsonl", [{**row, "text": "dev " + row["text"]} for row in rows])
         files = [f"data.train_file={train}", f"data.validation_file={dev}", "data.image=photo"]
-        notes = prepare(composed(*words, *files)).rows.notes
+        notes = load_inputs(composed(*words, *files)).rows.notes
         assert len([note for note in notes if "two labels" in note]) == count
 
 
@@ -346,12 +347,12 @@ def test_a_file_that_was_replaced_under_its_name_makes_other_rows(inputs, tmp_pa
         shutil.copy(inputs[0] / f"{split}.jsonl", tmp_path)
     files = [f"data.{split}_file={tmp_path}/{split}.jsonl" for split in ("train", "validation")]
     cfg = composed(*inputs[1], *files, "test=false", f"paths.cache={tmp_path}/cache")
-    before, again = prepare(cfg).rows, prepare(cfg).rows
+    before, again = load_inputs(cfg).rows, load_inputs(cfg).rows
     assert (again.fingerprint, again.hashes) == (before.fingerprint, before.hashes)
     shutil.copy(tmp_path / "photos/1.png", tmp_path / "photos/0.png")
-    after = prepare(cfg).rows
+    after = load_inputs(cfg).rows
     assert after.fingerprint != before.fingerprint
     assert after.hashes["train"] != before.hashes["train"]
     (tmp_path / "photos/0.png").unlink()
     with pytest.raises(TunesmithError, match=r"photo 'photos/0.png': no such file in "):
-        prepare(cfg)
+        load_inputs(cfg)

@@ -16,8 +16,9 @@ from support.tiny_models import KINDS, WORDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.models.encoder import load_model, save
 from tunesmith.models.spec import resolve_model, tokenizer
-from tunesmith.pipeline.components import build_data, build_task, prepare
-from tunesmith.pipeline.train import choose_machine, run
+from tunesmith.pipeline.components import build_data, build_task
+from tunesmith.pipeline.inputs import load_inputs
+from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.base import IGNORE
 from tunesmith.tasks.pretraining import RIGHT, WRONG
 
@@ -47,9 +48,9 @@ def composed(folder, *changes, task="pretraining"):
 
 def built(folder, *changes, task="pretraining"):
     cfg = composed(folder, *changes, task=task)
-    parts = prepare(cfg)
+    parts = load_inputs(cfg)
     made, _ = build_task(cfg, parts)
-    return made.eval(), build_data(cfg, parts, made, choose_machine(cfg)), parts
+    return made.eval(), build_data(cfg, parts, made), parts
 
 
 @pytest.fixture(scope="module", params=["nsp", "sop"])
@@ -388,7 +389,7 @@ def test_a_run_goes_on_with_its_own_head(finished):
 def test_bbc_news_is_split_as_for_classification(tmp_path):
     def texts(task):
         cfg = runs.composed(f"task={task}", f"paths.cache={tmp_path}")
-        from tunesmith.pipeline.components import read_rows
+        from tunesmith.pipeline.inputs import read_rows
 
         splits = read_rows(cfg).splits
         return {name: rows["text"][:] for name, rows in splits.items()}, splits["train"]

@@ -13,7 +13,7 @@ from support.tiny_models import sentences, tiny_bert
 from tunesmith import load
 from tunesmith.cli.entry import exit_code
 from tunesmith.errors import DataError
-from tunesmith.pipeline.train import run
+from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.metrics.exact_match import best_threshold, exact_match, f1
 from tunesmith.training import checkpoint_io
 

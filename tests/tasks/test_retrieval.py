@@ -14,7 +14,7 @@ from tunesmith import load
 from tunesmith.cli.entry import exit_code
 from tunesmith.errors import DataError
 from tunesmith.inference import finished_run
-from tunesmith.pipeline.train import run
+from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.losses import InfoNCE
 from tunesmith.tasks.retrieval import in_batch
 

@@ -25,7 +25,7 @@ from support.tiny_models import KINDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model, tokenizer
-from tunesmith.pipeline.components import read_rows
+from tunesmith.pipeline.inputs import read_rows
 from tunesmith.tasks.bases.numeric import correlations
 from tunesmith.tasks.losses import MeanSquaredError
 from tunesmith.tasks.similarity import Similarity

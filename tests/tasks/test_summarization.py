@@ -19,8 +19,9 @@ from tunesmith.errors import TunesmithError
 from tunesmith.inference.predict_file import predict_file
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model
-from tunesmith.pipeline.components import build_data, build_task, prepare
-from tunesmith.pipeline.train import choose_machine, run
+from tunesmith.pipeline.components import build_data, build_task
+from tunesmith.pipeline.inputs import load_inputs
+from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.base import IGNORE
 from tunesmith.tasks.summarization import in_lines
 from tunesmith.training import checkpoint_io
@@ -63,9 +64,9 @@ def composed(folder, *changes):
 
 def built(folder, *changes):
     cfg = composed(folder, *changes)
-    parts = prepare(cfg)
+    parts = load_inputs(cfg)
     made, _ = build_task(cfg, parts)
-    return made.eval(), build_data(cfg, parts, made, choose_machine(cfg)), parts
+    return made.eval(), build_data(cfg, parts, made), parts
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +254,7 @@ def test_tensorboard_shows_the_first_texts_at_each_validation(folder, finished):
 def test_a_run_is_the_base_of_another_and_of_any_other_task(finished, folder):
     trained = load(finished).task.model.state_dict()
     task, _, parts = built(folder, f"model.path={finished}")
-    assert parts.source.own_head
+    assert parts.model.own_head
     state = task.model.state_dict()
     assert all(torch.equal(state[name], value) for name, value in trained.items())
     tied = task.model.encoder.embeddings is task.model.decoder.bert.embeddings
@@ -316,7 +317,7 @@ def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(folder, tmp_path):
     (tmp_path / "hub/README.md").write_text(card)
     named = ["task=summarization", "data=cnn_dailymail", "model=base", "data.max_length=32"]
     named += [f"model.path={folder}/model", f"data.path={tmp_path}/hub", f"paths.runs={tmp_path}"]
-    splits = prepare(runs.composed(*named)).rows.splits
+    splits = load_inputs(runs.composed(*named)).rows.splits
     assert {split: len(rows) for split, rows in splits.items()} == SPLITS
     gist = rows_of(40, 0)[0]["gist"]
     assert splits["train"][0]["target"] == f"{gist}\n{gist}"

@@ -47,9 +47,9 @@ def train_from_config(cfg: Any) -> float | None:
     try:
         raise_all(config.check(cfg))
         with gc_paused_for_import():
-            from tunesmith.pipeline.train import run
+            from tunesmith.pipeline.train import train
 
-        return run(cfg)
+        return train(cfg)
     except Exception as error:  # all of them: only the wrapping changes, `exit_code` tells each
         raise PassThroughHydra from error
 

@@ -48,9 +48,9 @@ def _composed(overrides: Sequence[str], file: str | None = None) -> DictConfig:
 
 
 def _texts(cfgs: Sequence[DictConfig]) -> Iterator[str]:
-    from tunesmith.pipeline.components import read_rows
+    from tunesmith.pipeline.inputs import read_rows
 
     for cfg in cfgs:
-        train: Any = read_rows(cfg, only=["train"]).splits["train"]
+        train: Any = read_rows(cfg, splits=["train"]).splits["train"]
         for row in train:
             yield row["text"]

@@ -12,25 +12,17 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, runs
-from tunesmith.config import inference_options, instantiate, older
+from tunesmith.config import inference_options, older
 from tunesmith.data.columns import Column, Rows, SourceName
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.inference.input_rows import Given, check_is_row_list, given_row
-from tunesmith.models.spec import max_tokens, resolve_model, tokenizer
+from tunesmith.models.spec import resolve_model
 from tunesmith.models.untrusted_files import inside
 from tunesmith.models.weights import check_weights, read_weights
-from tunesmith.pipeline.components import (
-    Parts,
-    build_data,
-    find_encoders,
-    make_task,
-    plain,
-    plan_of,
-    prepare,
-)
+from tunesmith.pipeline.components import build_data, make_task
+from tunesmith.pipeline.inputs import RunInputs, fitting_inputs, load_inputs, task_class, to_dict
 from tunesmith.tasks.base import Answer, Task
-from tunesmith.tasks.text.long_text import truncation_side
 from tunesmith.training.evaluation import autocast, evaluate, torch_device
 from tunesmith.training.hardware import Hardware, resolve_hardware, torch_settings
 
@@ -49,14 +41,14 @@ class FinishedRun:
 
     def __init__(self, directory: Path, cfg: DictConfig) -> None:
         self.directory, self.cfg = directory, _with_own_encoders(cfg, directory)
-        self.machine = _machine(cfg)
+        self.hardware = _hardware(cfg)
         self._task: Task | None = None
 
     @property
     def task(self) -> Task:
         """The trained task, in evaluation mode, loaded when first used."""
         if self._task is None:
-            self._task = _load_task(self.cfg, self._parts())
+            self._task = _load_task(self.cfg, self._inputs())
         return self._task
 
     @property
@@ -95,9 +87,9 @@ class FinishedRun:
     def predict_stream(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
         """Answer rows one after another, in constant memory unless they depend on each other."""
         task, remaining = self.task, iter(rows)
-        with torch_settings(self.machine, True):
+        with torch_settings(self.hardware, True):
             while chunk := list(islice(remaining, self.chunk)):
-                yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.machine)
+                yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.hardware)
 
     def evaluate(self, split: str | None = None, data: str | None = None) -> dict[str, float]:
         """Score a split of the run's own data, or a labelled file, as training did: to the bit.
@@ -114,20 +106,20 @@ class FinishedRun:
             whole = {"limit": None, "shots_per_class": None, "validation_shots_per_class": None}
             cfg.data = OmegaConf.merge(cfg.data, files, whole)
         with (
-            torch_settings(self.machine, cfg.trainer.deterministic),
+            torch_settings(self.hardware, cfg.trainer.deterministic),
             _cache_of(self.directory) as cache,
         ):
             cfg = _with_model(cfg, self.directory, cache)
-            parts = prepare(cfg, only=[split])
-            if split not in parts.rows.splits:
+            inputs = load_inputs(cfg, [split])
+            if split not in inputs.rows.splits:
                 raise DataError("DATA-SPLIT", split, "this run's data has no such split")
-            if split in parts.rows.hidden_labels:
+            if split in inputs.rows.hidden_labels:
                 raise DataError("DATA-HIDDEN", split, "labels are hidden (-1): predict only")
             if data is None:
-                self._refuse_other_rows(split, parts.rows.hashes[split])
+                self._refuse_other_rows(split, inputs.rows.hashes[split])
             if split == "test":
-                self._count(parts.rows.hashes[split], whole=data is None)
-            return _evaluate(cfg, parts, self.task, split, self.machine)
+                self._count(inputs.rows.hashes[split], whole=data is None)
+            return _evaluate(cfg, inputs, self.task, split, self.hardware)
 
     def _refuse_other_rows(self, split: str, hashed: str) -> None:
         if self._trained_on.get(split, hashed) != hashed:
@@ -149,23 +141,16 @@ class FinishedRun:
         known = runs.read_json(self.directory / "metrics.json").get("rows")
         return known if isinstance(known, Mapping) else {}
 
-    def _parts(self) -> Parts:
+    def _inputs(self) -> RunInputs:
         """Return what a task is built from, without its data."""
-        cfg = self.cfg
-        task = instantiate.resolve(cfg.task._target_, trust=cfg.trust)
-        labels = list(cfg.data.labels) if cfg.data.labels is not None else None
-        source = resolve_model(
+        labels = list(self.cfg.data.labels) if self.cfg.data.labels is not None else None
+        model = resolve_model(
             str(self.directory / "model"),
-            attention=cfg.model.attention,  # the same arithmetic: scores repeat to the bit
+            attention=self.cfg.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
-            problem=task.problem_of(plain(cfg.task)),
+            problem=task_class(self.cfg).problem_of(to_dict(self.cfg.task)),
         )
-        words = tokenizer(source)
-        words.truncation_side = truncation_side(cfg.data.truncation)
-        longest = max_tokens(source)
-        length = cfg.data.max_length or longest
-        task.check(plan_of(cfg, labels, words, length, longest))
-        return Parts(Rows({}, labels, ""), source, words, length, find_encoders(cfg, task))
+        return fitting_inputs(self.cfg, Rows({}, labels, ""), model)
 
 
 def load(
@@ -203,8 +188,8 @@ def inputs_of(task: Task) -> dict[str, Column]:
     }
 
 
-def _machine(cfg: DictConfig) -> Hardware:
-    """Take the precision and threads of the run; its device where this machine has it."""
+def _hardware(cfg: DictConfig) -> Hardware:
+    """Take the precision and threads of the run; its device where this hardware has it."""
     how = cfg.trainer
     try:
         return resolve_hardware("auto", 1, 1, "auto", how.precision, how.num_threads)
@@ -237,16 +222,16 @@ def _with_model(cfg: DictConfig, directory: Path, cache: Path) -> DictConfig:
 def _with_own_encoders(cfg: DictConfig, directory: Path) -> DictConfig:
     """Return the config with the run's own encoders in place of those that it started from."""
     cfg = cfg.copy()
-    for name in instantiate.resolve(cfg.task._target_, trust=cfg.trust).encoded_columns:
+    for name in task_class(cfg).encoded_columns:
         own = {"path": str(directory / "model" / name), "revision": None}
         cfg.task[name] = {**cfg.task[name], **own, "pretrained": True, "config": {}}
     return cfg
 
 
-def _load_task(cfg: DictConfig, parts: Parts) -> Task:
-    task = make_task(cfg, parts)
-    if (parts.source.folder / "task.safetensors").exists():
-        _restore(task, inside(parts.source.folder, "task.safetensors"))
+def _load_task(cfg: DictConfig, inputs: RunInputs) -> Task:
+    task = make_task(cfg, inputs)
+    if (inputs.model.folder / "task.safetensors").exists():
+        _restore(task, inside(inputs.model.folder, "task.safetensors"))
     return task.eval()
 
 
@@ -276,22 +261,22 @@ def _restore(task: Task, file: Path) -> None:
 
 
 def _evaluate(
-    cfg: DictConfig, parts: Parts, task: Task, split: str, machine: Hardware
+    cfg: DictConfig, inputs: RunInputs, task: Task, split: str, hardware: Hardware
 ) -> dict[str, float]:
-    data = build_data(cfg, parts, task, machine)
+    data = build_data(cfg, inputs, task)
     evaluation = evaluate(
         task,
         data.evaluation_loader(split),
         data.encoded[split],
-        without_files(parts.rows.splits[split]),
-        machine,
+        without_files(inputs.rows.splits[split]),
+        hardware,
         cfg.data.train_languages or (),
     )
     return evaluation.scores_of("val" if split == "validation" else split)
 
 
 def _answers(
-    task: Task, rows: Sequence[Mapping[str, Any]], batch_size: int, machine: Hardware
+    task: Task, rows: Sequence[Mapping[str, Any]], batch_size: int, hardware: Hardware
 ) -> list[Answer]:
     """Answer a few rows: encoded, sorted by length, batched, put back in order."""
     targets_ = set(task.columns) - set(inputs_of(task))
@@ -300,9 +285,9 @@ def _answers(
     features = [f for windows in by_row for f in windows]
     order = sorted(range(len(features)), key=lambda i: -features[i]["length"])
     predictions: list[Any] = [None] * len(features)
-    device = torch_device(machine)
+    device = torch_device(hardware)
     task.to(device)
-    with torch.inference_mode(), autocast(machine.precision, device):
+    with torch.inference_mode(), autocast(hardware.precision, device):
         for start in range(0, len(order), batch_size):
             picked = order[start : start + batch_size]
             batch = task.collate([features[i] for i in picked])

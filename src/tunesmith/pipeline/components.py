@@ -1,202 +1,107 @@
-"""From a config to the parts of a run: rows, task, data, module."""
+"""The components of a run: task, data, LightningModule, and Lightning's Trainer around them."""
 
 import inspect
-import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import lightning as L
+from omegaconf import DictConfig
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PreTrainedTokenizerBase
 
-from tunesmith import config
-from tunesmith.config import instantiate
+from tunesmith.config import instantiate, monitor_of
 from tunesmith.data.batching.datamodule import DataModule
-from tunesmith.data.columns import COLUMNS, LANGUAGE, Column, ColumnType, Rows
-from tunesmith.data.load import read
+from tunesmith.data.columns import Rows
 from tunesmith.data.prepare.media import without_files
-from tunesmith.errors import ConfigError, DataError
-from tunesmith.models import media_encoder, media_spec
+from tunesmith.errors import ConfigError, DataError, ModelError
+from tunesmith.models import media_encoder
 from tunesmith.models.encoder import load_model
-from tunesmith.models.media_spec import MediaSpec
-from tunesmith.models.spec import ModelSpec, max_tokens, resolve_model, tokenizer
+from tunesmith.pipeline.inputs import RunInputs, task_class, to_dict
+from tunesmith.pipeline.run_context import RunContext
+from tunesmith.pipeline.run_length import check_interval, total_steps
+from tunesmith.pipeline.trainer import build_trainer
 from tunesmith.runtime.seeds import derive_seed
-from tunesmith.tasks.base import Task, TaskContext
-from tunesmith.tasks.text.long_text import check_cut, check_room, truncation_side
+from tunesmith.tasks.base import Task
+from tunesmith.training import checkpoint_io
 from tunesmith.training.adapt import Adaptation
+from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.hardware import Hardware
-from tunesmith.training.lightning_module import TaskModule
+from tunesmith.training.lightning_module import MakeScheduler, TaskModule
 from tunesmith.training.schedulers import step_every
 from tunesmith.training.step_seeds import set_seed
-from tunesmith.training.tracking import check_logger
-
-NOT_READING = (  # keys of `data` that say how rows are encoded and batched, not how they are read
-    "max_length",
-    "truncation",
-    "on_truncation",
-    "batch_size",
-    "eval_batch_size",
-    "bucket_window",
-    "language_temperature",
-    "workers",
-)
-
 
 FORMAT = 2  # of encoded features; a higher one leaves older files alone
 
 
 @dataclass(frozen=True)
-class Parts:
-    """All that can be known, and be wrong, before a weight is loaded."""
+class Training:
+    """The components of a run, put together: everything is loaded, no step is taken."""
 
-    rows: Rows
-    source: ModelSpec
-    tokenizer: PreTrainedTokenizerBase
-    max_length: int
-    encoders: Mapping[str, MediaSpec] = field(default_factory=dict)
-
-
-def prepare(cfg: DictConfig, only: Collection[str] | None = None) -> Parts:
-    """Read the rows and find the model; refuse what does not fit.
-
-    `only` names the splits to read; without it all, but not the test split of a run that does
-    not test.
-    """
-    if only is None and not cfg.test:
-        only = ("train", "validation")
-    task = instantiate.resolve(cfg.task._target_, trust=cfg.trust)
-    check_cut(task, cfg.data.truncation, "text_pair" in task.columns and bool(cfg.data.text_pair))
-    rows = read_rows(cfg, only)
-    problem = task.problem_of(plain(cfg.task))
-    source = resolve_model(**plain(cfg.model), labels=rows.labels, problem=problem)
-    longest = max_tokens(source)
-    wanted = cfg.data.max_length or longest
-    if wanted > longest:
-        raise ConfigError(
-            "CONF-LENGTH",
-            f"data.max_length={wanted}",
-            f"{cfg.model.path} takes at most {longest} tokens",
-            f"set data.max_length={longest} or null",
-        )
-    words = tokenizer(source)
-    words.truncation_side = truncation_side(cfg.data.truncation)
-    check_room(words, wanted, cfg.data.truncation)
-    task.check(plan_of(cfg, rows.labels, words, wanted, longest))
-    return Parts(rows, source, words, wanted, find_encoders(cfg, task))
+    trainer: L.Trainer
+    module: TaskModule
+    data: DataModule
+    checkpoints: CheckpointCallback
+    frozen: list[nn.Module]  # they stay in evaluation mode
 
 
-def find_encoders(cfg: DictConfig, task: type[Task]) -> dict[str, MediaSpec]:
-    """Find what reads the columns that have an encoder of their own, where the rows have them."""
-    return {
-        name: media_spec.resolve_media_encoder(name, **plain(cfg.task[name]))
-        for name in task.encoded_columns
-        if cfg.data[name] is not None
-    }
+def build_training(
+    config: DictConfig, inputs: RunInputs, context: RunContext, hardware: Hardware
+) -> Training:
+    """Load the weights and put the run together; read the checkpoint that it goes on from."""
+    task, adaptation = build_task(config, inputs)
+    data = build_data(config, inputs, task)
+    module = build_module(config, inputs, task, adaptation, data.steps_per_epoch, hardware)
+    state = checkpoint_io.read(context.checkpoint) if context.checkpoint is not None else None
+    trainer = build_trainer(config, hardware, context, module, data, _resumed_step(context, state))
+    checkpoints = next(c for c in trainer.callbacks if isinstance(c, CheckpointCallback))  # type: ignore[attr-defined]
+    if state is not None:
+        _restore_progress(checkpoints, state, context, module, data.train_rows)
+    return Training(trainer, module, data, checkpoints, adaptation.fixed)
 
 
-def plan_of(
-    cfg: DictConfig,
-    labels: list[str] | None,
-    words: PreTrainedTokenizerBase,
-    max_length: int,
-    longest: int,
-) -> TaskContext:
-    """Return what a task is checked by; `longest` is how many tokens the model takes."""
-    columns = instantiate.resolve(cfg.task._target_, trust=cfg.trust).columns
-    has = frozenset(name for name in columns if cfg.data[name])
-    return TaskContext(plain(cfg.task), labels, words, max_length, longest, has)
+# The task
 
 
-def read_rows(cfg: DictConfig, only: Collection[str] | None = None) -> Rows:
-    """Read the columns that the task wants, of the splits that `only` names."""
-    columns = dict(instantiate.resolve(cfg.task._target_, trust=cfg.trust).columns)
-    data = {str(k): v for k, v in plain(cfg.data).items() if k not in NOT_READING}
-    names = {column: data.pop(column) for column in COLUMNS}
-    data["shot_seed"] = draw_of(cfg)
-    if data["languages"] is not None:
-        names[LANGUAGE] = LANGUAGE
-    if names[LANGUAGE] is not None:
-        columns[LANGUAGE] = Column(ColumnType.GROUP)
-    return read(columns, names=names, **data, cache=Path(cfg.paths.cache), only=only)
-
-
-def draw_of(cfg: DictConfig) -> int:
-    """Return the seed by which few rows of a class are drawn: the run's own unless it is given."""
-    return int(cfg.seed if cfg.data.shot_seed is None else cfg.data.shot_seed)
-
-
-def check_plan(cfg: DictConfig, parts: Parts, machine: Hardware) -> None:
-    """Refuse a run that would not take a step, or never be scored, or not be logged."""
-    for node in plain(cfg.logger).values():
-        check_logger(node)
-    steps = total_steps(cfg, steps_per_epoch(cfg, len(parts.rows.splits["train"])))
-    if steps < 1:
-        raise ConfigError("TRAIN-0", "trainer", "no optimizer step would run")
-    task = instantiate.resolve(cfg.task._target_, trust=cfg.trust)
-    if not (task.parts_rows or cfg.data.truncation == "windows"):  # else encoded rows tell
-        check_interval(cfg, steps)
-    if cfg.data.batch_size < machine.processes * cfg.trainer.micro_batches:
-        raise ConfigError(
-            "CONF-BATCH",
-            f"data.batch_size={cfg.data.batch_size}",
-            f"cannot be cut into {machine.processes} devices x {cfg.trainer.micro_batches} parts",
-        )
-    task.check_pieces(plain(cfg.task), machine.processes * cfg.trainer.micro_batches)
-
-
-def check_interval(cfg: DictConfig, steps: int) -> None:
-    """Raise ConfigError where a run of so many steps ends before its first validation."""
-    interval = cfg.trainer.val_check_interval
-    if isinstance(interval, int) and interval > steps:
-        what = f"the run has {steps} steps and would never be scored"
-        raise ConfigError("CONF-RANGE", f"trainer.val_check_interval={interval}", what)
-
-
-def steps_per_epoch(cfg: DictConfig, rows: int) -> int:
-    batches = -(-rows // cfg.data.batch_size)
-    limit = cfg.trainer.limit_train_batches
-    return batches if limit is None else min(batches, limit)
-
-
-def total_steps(cfg: DictConfig, per_epoch: int) -> int:
-    """Return the horizon of the run in optimizer steps."""
-    ends = []
-    if cfg.trainer.max_epochs is not None:
-        ends.append(cfg.trainer.max_epochs * per_epoch)
-    if cfg.trainer.max_steps is not None:
-        ends.append(cfg.trainer.max_steps)
-    return min(ends)
-
-
-def step_at(fraction: float, total: int) -> int:
-    """Return the optimizer step at which a fraction of `total` is done, at least 1."""
-    return max(1, math.ceil(fraction * total - 1e-9))  # 1/3 of 9 is 3, whatever floats say
-
-
-def stop_step(cfg: DictConfig, total: int) -> int | None:
-    """Return the optimizer step at which a run pauses; a fraction is one of `total`."""
-    stop = cfg.trainer.pause_at_step
-    return step_at(stop, total) if isinstance(stop, float) else stop
-
-
-def build_task(cfg: DictConfig, parts: Parts) -> tuple[Task, Adaptation]:
+def build_task(config: DictConfig, inputs: RunInputs) -> tuple[Task, Adaptation]:
     """Load the weights, put a seeded head on them, fit the task to the train split."""
-    set_seed(derive_seed(cfg.seed, "head"))
-    task = make_task(cfg, parts)
-    _check_monitor(cfg, task, parts.rows)
-    if "train" in parts.rows.splits:
-        task.fit_to(parts.rows.splits["train"])
-    if cfg.trainer.gradient_checkpointing:
+    set_seed(derive_seed(config.seed, "head"))
+    task = make_task(config, inputs)
+    _check_monitor(config, task, inputs.rows)
+    if "train" in inputs.rows.splits:
+        task.fit_to(inputs.rows.splits["train"])
+    if config.trainer.gradient_checkpointing:
         task.model.gradient_checkpointing_enable({"use_reentrant": False})
-    return task, instantiate.instantiate(cfg.adapt, trust=cfg.trust, task=task)
+    return task, instantiate.instantiate(config.adapt, trust=config.trust, task=task)
 
 
-def _check_monitor(cfg: DictConfig, task: Task, rows: Rows) -> None:
-    """Refuse a run whose best could never be told: its score is no number on these rows."""
-    monitor, _ = config.monitor_of(cfg, task)
+def make_task(config: DictConfig, inputs: RunInputs) -> Task:
+    """Return the task around its model, as it is before anything is fitted to rows."""
+    loss = instantiate.instantiate(config.loss, trust=config.trust)
+    problem = inputs.model.problem
+    if problem not in getattr(loss, "takes", (problem,)):
+        message = f"{type(loss).__name__} is for {', '.join(loss.takes)}, the task is {problem}"
+        raise ConfigError("CONF-LOSS", "loss", message)
+    model = load_model(inputs.model)
+    encoders = {name: media_encoder.load(spec) for name, spec in inputs.encoders.items()}
+    return instantiate.instantiate(
+        config.task,
+        trust=config.trust,
+        model=model,
+        tokenizer=inputs.tokenizer,
+        labels=inputs.rows.labels,
+        max_length=inputs.max_length,
+        truncation=config.data.truncation,
+        loss=loss,
+        **({"encoders": encoders} if task_class(config).encoded_columns else {}),
+    )
+
+
+def _check_monitor(config: DictConfig, task: Task, rows: Rows) -> None:
+    """Refuse a run without a best checkpoint: its score is no number on these rows."""
+    monitor, _ = monitor_of(config, task)
     reasons = task.undefined(rows.splits["validation"]) if "validation" in rows.splits else {}
     reason = reasons.get(monitor.removeprefix("val/"))
     if reason is not None:
@@ -204,101 +109,125 @@ def _check_monitor(cfg: DictConfig, task: Task, rows: Rows) -> None:
         raise DataError("DATA-LABEL", "validation", f"{reason}: {monitor} is not defined", fix)
 
 
-def make_task(cfg: DictConfig, parts: Parts) -> Task:
-    loss = instantiate.instantiate(cfg.loss, trust=cfg.trust)
-    problem = parts.source.problem
-    if problem not in getattr(loss, "takes", (problem,)):
-        what = f"{type(loss).__name__} is for {', '.join(loss.takes)}, the task is {problem}"
-        raise ConfigError("CONF-LOSS", "loss", what)
-    encoded = instantiate.resolve(cfg.task._target_, trust=cfg.trust).encoded_columns
-    model = load_model(parts.source)
-    encoders = {name: media_encoder.load(source) for name, source in parts.encoders.items()}
-    return instantiate.instantiate(
-        cfg.task,
-        trust=cfg.trust,
-        model=model,
-        tokenizer=parts.tokenizer,
-        labels=parts.rows.labels,
-        max_length=parts.max_length,
-        truncation=cfg.data.truncation,
-        loss=loss,
-        **({"encoders": encoders} if encoded else {}),
-    )
+# Data and module
 
 
-def build_data(cfg: DictConfig, parts: Parts, task: Task, machine: Hardware) -> DataModule:
+def build_data(config: DictConfig, inputs: RunInputs, task: Task) -> DataModule:
     """Encode the splits, or open what was encoded before."""
     names = ("on_truncation", "batch_size", "eval_batch_size", "bucket_window", "workers")
     return DataModule(
-        parts.rows.splits,
+        inputs.rows.splits,
         task,
         identity={
             "features": FORMAT,
-            "rows": parts.rows.fingerprint,
-            "tokenizer": parts.source.tokenizer_fingerprint,
-            "task": plain(cfg.task),
-            "code": instantiate.code_of(instantiate.resolve(cfg.task._target_, trust=cfg.trust)),
-            "labels": parts.rows.labels,
-            "max_length": parts.max_length,
-            "truncation": cfg.data.truncation,
+            "rows": inputs.rows.fingerprint,
+            "tokenizer": inputs.model.tokenizer_fingerprint,
+            "task": to_dict(config.task),
+            "code": instantiate.code_of(task_class(config)),
+            "labels": inputs.rows.labels,
+            "max_length": inputs.max_length,
+            "truncation": config.data.truncation,
         },
-        train_rows=parts.rows.hashes.get("train", ""),
-        cache=Path(cfg.paths.cache),
-        seed=derive_seed(cfg.seed, "order"),
-        micro_batches=cfg.trainer.micro_batches,
-        limit_train_batches=cfg.trainer.limit_train_batches,
-        limit_val_batches=cfg.trainer.limit_val_batches,
-        language_temperature=cfg.data.language_temperature,
-        **{name: cfg.data[name] for name in names},
+        train_rows=inputs.rows.hashes.get("train", ""),
+        cache=Path(config.paths.cache),
+        seed=derive_seed(config.seed, "order"),
+        micro_batches=config.trainer.micro_batches,
+        limit_train_batches=config.trainer.limit_train_batches,
+        limit_val_batches=config.trainer.limit_val_batches,
+        language_temperature=config.data.language_temperature,
+        **{name: config.data[name] for name in names},
     )
 
 
 def build_module(
-    cfg: DictConfig,
-    parts: Parts,
+    config: DictConfig,
+    inputs: RunInputs,
     task: Task,
     adaptation: Adaptation,
     per_epoch: int,
-    machine: Hardware,
+    hardware: Hardware,
 ) -> TaskModule:
     """Put the task under its optimizer and schedule."""
-    check_interval(cfg, total_steps(cfg, per_epoch))
-    how = plain(cfg.scheduler)
-    every = how.pop("frequency") * (per_epoch if how.pop("interval") == "epoch" else 1)
-    monitor = how.pop("monitor")
-    make_schedule = instantiate.instantiate(how, trust=cfg.trust)
-    takes_steps = (
-        "steps"
-        in inspect.signature(instantiate.resolve(how["_target_"], trust=cfg.trust)).parameters
-    )
-    optimizer = plain(cfg.optimizer)
-    if machine.precision == "16-mixed" and "fused" in optimizer:
+    steps = total_steps(config, per_epoch)
+    check_interval(config, steps)
+    schedule = to_dict(config.scheduler)
+    every = schedule.pop("frequency") * (per_epoch if schedule.pop("interval") == "epoch" else 1)
+    monitor = schedule.pop("monitor")
+    optimizer = to_dict(config.optimizer)
+    if hardware.precision == "16-mixed" and "fused" in optimizer:
         optimizer["fused"] = None  # a fused step unscales gradients after they were clipped
-
-    def make_scheduler(optimizer: Optimizer, steps: int) -> Any:
-        if not takes_steps:
-            return make_schedule(optimizer)
-        made = make_schedule(optimizer, steps=steps)
-        return step_every(made, every) if isinstance(made, LambdaLR) else made
-
     return TaskModule(
         task,
-        instantiate.instantiate(optimizer, trust=cfg.trust),
-        make_scheduler,
-        lr=cfg.optimizer.lr,
+        instantiate.instantiate(optimizer, trust=config.trust),
+        _make_scheduler(schedule, every, config.trust),
+        lr=config.optimizer.lr,
         factors=adaptation.factors,
-        rows={split: without_files(rows) for split, rows in parts.rows.splits.items()},
-        learnt_languages=cfg.data.train_languages or (),
-        total_steps=total_steps(cfg, per_epoch),
+        rows={split: without_files(rows) for split, rows in inputs.rows.splits.items()},
+        learnt_languages=config.data.train_languages or (),
+        total_steps=steps,
         scheduler_every=every,
         scheduler_monitor=monitor,
-        micro_batches=cfg.trainer.micro_batches,
-        log_every_n_steps=cfg.trainer.log_every_n_steps,
+        micro_batches=config.trainer.micro_batches,
+        log_every_n_steps=config.trainer.log_every_n_steps,
     )
 
 
-def plain(node: Any) -> dict[str, Any]:
-    """Return a config node as a plain, resolved dict of its own."""
-    if OmegaConf.is_config(node):
-        return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
-    return dict(node)
+def _make_scheduler(schedule: Mapping[str, Any], every: int, trust: Any) -> MakeScheduler:
+    """Return what makes the scheduler of an optimizer; one of ours is made for so many steps."""
+    make = instantiate.instantiate(schedule, trust=trust)
+    target = instantiate.resolve(schedule[instantiate.TARGET], trust=trust)
+    if "steps" not in inspect.signature(target).parameters:
+        return lambda optimizer, steps: make(optimizer)
+
+    def make_scheduler(optimizer: Optimizer, steps: int) -> Any:
+        scheduler = make(optimizer, steps=steps)
+        return step_every(scheduler, every) if isinstance(scheduler, LambdaLR) else scheduler
+
+    return make_scheduler
+
+
+# Resuming
+
+
+def _resumed_step(context: RunContext, state: Mapping[str, Any] | None) -> int | None:
+    """Return the step after which everything is logged again; None in a new directory."""
+    if state is not None:
+        return int(state["global_step"])
+    return 0 if context.resumed else None  # killed before its first checkpoint: from the start
+
+
+def _restore_progress(
+    checkpoints: CheckpointCallback,
+    state: Mapping[str, Any],
+    context: RunContext,
+    module: TaskModule,
+    train_rows: str,
+) -> None:
+    """Read what the checkpoint says of the run; a new run starts its own record of the best.
+
+    `train_rows` names the rows that this run trains on: a checkpoint of others is refused.
+    """
+    path = str(context.checkpoint)
+    progress = next(
+        (v for k, v in state["callbacks"].items() if k.startswith("CheckpointCallback")), None
+    )
+    if progress is None:
+        raise ModelError("CKPT-CORRUPT", path, "not a checkpoint of a run")
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    if own != {name: getattr(value, "shape", None) for name, value in state["state_dict"].items()}:
+        raise ModelError("CKPT-MODEL", path, "is of another model")
+    if state.get("rows", train_rows) != train_rows:
+        message = "the train rows are not those it saw"
+        raise ModelError("RESUME-DATA", path, message, "model.path=RUN takes the weights alone")
+    if context.continues_own:
+        checkpoints.load_state_dict(progress)
+        return
+    checkpoints.from_other_run = module.from_other_run = True
+    module.check_optimizer(state, path)
+    if state["global_step"] >= module.total_steps:
+        raise ConfigError(
+            "TRAIN-0",
+            f"ckpt_path={context.checkpoint}",
+            f"is at step {state['global_step']}, this run ends at {module.total_steps}",
+            "raise trainer.max_epochs",
+        )

@@ -9,15 +9,15 @@ from tunesmith.runtime.fast_import import gc_paused_for_import
 
 
 def main() -> None:
-    """Train as standard input says: what `run.ranks` writes there."""
-    told = json.load(sys.stdin)
-    sys.path[:] = told["path"]  # so that the user's own code is found where the first found it
+    """Train as standard input says: what `launched_ranks` writes there."""
+    payload = json.load(sys.stdin)
+    sys.path[:] = payload["path"]  # so that the user's own code is found where the first found it
     with gc_paused_for_import():
-        from tunesmith.pipeline.train import train_beside
+        from tunesmith.pipeline.train import train_as_rank
 
     logging.disable(logging.WARNING)  # the first process says it
     try:
-        train_beside(told)
+        train_as_rank(payload)
     except Interrupted:
         raise SystemExit(INTERRUPTED) from None
 

@@ -3,19 +3,22 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tunesmith import config, runs
+from tunesmith import runs
+from tunesmith.config import config_diff, config_hash, read_saved_config, redact_config
 from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError
-from tunesmith.pipeline.components import Parts
+from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.runtime import environment
 from tunesmith.training import checkpoint_io, distributed
 from tunesmith.training.hardware import Hardware
+from tunesmith.training.signals import exit_on_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ FILLED_IN = (
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """Where a run writes and where it starts from."""
 
     directory: Path
@@ -39,7 +42,7 @@ class Place:
     group: str = ""  # runs of one group share a row
 
     @property
-    def goes_on(self) -> bool:
+    def continues_own(self) -> bool:
         """Tell whether the checkpoint is this run's own, not one that it starts from."""
         own = self.directory / "checkpoints"
         return self.checkpoint is not None and self.checkpoint.parent.absolute() == own.absolute()
@@ -48,59 +51,60 @@ class Place:
 # The run directory
 
 
-def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | None]:
+def resolve_resume(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | None]:
     """Find the run to go on with and check that it is the same run."""
-    if cfg.resume is None:
-        return cfg, None
-    if cfg.resume == "auto":
-        return cfg, runs.unfinished(Path(cfg.paths.runs), config.config_hash(cfg))
-    directory = runs.resolve(Path(cfg.resume))
-    stored = OmegaConf.create(config.read_saved_config(directory / "config.yaml", trust=cfg.trust))
+    if config.resume is None:
+        return config, None
+    if config.resume == "auto":
+        return config, runs.unfinished(Path(config.paths.runs), config_hash(config))
+    directory = runs.resolve(Path(config.resume))
+    saved = OmegaConf.create(read_saved_config(directory / "config.yaml", trust=config.trust))
     if not [
         o
         for o in overrides
         if not o.startswith(("resume=", "trust=", "paths.", "trainer.pause_at_step="))
     ]:
-        stored.resume, stored.trainer.pause_at_step = cfg.resume, cfg.trainer.pause_at_step
-        stored.paths = cfg.paths
-        return stored, directory
-    if runs.read_status(directory).get("identity") != config.config_hash(cfg):
+        saved.resume, saved.trainer.pause_at_step = config.resume, config.trainer.pause_at_step
+        saved.paths = config.paths
+        return saved, directory
+    if runs.read_status(directory).get("identity") != config_hash(config):
         for group, key in FILLED_IN:
-            stored[group][key] = cfg[group][key]
-        differ = "; ".join(config.config_diff(stored, cfg)[:3])
-        raise ConfigError("RESUME-CONFIG", f"resume={cfg.resume}", f"another config: {differ}")
-    return cfg, directory
+            saved[group][key] = config[group][key]
+        differ = "; ".join(config_diff(saved, config)[:3])
+        raise ConfigError("RESUME-CONFIG", f"resume={config.resume}", f"another config: {differ}")
+    return config, directory
 
 
-def place_of(cfg: DictConfig, directory: Path | None) -> Place:
+def open_context(config: DictConfig, directory: Path | None) -> RunContext:
+    """Make the run's directory, or open the one to go on in."""
     if directory is not None:
         checkpoint = checkpoint_io.newest_intact(directory / "checkpoints", log.warning)
         # Stopped before its first checkpoint: it starts where it was to start.
-        return Place(directory, True, checkpoint or _named_checkpoint(cfg))
-    checkpoint = _named_checkpoint(cfg)
-    if distributed.is_launched() and distributed.rank() != 0:
-        return Place(runs.shared_directory(Path(cfg.paths.runs), cfg.name), False, checkpoint)
-    if distributed.is_launched():
-        made = runs.shared_directory(Path(cfg.paths.runs), cfg.name)
-        made.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Place(made, False, checkpoint)
-    return Place(runs.create(Path(cfg.paths.runs), cfg.name), False, checkpoint)
+        return RunContext(directory, True, checkpoint or _named_checkpoint(config))
+    checkpoint = _named_checkpoint(config)
+    home = Path(config.paths.runs)
+    if not distributed.is_launched():
+        return RunContext(runs.create(home, config.name), False, checkpoint)
+    directory = runs.shared_directory(home, config.name)
+    if distributed.rank() == 0:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return RunContext(directory, False, checkpoint)
 
 
-def _named_checkpoint(cfg: DictConfig) -> Path | None:
+def _named_checkpoint(config: DictConfig) -> Path | None:
     """Resolve ckpt_path: best or last of the newest run of this name, a run, or a file."""
-    named = cfg.ckpt_path
+    named = config.ckpt_path
     if named is None:
         return None
     if "://" in named:
         raise ConfigError("CKPT-URL", f"ckpt_path={named}", "a checkpoint is a local file")
     if named in ("best", "last"):
-        found = sorted((Path(cfg.paths.runs) / cfg.name).glob(f"*/checkpoints/{named}.ckpt"))
-        if not found:
+        paths = sorted((Path(config.paths.runs) / config.name).glob(f"*/checkpoints/{named}.ckpt"))
+        if not paths:
             raise ModelError(
-                "CKPT-404", f"ckpt_path={named}", f"no run below {cfg.paths.runs}/{cfg.name}"
+                "CKPT-404", f"ckpt_path={named}", f"no run below {config.paths.runs}/{config.name}"
             )
-        path = found[-1]
+        path = paths[-1]
     else:
         path = Path(named) / "checkpoints/last.ckpt" if Path(named).is_dir() else Path(named)
     if not path.is_file():
@@ -110,40 +114,67 @@ def _named_checkpoint(cfg: DictConfig) -> Path | None:
     return path
 
 
-def write_down(
-    cfg: DictConfig, overrides: list[str], machine: Hardware, parts: Parts, place: Place
+@contextmanager
+def recording(
+    config: DictConfig,
+    overrides: Sequence[str],
+    hardware: Hardware,
+    inputs: RunInputs,
+    context: RunContext,
+) -> Iterator[None]:
+    """Lock the run's directory and record what runs in it, and how it ended; rank 0 alone does."""
+    with ExitStack() as stack:
+        if distributed.rank() == 0:
+            stack.enter_context(runs.lock(context.directory))
+            stack.enter_context(exit_on_sigterm(lambda: record_sigterm(context.directory)))
+            stack.enter_context(runs.setup_log(context.directory))
+            record_start(config, overrides, hardware, inputs, context)
+        try:
+            yield
+        except BaseException as error:
+            record_end(context.directory, error)
+            raise
+
+
+def record_start(
+    config: DictConfig,
+    overrides: Sequence[str],
+    hardware: Hardware,
+    inputs: RunInputs,
+    context: RunContext,
 ) -> None:
     """Record what runs, before it runs."""
     now = environment.describe(
-        precision=machine.precision,
-        threads=machine.threads,
-        processes=machine.processes,
-        seed=cfg.seed,
+        precision=hardware.precision,
+        threads=hardware.threads,
+        processes=hardware.processes,
+        seed=config.seed,
     )
-    path = place.directory / "environment.json"
-    if place.resumed and path.exists():
+    path = context.directory / "environment.json"
+    if context.resumed and path.exists():
         changed = environment.differences(json.loads(path.read_text()), now)
         if changed:
             log.warning("bit-exact not promised: %s", "; ".join(changed))
     else:
         runs.write_json(path, now)
-        runs.write_text(place.directory / "config.yaml", _saved_config(cfg, machine, parts))
+        saved = _saved_config(config, hardware, inputs)
+        runs.write_text(context.directory / "config.yaml", saved)
         shown = [environment.redact_text(override) for override in overrides]
-        runs.write_text(place.directory / "overrides.yaml", OmegaConf.to_yaml(shown))
-    step = "the start" if place.checkpoint is None else place.checkpoint.name
-    if place.resumed:
-        log.info("going on with %s from %s", place.directory, step)
-    # A resumed run keeps its identity: its stored config is filled in, and would hash to another.
-    identity = {} if place.resumed else {"identity": config.config_hash(cfg)}
-    runs.write_status(place.directory, state="running", started=time.time(), **identity)
+        runs.write_text(context.directory / "overrides.yaml", OmegaConf.to_yaml(shown))
+    step = "the start" if context.checkpoint is None else context.checkpoint.name
+    if context.resumed:
+        log.info("going on with %s from %s", context.directory, step)
+    # A resumed run keeps its hash: its saved config is filled in, and would have another.
+    identity = {} if context.resumed else {"identity": config_hash(config)}
+    runs.write_status(context.directory, state="running", started=time.time(), **identity)
 
 
-def _saved_config(cfg: DictConfig, machine: Hardware, parts: Parts) -> str:
+def _saved_config(config: DictConfig, hardware: Hardware, inputs: RunInputs) -> str:
     """Return the config with what the data and the machine decided, enough to rebuild the run."""
-    plain = config.redact_config(cfg)
-    plain["data"]["labels"] = parts.rows.labels
-    plain["data"]["max_length"] = parts.max_length
-    plain["trainer"] |= {"precision": machine.precision, "num_threads": machine.threads}
+    plain = redact_config(config)
+    plain["data"]["labels"] = inputs.rows.labels
+    plain["data"]["max_length"] = inputs.max_length
+    plain["trainer"] |= {"precision": hardware.precision, "num_threads": hardware.threads}
     return OmegaConf.to_yaml(OmegaConf.create(plain))
 
 
@@ -155,6 +186,6 @@ def record_end(directory: Path, error: BaseException) -> None:
         log.warning("stopped between two steps; go on with resume=%s", directory)
 
 
-def record_leaving(directory: Path) -> None:
+def record_sigterm(directory: Path) -> None:
     if not runs.is_finished(directory):
         record_end(directory, Interrupted())

@@ -1,6 +1,5 @@
 """Lightning's Trainer as a config asks for it, with our callbacks, loggers and checkpoint files."""
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from omegaconf import DictConfig
 
-from tunesmith import config
-from tunesmith.config import instantiate
+from tunesmith.config import instantiate, monitor_of, redact_config
 from tunesmith.data.batching.datamodule import DataModule
-from tunesmith.pipeline.components import plain, step_at, stop_step
+from tunesmith.pipeline.inputs import to_dict
+from tunesmith.pipeline.run_context import RunContext
+from tunesmith.pipeline.run_length import pause_step, step_at_fraction
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.training import logger_connections
 from tunesmith.training.checkpoint_callback import CheckpointCallback
@@ -26,41 +26,38 @@ from tunesmith.training.tensorboard_callback import ValidationFigures
 
 
 def build_trainer(
-    cfg: DictConfig,
-    machine: Hardware,
-    directory: Path,
+    config: DictConfig,
+    hardware: Hardware,
+    context: RunContext,
     module: TaskModule,
     data: DataModule,
     resumed_step: int | None,
-    hparams: Mapping[str, Any] | None = None,
-    group: str = "",
 ) -> L.Trainer:
     """Put together Lightning's Trainer with our callbacks and checkpoint files.
 
-    `hparams` is what the run's HPARAMS row shows, by default its whole config; runs of one
-    `group` share a row.
+    What was logged after `resumed_step` is logged again; None in a new directory.
     """
-    how, steps = cfg.trainer, data.steps_per_epoch if "train" in data.rows else 1
-    every = how.val_check_interval
-    per_epoch = isinstance(every, float)
-    batches = max(1, int(steps * every)) if per_epoch else every
+    options = config.trainer
+    interval = options.val_check_interval
+    is_fraction = isinstance(interval, float)
+    batches = max(1, int(data.steps_per_epoch * interval)) if is_fraction else interval
     return L.Trainer(
-        accelerator=machine.accelerator,
-        devices=machine.devices,
-        num_nodes=machine.num_nodes,
-        strategy=_strategy(machine),
-        precision=machine.precision,  # type: ignore[arg-type]
-        max_epochs=-1 if how.max_epochs is None else how.max_epochs,
-        max_steps=-1 if how.max_steps is None else how.max_steps,
-        val_check_interval=batches * how.micro_batches,
-        check_val_every_n_epoch=1 if per_epoch else None,
-        accumulate_grad_batches=how.micro_batches,
-        gradient_clip_val=how.gradient_clip_val or None,
-        logger=_loggers(cfg, directory, resumed_step),
-        callbacks=_callbacks(cfg, directory, module, hparams, group),
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        strategy=_strategy(hardware),
+        precision=hardware.precision,  # type: ignore[arg-type]
+        max_epochs=-1 if options.max_epochs is None else options.max_epochs,
+        max_steps=-1 if options.max_steps is None else options.max_steps,
+        val_check_interval=batches * options.micro_batches,
+        check_val_every_n_epoch=1 if is_fraction else None,
+        accumulate_grad_batches=options.micro_batches,
+        gradient_clip_val=options.gradient_clip_val or None,
+        logger=_loggers(config, context.directory, resumed_step),
+        callbacks=_callbacks(config, context, module),
         plugins=[AtomicCheckpointIO()],
-        profiler=_profiler(how.profiler, directory),
-        default_root_dir=directory,
+        profiler=_profiler(options.profiler, context.directory),
+        default_root_dir=context.directory,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
@@ -75,50 +72,45 @@ def _profiler(name: str | None, directory: Path) -> Profiler | None:
     return kinds[name](dirpath=directory, filename="profile") if name is not None else None
 
 
-def _strategy(machine: Hardware) -> Any:
-    if machine.strategy == "ddp":
+def _strategy(hardware: Hardware) -> Any:
+    if hardware.strategy == "ddp":
         from lightning.pytorch.strategies import DDPStrategy
 
-        backend = "gloo" if machine.accelerator == "cpu" else None
+        backend = "gloo" if hardware.accelerator == "cpu" else None
         return DDPStrategy(process_group_backend=backend)
-    if machine.strategy == "fsdp":
+    if hardware.strategy == "fsdp":
         from lightning.pytorch.strategies import FSDPStrategy
 
         return FSDPStrategy(state_dict_type="full")
-    return "deepspeed_stage_2" if machine.strategy == "deepspeed" else machine.strategy
+    return "deepspeed_stage_2" if hardware.strategy == "deepspeed" else hardware.strategy
 
 
-def _callbacks(
-    cfg: DictConfig,
-    directory: Path,
-    module: TaskModule,
-    hparams: Mapping[str, Any] | None,
-    group: str,
-) -> list[L.Callback]:
-    how = cfg.callbacks
-    monitor, mode = config.monitor_of(cfg, module.task)
+def _callbacks(config: DictConfig, context: RunContext, module: TaskModule) -> list[L.Callback]:
+    checkpoint, early_stopping = config.callbacks.checkpoint, config.callbacks.early_stopping
+    monitor, mode = monitor_of(config, module.task)
+    total, hparams = module.total_steps, context.hparams
     checkpoints = CheckpointCallback(
-        directory / "checkpoints",
+        context.directory / "checkpoints",
         monitor=monitor,
         mode=mode,
-        every_n_steps=how.checkpoint.every_n_steps,
-        every_n_minutes=how.checkpoint.every_n_minutes,
-        patience=how.early_stopping.patience,
-        min_delta=how.early_stopping.min_delta,
-        validate_at_steps=[step_at(f, module.total_steps) for f in cfg.trainer.validate_at],
-        pause_at_step=stop_step(cfg, module.total_steps),
-        hparams=_flat(config.redact_config(cfg)) if hparams is None else dict(hparams),
-        group=group,
+        every_n_steps=checkpoint.every_n_steps,
+        every_n_minutes=checkpoint.every_n_minutes,
+        patience=early_stopping.patience,
+        min_delta=early_stopping.min_delta,
+        validate_at_steps=[step_at_fraction(f, total) for f in config.trainer.validate_at],
+        pause_at_step=pause_step(config, total),
+        hparams=_flat(redact_config(config)) if hparams is None else dict(hparams),
+        group=context.group,
     )
-    shown: list[L.Callback] = [ProgressCallback(bar=how.progress)]
-    if how.figures:
+    shown: list[L.Callback] = [ProgressCallback(bar=config.callbacks.progress)]
+    if config.callbacks.figures:
         shown.append(ValidationFigures(checkpoints))
-    return [SeedEachStep(derive_seed(cfg.seed, "steps")), checkpoints, *shown]
+    return [SeedEachStep(derive_seed(config.seed, "steps")), checkpoints, *shown]
 
 
-def _loggers(cfg: DictConfig, directory: Path, resumed_step: int | None) -> list[Logger]:
+def _loggers(config: DictConfig, directory: Path, resumed_step: int | None) -> list[Logger]:
     loggers = []
-    for node in plain(cfg.logger).values():
+    for node in to_dict(config.logger).values():
         if node["_target_"].startswith("tunesmith."):
             purge = None if resumed_step is None else resumed_step + 1
             node |= {"run_dir": str(directory), "purge_step": purge}
@@ -128,7 +120,7 @@ def _loggers(cfg: DictConfig, directory: Path, resumed_step: int | None) -> list
         with (
             logger_connections.connection_errors_as_one_line(address) if address else nullcontext()
         ):
-            loggers.append(instantiate.instantiate(node, trust=cfg.trust))
+            loggers.append(instantiate.instantiate(node, trust=config.trust))
     return loggers
 
 

@@ -58,7 +58,7 @@ class CheckpointCallback(L.Callback):
         self.improved = False  # at the validation whose checkpoint is still to be saved
         self.saved_steps: dict[str, int] = {}
         self.saved_at = time.monotonic()
-        self.starts_anew = False  # from another run's checkpoint: its best is not ours
+        self.from_other_run = False  # from another run's checkpoint: its best is not ours
 
     KEPT = (
         "history",
@@ -75,7 +75,7 @@ class CheckpointCallback(L.Callback):
         return {name: getattr(self, name) for name in self.KEPT}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in () if self.starts_anew else self.KEPT:
+        for name in () if self.from_other_run else self.KEPT:
             setattr(self, name, state.get(name, getattr(self, name)))
 
     @property

@@ -60,7 +60,7 @@ class TaskModule(L.LightningModule):
         self.micro_batches, self.log_every_n_steps = micro_batches, log_every_n_steps
         self.plateau: ReduceLROnPlateau | None = None
         self.plateau_state: dict[str, Any] | None = None
-        self.starts_anew = False  # from another run's checkpoint: rates and decay are this run's
+        self.from_other_run = False  # from another run's checkpoint: rates and decay are this run's
         self.window: list[Tensor] = []  # (2,) each: weight, weight x loss of a piece
         self.batch_loss: Tensor | None = None  # of the last whole batch, over all ranks
         self.batch_weight: Tensor | None = None
@@ -186,7 +186,7 @@ class TaskModule(L.LightningModule):
             raise ConfigError("CKPT-OPTIMIZER", where, what, fix)
 
     def on_train_start(self) -> None:
-        if self.starts_anew:
+        if self.from_other_run:
             self._take_own_settings()
 
     def _take_own_settings(self) -> None:
@@ -212,7 +212,7 @@ class TaskModule(L.LightningModule):
             checkpoint["plateau"] = self.plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.starts_anew:
+        if self.from_other_run:
             checkpoint["lr_schedulers"] = []  # this run's own: see `_take_own_settings`
             return
         self.plateau_state = checkpoint.get("plateau")

@@ -13,7 +13,7 @@ from tunesmith.data.prepare.choices import right_one
 from tunesmith.data.prepare.normalize import cell_of
 from tunesmith.data.synthetic import multiple_choice
 from tunesmith.errors import DataError, TunesmithError
-from tunesmith.pipeline.components import read_rows
+from tunesmith.pipeline.inputs import read_rows
 from tunesmith.tasks.multiple_choice import MultipleChoice
 from tunesmith.tasks.retrieval import Retrieval
 

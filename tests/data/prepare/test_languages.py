@@ -15,7 +15,7 @@ from tunesmith.data.batching.loaders import plan_epoch
 from tunesmith.data.prepare.languages import balanced
 from tunesmith.data.synthetic import multilingual
 from tunesmith.errors import ConfigError, DataError
-from tunesmith.pipeline.components import prepare, read_rows
+from tunesmith.pipeline.inputs import load_inputs, read_rows
 from tunesmith.tasks.metrics.per_language import by_language
 
 LANGUAGES = ("en", "de", "fr")
@@ -275,7 +275,7 @@ def test_xnli_is_read_from_a_folder_in_the_layout_of_the_hub(tmp_path):
     (tmp_path / "hub/README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n")
     words = ["data=xnli", f"data.path={tmp_path}/hub", "data.languages=[en,de]", "model=base"]
     words += [f"model.path={tmp_path}/model", "data.max_length=32", f"paths.runs={tmp_path}/runs"]
-    rows = prepare(composed(*words)).rows
+    rows = load_inputs(composed(*words)).rows
     assert rows.labels == names
     assert counted(rows) == {
         "train": {"en": 6},

@@ -15,8 +15,8 @@ from support.runs import composed
 from support.tiny_models import sentences, tiny_bert
 from tunesmith import config
 from tunesmith.config import CONF
-from tunesmith.pipeline.components import read_rows
-from tunesmith.pipeline.train import run
+from tunesmith.pipeline.inputs import read_rows
+from tunesmith.pipeline.train import train as run
 
 ROWS = {"train": 80, "validation": 12, "test": 9, "unsupervised": 5}  # by how a split's name begins
 THREE = ("train", "validation", "test")

@@ -15,10 +15,12 @@ from tunesmith import config, runs
 from tunesmith.config import instantiate
 from tunesmith.errors import Interrupted, explain
 from tunesmith.models.spec import fingerprint
-from tunesmith.pipeline.components import Parts, check_plan, prepare, step_at
-from tunesmith.pipeline.finalize import finish, write_metrics
-from tunesmith.pipeline.run_context import Place, record_end, write_down
-from tunesmith.pipeline.train import Training, assemble, choose_machine, fit, ranks, trained
+from tunesmith.pipeline.components import Training, build_training
+from tunesmith.pipeline.finalize import finalize, write_metrics
+from tunesmith.pipeline.inputs import RunInputs, check_runnable, load_inputs
+from tunesmith.pipeline.run_context import RunContext, record_end, record_start
+from tunesmith.pipeline.run_length import step_at_fraction
+from tunesmith.pipeline.train import choose_hardware, fit, launched_ranks
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN, OUT_OF_MEMORY
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
@@ -56,88 +58,88 @@ def run_segment(segment: Segment, warm: InputCache) -> Result:
 
 
 @contextlib.contextmanager
-def _ready(cfg: DictConfig, warm: InputCache) -> Iterator[tuple[Hardware, Parts]]:
-    """Settle the machine; yield it, and the rows and model of a config that can be trained."""
-    machine = choose_machine(cfg)
-    with torch_settings(machine, cfg.trainer.deterministic):
-        parts = warm.parts(cfg)
-        check_plan(cfg, parts, machine)
-        yield machine, parts
+def _ready(cfg: DictConfig, warm: InputCache) -> Iterator[tuple[Hardware, RunInputs]]:
+    """Settle the hardware; yield it, and the rows and model of a config that can be trained."""
+    hardware = choose_hardware(cfg)
+    with torch_settings(hardware, cfg.trainer.deterministic):
+        inputs = warm.inputs_of(cfg)
+        check_runnable(cfg, inputs, hardware)
+        yield hardware, inputs
 
 
 def _trained(segment: Segment, warm: InputCache) -> Result:
     cfg = OmegaConf.create(dict(segment.config))
-    with _ready(cfg, warm) as (machine, parts):
+    with _ready(cfg, warm) as (hardware, inputs):
         # In the config every rank reads it. Only encoded rows tell how many steps there are.
         cfg.trainer.pause_at_step = float(segment.until) if segment.until < 1 else None
-        training = _train(cfg, machine, parts, segment)
-    return _result(segment, machine, parts, training)
+        training = _train(cfg, hardware, inputs, segment)
+    return _result(segment, hardware, inputs, training)
 
 
-def _train(cfg: DictConfig, machine: Hardware, parts: Parts, segment: Segment) -> Training:
+def _train(cfg: DictConfig, hardware: Hardware, inputs: RunInputs, segment: Segment) -> Training:
     """Train in the segment's directory, which is a run directory, from where it stands."""
     directory = Path(segment.directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with runs.lock(directory), runs.setup_log(directory):
         begun = (directory / "config.yaml").exists()
         checkpoint = checkpoint_io.newest_intact(directory / "checkpoints", log.warning)
-        place = Place(directory, begun, checkpoint, segment.hparams, segment.name)
-        write_down(cfg, list(segment.overrides), machine, parts, place)
+        context = RunContext(directory, begun, checkpoint, segment.hparams, segment.name)
+        record_start(cfg, list(segment.overrides), hardware, inputs, context)
         try:
-            with ranks(cfg, segment.overrides, machine, place):
-                training = assemble(cfg, machine, parts, place)
-                _fit(training, place, training.checkpoints.pause_at_step)
+            with launched_ranks(cfg, hardware, context):
+                training = build_training(cfg, inputs, context, hardware)
+                _fit(training, context, training.checkpoints.pause_at_step)
             if training.checkpoints.finished:
-                hashes = parts.rows.hashes
-                write_metrics(directory, training.module, training.checkpoints, rows=hashes)
+                hashes = inputs.rows.hashes
+                write_metrics(directory, training, rows=hashes)
         except BaseException as error:
             record_end(directory, error)
             raise
     return training
 
 
-def _fit(training: Training, place: Place, end: int | None) -> None:
+def _fit(training: Training, context: RunContext, end: int | None) -> None:
     """Train on; where the segment ends the run pauses, which is no interruption."""
     if end is not None and training.checkpoints.validated_step >= end:
         return  # this was done before: its result was lost with a worker
     try:
-        fit(training, place)
+        fit(training, context)
     except Interrupted:
         if end is None or training.trainer.global_step < end:
             raise
-        runs.write_status(place.directory, state="paused", step=training.trainer.global_step)
+        runs.write_status(context.directory, state="paused", step=training.trainer.global_step)
 
 
 def _checked(segment: Segment, warm: InputCache) -> Result:
     """Read the rows and the model of the study's own config; say what they are, what decides."""
     cfg = OmegaConf.create(dict(segment.config))
-    with _ready(cfg, warm) as (_, parts):
-        rows = {name: len(rows) for name, rows in parts.rows.splits.items()}
-        inputs = {"rows": parts.rows.fingerprint, "model": fingerprint(parts.source)}
+    with _ready(cfg, warm) as (_, inputs):
+        rows = {name: len(rows) for name, rows in inputs.rows.splits.items()}
+        read = {"rows": inputs.rows.fingerprint, "model": fingerprint(inputs.model)}
     metric, mode = config.monitor_of(cfg, instantiate.resolve(cfg.task._target_, trust=cfg.trust))
-    return result_of(segment, "done", metric=metric, mode=mode, rows=rows, inputs=inputs)
+    return result_of(segment, "done", metric=metric, mode=mode, rows=rows, inputs=read)
 
 
 def _saved(segment: Segment, warm: InputCache) -> Result:
     """Save the best weights of a finished trial as a model; "test" scores its test split too."""
     cfg = OmegaConf.create({**segment.config, "test": segment.kind == "test"})
     directory = Path(segment.directory)
-    machine = choose_machine(cfg)
-    with torch_settings(machine, cfg.trainer.deterministic):
-        parts = prepare(cfg)
+    hardware = choose_hardware(cfg)
+    with torch_settings(hardware, cfg.trainer.deterministic):
+        inputs = load_inputs(cfg)
         checkpoint = checkpoint_io.newest_intact(directory / "checkpoints", log.warning)
-        place = Place(directory, True, checkpoint, {})
+        context = RunContext(directory, True, checkpoint, {})
         with runs.lock(directory), runs.setup_log(directory):
-            training = assemble(cfg, machine, parts, place)
-            scores = finish(trained(cfg, machine, parts, place, training))
+            training = build_training(cfg, inputs, context, hardware)
+            scores = finalize(cfg, inputs, context, hardware, training)
     return result_of(segment, "done", scores=scores)
 
 
-def _result(segment: Segment, machine: Hardware, parts: Parts, training: Training) -> Result:
+def _result(segment: Segment, hardware: Hardware, inputs: RunInputs, training: Training) -> Result:
     checkpoints, history = training.checkpoints, training.checkpoints.history
     total = training.module.total_steps
-    end = step_at(segment.until, total)
-    failure = _failure(history, parts.rows.labels) if segment.until >= 1 else None
+    end = step_at_fraction(segment.until, total)
+    failure = _failure(history, inputs.rows.labels) if segment.until >= 1 else None
     if checkpoints.best is None:
         failure = NAN  # never a number: nothing can be best
     facts = {
@@ -148,9 +150,9 @@ def _result(segment: Segment, machine: Hardware, parts: Parts, training: Trainin
         "total_steps": total,
         "steps_per_epoch": training.data.steps_per_epoch,
         "history": history,
-        "threads": machine.threads,
-        "precision": machine.precision,
-        "rows": {name: len(rows) for name, rows in parts.rows.splits.items()},
+        "threads": hardware.threads,
+        "precision": hardware.precision,
+        "rows": {name: len(rows) for name, rows in inputs.rows.splits.items()},
     }
     state = "failed" if failure == NAN else "done"
     error = OF_NO_USE.get(failure or "")

@@ -1,0 +1,140 @@
+"""What a run reads before it loads a weight: rows, tokenizer, model. Refused if they do not fit."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.config import instantiate
+from tunesmith.data.columns import COLUMNS, LANGUAGE, Column, ColumnType, Rows
+from tunesmith.data.load import read
+from tunesmith.errors import ConfigError
+from tunesmith.models import media_spec
+from tunesmith.models.media_spec import MediaSpec
+from tunesmith.models.spec import ModelSpec, max_tokens, resolve_model, tokenizer
+from tunesmith.pipeline.run_length import check_interval, steps_per_epoch, total_steps
+from tunesmith.tasks.base import Task, TaskContext
+from tunesmith.tasks.text.long_text import check_cut, check_room, truncation_side
+from tunesmith.training.hardware import Hardware
+from tunesmith.training.tracking import check_logger
+
+ENCODING_KEYS = (  # keys of `data` that say how rows are encoded and batched, not how they are read
+    "max_length",
+    "truncation",
+    "on_truncation",
+    "batch_size",
+    "eval_batch_size",
+    "bucket_window",
+    "language_temperature",
+    "workers",
+)
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """All that can be known, and be wrong, before a weight is loaded."""
+
+    rows: Rows
+    model: ModelSpec
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    encoders: Mapping[str, MediaSpec] = field(default_factory=dict)
+
+
+def load_inputs(config: DictConfig, splits: Collection[str] | None = None) -> RunInputs:
+    """Read the rows and find the model; refuse what does not fit.
+
+    `splits` names those to read; without it all, but not the test split of a run that does
+    not test.
+    """
+    if splits is None and not config.test:
+        splits = ("train", "validation")
+    task = task_class(config)
+    truncation = config.data.truncation
+    check_cut(task, truncation, "text_pair" in task.columns and bool(config.data.text_pair))
+    rows = read_rows(config, splits)
+    problem = task.problem_of(to_dict(config.task))
+    model = resolve_model(**to_dict(config.model), labels=rows.labels, problem=problem)
+    return fitting_inputs(config, rows, model)
+
+
+def fitting_inputs(config: DictConfig, rows: Rows, model: ModelSpec) -> RunInputs:
+    """Return the inputs of rows and a model; refuse them where the task cannot learn from them."""
+    longest = max_tokens(model)
+    length = config.data.max_length or longest
+    if length > longest:
+        raise ConfigError(
+            "CONF-LENGTH",
+            f"data.max_length={length}",
+            f"{config.model.path} takes at most {longest} tokens",
+            f"set data.max_length={longest} or null",
+        )
+    own_tokenizer = tokenizer(model)
+    own_tokenizer.truncation_side = truncation_side(config.data.truncation)
+    check_room(own_tokenizer, length, config.data.truncation)
+    task = task_class(config)
+    columns = frozenset(name for name in task.columns if config.data[name])
+    task.check(
+        TaskContext(to_dict(config.task), rows.labels, own_tokenizer, length, longest, columns)
+    )
+    return RunInputs(rows, model, own_tokenizer, length, find_encoders(config, task))
+
+
+def task_class(config: DictConfig) -> type[Task]:
+    return instantiate.resolve(config.task._target_, trust=config.trust)
+
+
+def find_encoders(config: DictConfig, task: type[Task]) -> dict[str, MediaSpec]:
+    """Find the encoders of the columns that have one of their own, where the rows have them."""
+    return {
+        name: media_spec.resolve_media_encoder(name, **to_dict(config.task[name]))
+        for name in task.encoded_columns
+        if config.data[name] is not None
+    }
+
+
+def read_rows(config: DictConfig, splits: Collection[str] | None = None) -> Rows:
+    """Read the columns that the task needs, of these splits."""
+    columns = dict(task_class(config).columns)
+    data = {str(k): v for k, v in to_dict(config.data).items() if k not in ENCODING_KEYS}
+    names = {column: data.pop(column) for column in COLUMNS}
+    data["shot_seed"] = few_shot_seed(config)
+    if data["languages"] is not None:
+        names[LANGUAGE] = LANGUAGE
+    if names[LANGUAGE] is not None:
+        columns[LANGUAGE] = Column(ColumnType.GROUP)
+    return read(columns, names=names, **data, cache=Path(config.paths.cache), only=splits)
+
+
+def few_shot_seed(config: DictConfig) -> int:
+    """Return the seed by which few rows of a class are drawn: the run's own unless it is set."""
+    return int(config.seed if config.data.shot_seed is None else config.data.shot_seed)
+
+
+def check_runnable(config: DictConfig, inputs: RunInputs, hardware: Hardware) -> None:
+    """Refuse a run that would not take a step, or never be scored, or not be logged."""
+    for node in to_dict(config.logger).values():
+        check_logger(node)
+    steps = total_steps(config, steps_per_epoch(config, len(inputs.rows.splits["train"])))
+    if steps < 1:
+        raise ConfigError("TRAIN-0", "trainer", "no optimizer step would run")
+    task, micro_batches = task_class(config), config.trainer.micro_batches
+    if not (task.parts_rows or config.data.truncation == "windows"):  # else encoded rows tell
+        check_interval(config, steps)
+    if config.data.batch_size < hardware.processes * micro_batches:
+        raise ConfigError(
+            "CONF-BATCH",
+            f"data.batch_size={config.data.batch_size}",
+            f"cannot be divided over {hardware.processes} devices x {micro_batches} micro-batches",
+        )
+    task.check_pieces(to_dict(config.task), hardware.processes * micro_batches)
+
+
+def to_dict(node: Any) -> dict[str, Any]:
+    """Return a config node as a plain, resolved dict of its own."""
+    if OmegaConf.is_config(node):
+        return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+    return dict(node)

@@ -1,0 +1,43 @@
+"""How many optimizer steps a run has, and at which step a fraction of them is done."""
+
+import math
+
+from omegaconf import DictConfig
+
+from tunesmith.errors import ConfigError
+
+
+def steps_per_epoch(config: DictConfig, rows: int) -> int:
+    """Return the steps of an epoch in which each row is one feature."""
+    batches = -(-rows // config.data.batch_size)
+    limit = config.trainer.limit_train_batches
+    return batches if limit is None else min(batches, limit)
+
+
+def total_steps(config: DictConfig, per_epoch: int) -> int:
+    """Return the horizon of the run in optimizer steps."""
+    ends = []
+    if config.trainer.max_epochs is not None:
+        ends.append(config.trainer.max_epochs * per_epoch)
+    if config.trainer.max_steps is not None:
+        ends.append(config.trainer.max_steps)
+    return min(ends)
+
+
+def step_at_fraction(fraction: float, total: int) -> int:
+    """Return the optimizer step at which a fraction of `total` is done, at least 1."""
+    return max(1, math.ceil(fraction * total - 1e-9))  # 1/3 of 9 is 3, whatever floats say
+
+
+def pause_step(config: DictConfig, total: int) -> int | None:
+    """Return the optimizer step at which a run pauses; a fraction is one of `total`."""
+    step = config.trainer.pause_at_step
+    return step_at_fraction(step, total) if isinstance(step, float) else step
+
+
+def check_interval(config: DictConfig, steps: int) -> None:
+    """Raise ConfigError where a run of so many steps ends before its first validation."""
+    interval = config.trainer.val_check_interval
+    if isinstance(interval, int) and interval > steps:
+        message = f"the run has {steps} steps and would never be scored"
+        raise ConfigError("CONF-RANGE", f"trainer.val_check_interval={interval}", message)
