@@ -130,7 +130,7 @@ def test_a_cut_text_is_told_or_refused(folder, arguments, capsys):
     change = [f"data.train_file={long}", "data.on_truncation=error"]
     code, said = refused([*arguments, *change], capsys)
     assert code == 3
-    assert said.startswith("error[DATA-LONG] train: 5% of texts cut at 32 tokens")
+    assert said.startswith("error[DATA-LONG] train: 5% of texts truncated at 32 tokens")
 
 
 @row(32)

@@ -206,7 +206,7 @@ CONTRADICTIONS = [
     (
         ["loss=mse"],
         "CONF-LOSS",
-        "is for regression, similarity, the task is single_label_classification",
+        "Classification learns by CrossEntropy",
     ),
 ]
 

@@ -17,6 +17,7 @@ from transformers import (
 
 from support.tiny_models import KINDS, sentences, tiny_bert, tiny_model
 from tunesmith.errors import ModelError
+from tunesmith.models import heads
 from tunesmith.models.encoder import (
     embeddings,
     encoder_layers,
@@ -36,7 +37,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def found(folder: Path, **options) -> ModelSpec:
-    return resolve_model(str(folder), **({"labels": LABELS, "problem": SINGLE} | options))
+    return resolve_model(str(folder), **({"labels": LABELS, "head": heads.SINGLE_LABEL} | options))
 
 
 def built(source: ModelSpec, seed: int = 0) -> PreTrainedModel:
@@ -197,14 +198,14 @@ def test_a_new_head_takes_the_place_of_one_of_another_size_or_task(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("problem", "labels", "count"),
-    [(SINGLE, LABELS, 3), ("multi_label_classification", LABELS, 3), ("regression", None, 1)],
+    ("head", "labels", "count"),
+    [(heads.SINGLE_LABEL, LABELS, 3), (heads.MULTI_LABEL, LABELS, 3), (heads.REGRESSION, None, 1)],
 )
-def test_the_head_has_an_output_a_label(problem, labels, count, tmp_path):
-    source = found(tiny_bert(tmp_path / "m"), problem=problem, labels=labels)
+def test_the_head_has_an_output_a_label(head, labels, count, tmp_path):
+    source = found(tiny_bert(tmp_path / "m"), head=head, labels=labels)
     model = built(source)
     save(model, tokenizer(source), tmp_path / "saved", labels=labels)
-    again = found(tmp_path / "saved", problem=problem, labels=labels)
+    again = found(tmp_path / "saved", head=head, labels=labels)
     assert logits(model, batch(source)).shape == (4, count)
     assert torch.equal(logits(built(again), batch(source)), logits(model, batch(source)))
 
@@ -328,7 +329,7 @@ def test_the_pipeline_of_transformers_gives_label_names(tmp_path):
 
 
 def test_minilm_comes_from_its_package_with_its_hash_checked():
-    source = resolve_model(**MINILM, labels=LABELS, problem=SINGLE)
+    source = resolve_model(**MINILM, labels=LABELS, head=heads.SINGLE_LABEL)
     model = built(source)
     assert max_tokens(source) == 512 and len(encoder_layers(model)) == 6
     assert sum(p.numel() for p in model.base_model.parameters()) == 22_713_216

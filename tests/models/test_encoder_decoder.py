@@ -6,6 +6,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, 
 
 from support.tiny_models import KINDS, WORDS, tiny_bert, tiny_model
 from tunesmith.errors import ModelError
+from tunesmith.models import heads
 from tunesmith.models.encoder import (
     embeddings,
     encoder_layers,
@@ -15,18 +16,16 @@ from tunesmith.models.encoder import (
 )
 from tunesmith.models.encoder_decoder import tie_weights
 from tunesmith.models.spec import max_tokens, resolve_model, tokenizer
-from tunesmith.tasks.base import Task
 from tunesmith.training.adapt import frozen
 
-PAIR, DECODER, CLASSES = "summarization", "causal_language_modeling", "single_label_classification"
-MASKS = "masked_language_modeling"
+PAIR, DECODER, CLASSES = heads.ENCODER_DECODER, heads.CAUSAL_LM, heads.SINGLE_LABEL
+MASKS = heads.MASKED_LM
 WRITERS = ["bert", "electra", "roberta", "xlm-roberta"]
 
 
-def found(folder, problem, **options):
-    return resolve_model(
-        str(folder), labels=["a", "b"] if problem == CLASSES else None, problem=problem, **options
-    )
+def found(folder, head, **options):
+    labels = ["a", "b"] if head == CLASSES else None
+    return resolve_model(str(folder), labels=labels, head=head, **options)
 
 
 def same(state, other, names):
@@ -148,13 +147,11 @@ def test_a_decoder_sees_only_what_comes_before_and_becomes_an_encoder_again(kind
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - set(WRITERS)))
-@pytest.mark.parametrize(
-    ("problem", "does"), [(PAIR, "write texts too"), (DECODER, "continue texts")]
-)
-def test_a_model_without_such_code_is_refused(kind, problem, does, tmp_path):
+@pytest.mark.parametrize(("head", "does"), [(PAIR, "write texts too"), (DECODER, "continue texts")])
+def test_a_model_without_such_code_is_refused(kind, head, does, tmp_path):
     folder = tiny_model(kind, tmp_path / "model")
     with pytest.raises(ModelError) as caught:
-        found(folder, problem)
+        found(folder, head)
     says = f"error[MODEL-CONFIG] {folder}: {kind} models are not encoders that can {does}; "
     assert str(caught.value) == says + "BERT, RoBERTa, ELECTRA and XLM-R can"
 
@@ -176,8 +173,6 @@ def test_dropout_is_set_in_both_parts(made, tmp_path):
 
 def test_of_a_pair_the_encoders_layers_are_frozen(made):
     class Holder(torch.nn.Module):
-        head_names, readers = Task.head_names, Task.readers
-
         def __init__(self):
             super().__init__()
             self.model = load_model(found(made / "bert", PAIR))

@@ -17,12 +17,13 @@ from support.tiny_models import tiny_bert
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PROGRAM = """
 import sys
+from tunesmith.models import heads
 from tunesmith.errors import TunesmithError
 from tunesmith.models.spec import resolve_model
 
 for path in sys.argv[1:]:
     name, _, revision = path.partition("@")
-    options = {"labels": ["a", "b"], "problem": "single_label_classification"}
+    options = {"labels": ["a", "b"], "head": heads.SINGLE_LABEL}
     try:
         source = resolve_model(name, revision=revision or None, **options)
         print(source.revision, *sorted(file.name for file in source.folder.iterdir()))

@@ -14,15 +14,16 @@ import torch
 from support.bad_inputs import named, row
 from support.tiny_models import hub_cache, tiny_bert, tiny_model
 from tunesmith.errors import MistakesError, TunesmithError
-from tunesmith.models import weights
+from tunesmith.models import heads, weights
 from tunesmith.models.spec import max_tokens, resolve_model, tokenizer
 
-SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
 
 
 def found(path, **options):
-    return resolve_model(str(path), **({"labels": ["a", "b"], "problem": SINGLE} | options))
+    return resolve_model(
+        str(path), **({"labels": ["a", "b"], "head": heads.SINGLE_LABEL} | options)
+    )
 
 
 def refused(path, **options) -> TunesmithError:
@@ -348,7 +349,7 @@ def test_a_bad_model_is_refused_in_one_line(case, here, no_weights_opened, capfd
 
 def test_the_number_of_labels_of_a_regression_is_one(here):
     three_labels(here)
-    error = refused("./m", problem="regression", labels=None)
+    error = refused("./m", head=heads.REGRESSION, labels=None)
     assert str(error) == (
         "error[MODEL-LABELS] checkpoint has 3 labels (a, b, c), the task is regression" + NEW
     )

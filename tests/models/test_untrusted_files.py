@@ -14,13 +14,14 @@ from support.bad_inputs import row
 from support.canary import nothing_runs, poison
 from support.tiny_models import hub_cache, tiny_bert
 from tunesmith.errors import ModelError, SafetyError
+from tunesmith.models import heads
 from tunesmith.models.spec import resolve_model
 from tunesmith.models.untrusted_files import globals_of, load_pickle
 
 
 def refused(path) -> SafetyError:
     with pytest.raises(SafetyError) as caught:
-        resolve_model(str(path), labels=["a", "b"], problem="single_label_classification")
+        resolve_model(str(path), labels=["a", "b"], head=heads.SINGLE_LABEL)
     assert caught.value.exit_code == 8
     assert len(str(caught.value)) <= 200
     return caught.value
@@ -58,9 +59,7 @@ def test_a_pickle_beside_safetensors_is_never_opened(tmp_path):
     folder = tiny_bert(tmp_path / "m")
     poison(folder / "pytorch_model.bin", tmp_path / "canary", "zip")
     with nothing_runs(tmp_path / "canary"):
-        source = resolve_model(
-            str(folder), labels=["a", "b"], problem="single_label_classification"
-        )
+        source = resolve_model(str(folder), labels=["a", "b"], head=heads.SINGLE_LABEL)
     assert [file.name for file in source.weights] == ["model.safetensors"]
 
 
@@ -141,7 +140,7 @@ def test_a_link_that_leads_out_is_refused(file, tmp_path):
 def test_links_of_the_hubs_cache_lead_to_its_blobs_and_no_further(tmp_path):
     commit = hub_cache(tiny_bert(tmp_path / "m"), tmp_path / "hub", "some/bert")
     snapshot = tmp_path / "hub" / "models--some--bert" / "snapshots" / commit
-    source = resolve_model(str(snapshot), labels=["a", "b"], problem="single_label_classification")
+    source = resolve_model(str(snapshot), labels=["a", "b"], head=heads.SINGLE_LABEL)
     assert source.weights[0].is_symlink()
     (snapshot / "vocab.txt").symlink_to("../../../../m/config.json")
     assert refused(snapshot).where == "vocab.txt"

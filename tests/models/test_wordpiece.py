@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from support.tiny_models import WORDS, sentences
 from tunesmith.cli.train_tokenizer import make
 from tunesmith.errors import TunesmithError
-from tunesmith.models import wordpiece
+from tunesmith.models import heads, wordpiece
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model
 
@@ -96,7 +96,7 @@ def test_the_folder_begins_a_bert_of_any_size(tmp_path):
     plain = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert plain.get_vocab() == pieces(TEXTS)
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    given = {"labels": None, "problem": "masked_language_modeling", "pretrained": False}
+    given = {"labels": None, "head": heads.MASKED_LM, "pretrained": False}
     source = resolve_model(
         str(tmp_path / "out"), **given, sizes=small, config={"intermediate_size": 24}
     )

@@ -62,7 +62,7 @@ def test_each_token_of_a_document_and_its_end_is_in_one_block(folder):
         whole = task.tokenizer(row["text"])["input_ids"]
         assert [t for b in own for t in b["input_ids"][1:]] == whole[1:]
         assert {b["input_ids"][0] for b in own} == {task.tokenizer.cls_token_id}
-        told = [t for b in own for t in task.told(b["input_ids"])[:-1]]
+        told = [t for b in own for t in task.next_tokens(b["input_ids"])[:-1]]
         unknown = task.tokenizer.unk_token_id
         assert told == [IGNORE if t == unknown else t for t in whole[1:]]
     assert any(len(b["before"]) for b in blocks)

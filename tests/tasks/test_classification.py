@@ -24,8 +24,8 @@ def task_of(labels):
 
 def guessed(task, count, dice):
     """Make probabilities at random, and rows of which most labels are the likeliest one."""
-    labels = list(task.index)
-    answers = [answer(task.index, [dice.random() for _ in labels]) for _ in range(count)]
+    labels = list(task.label_to_id)
+    answers = [answer(task.label_to_id, [dice.random() for _ in labels]) for _ in range(count)]
     rows = [{"label": a["label"] if dice.random() < 0.6 else dice.choice(labels)} for a in answers]
     return answers, rows
 
@@ -47,12 +47,12 @@ def test_scores_are_those_of_scikit_learn(labels):
             expected["f1"] = reference.f1_score(wanted, given, pos_label=labels[1])
         assert {k: scores[k] for k in expected} == pytest.approx(expected, abs=1e-6)
         assert ("f1" in scores) == (len(labels) == 2)
-        assert ("f1" in task.undefined({"label": wanted})) == (len(labels) > 2)
+        assert ("f1" in task.undefined_metrics({"label": wanted})) == (len(labels) > 2)
 
 
 def test_a_label_that_nobody_gave_or_wanted_has_an_f1_of_0():
     task = task_of(["no", "yes"])
-    assert task.score([answer(task.index, [0.9, 0.1])] * 3, [{"label": "no"}] * 3)["f1"] == 0
+    assert task.score([answer(task.label_to_id, [0.9, 0.1])] * 3, [{"label": "no"}] * 3)["f1"] == 0
 
 
 @pytest.fixture(scope="module")

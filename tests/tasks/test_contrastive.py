@@ -17,6 +17,7 @@ from support.tiny_models import KINDS, TOKENIZERS, sentences, tiny_bert, tiny_mo
 from tunesmith import load
 from tunesmith.cli.entry import exit_code
 from tunesmith.errors import TunesmithError
+from tunesmith.models import heads
 from tunesmith.models.encoder import head_parameters, load_model
 from tunesmith.models.logistic_head import LogisticHead
 from tunesmith.models.spec import resolve_model
@@ -99,7 +100,7 @@ def test_a_row_meets_as_many_of_its_class_as_of_others_and_never_itself():
     met = Counter()
     for i in range(12):
         for epoch in range(20):
-            found = task.vary(split[i], np.random.default_rng([0, epoch, i]), split)
+            found = task.augment(split[i], np.random.default_rng([0, epoch, i]), split)
             assert found["same"] == [1, 1, 1, 0, 0, 0]
             others = [(partner["row"], labels[partner["row"]]) for partner in found["partners"]]
             assert all(row != i and label == labels[i] for row, label in others[:3])
@@ -111,10 +112,15 @@ def test_a_row_meets_as_many_of_its_class_as_of_others_and_never_itself():
 def test_the_same_seed_epoch_and_row_draw_the_same_pairs():
     task = task_of(pairs=2)
     split = split_of(task, LABELS * 5)
-    draws = [task.vary(split[3], np.random.default_rng(seed), split) for seed in ([1, 0, 3],) * 2]
+    draws = [
+        task.augment(split[3], np.random.default_rng(seed), split) for seed in ([1, 0, 3],) * 2
+    ]
     assert draws[0] == draws[1]
     rows = [
-        [p["row"] for p in task.vary(split[3], np.random.default_rng([1, e, 3]), split)["partners"]]
+        [
+            p["row"]
+            for p in task.augment(split[3], np.random.default_rng([1, e, 3]), split)["partners"]
+        ]
         for e in range(5)
     ]
     assert len(set(map(tuple, rows))) > 1
@@ -123,12 +129,12 @@ def test_the_same_seed_epoch_and_row_draw_the_same_pairs():
 def test_a_pair_that_cannot_be_is_not_counted():
     task = task_of()
     lonely = split_of(task, ["a", "b", "b"])
-    first = task.vary(lonely[0], np.random.default_rng(0), lonely)
+    first = task.augment(lonely[0], np.random.default_rng(0), lonely)
     assert first["same"] == [IGNORE, 0]
     one_class = split_of(task, ["a", "a"])
-    assert task.vary(one_class[0], np.random.default_rng(0), one_class)["same"] == [1, IGNORE]
+    assert task.augment(one_class[0], np.random.default_rng(0), one_class)["same"] == [1, IGNORE]
     alone = split_of(task, ["a"])
-    output = task(task.collate([task.vary(alone[0], np.random.default_rng(0), alone)]))
+    output = task(task.collate([task.augment(alone[0], np.random.default_rng(0), alone)]))
     assert (float(output.loss), float(output.weight)) == (0.0, 0.0)
 
 
@@ -136,7 +142,7 @@ def test_a_pair_that_cannot_be_is_not_counted():
 def test_the_loss_is_the_squared_error_of_the_cosines(pairs):
     task = task_of(pairs=pairs)
     split = split_of(task, [*LABELS, "a", "b"])  # nobody else is a c
-    varied = [task.vary(split[i], np.random.default_rng(i), split) for i in range(5)]
+    varied = [task.augment(split[i], np.random.default_rng(i), split) for i in range(5)]
     output = task(task.collate(varied))
 
     def embedded(features):
@@ -159,12 +165,12 @@ def test_the_loss_is_the_squared_error_of_the_cosines(pairs):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_encoder_embeds_and_all_of_it_learns(kind, tmp_path):
     folder = tiny_model(kind, tmp_path / kind)
-    source = resolve_model(str(folder), labels=LABELS, problem="embedding")
+    source = resolve_model(str(folder), labels=LABELS, head=heads.NO_HEAD)
     model = load_model(source)
     task = task_of(model=model).eval()
     task.tokenizer = source.words
     split = split_of(task, LABELS * 2)
-    varied = [task.vary(split[i], np.random.default_rng(i), split) for i in range(6)]
+    varied = [task.augment(split[i], np.random.default_rng(i), split) for i in range(6)]
     task(task.collate(varied)).loss.backward()
     assert [name for name, p in task.named_parameters() if p.grad is None] == []
     assert head_parameters(model) == set()
@@ -178,7 +184,7 @@ def test_every_encoder_embeds_and_all_of_it_learns(kind, tmp_path):
 
 def test_any_head_of_a_checkpoint_is_left_out(tmp_path):
     folder = tiny_bert(tmp_path / "model", head="classification", labels=["x", "y"])
-    model = load_model(resolve_model(str(folder), labels=LABELS, problem="embedding"))
+    model = load_model(resolve_model(str(folder), labels=LABELS, head=heads.NO_HEAD))
     assert not any("classifier" in name or "pooler" in name for name, _ in model.named_parameters())
 
 
@@ -227,7 +233,7 @@ def test_predictions_are_what_was_scored(finished, inputs, tmp_path):
 def test_the_head_is_that_of_the_best_weights_on_the_drawn_rows(finished, inputs):
     directory, _ = finished
     tensors = load_file(directory / "model/task.safetensors")
-    assert set(tensors) == {"head.weight", "head.bias"}
+    assert set(tensors) == {"classifier.weight", "classifier.bias"}
     model = AutoModel.from_pretrained(directory / "model").eval()  # as anybody loads it
     words = AutoTokenizer.from_pretrained(directory / "model")
 
@@ -238,7 +244,7 @@ def test_the_head_is_that_of_the_best_weights_on_the_drawn_rows(finished, inputs
     head = LogisticHead(32, 2, 1.0)
     embeddings = torch.nn.functional.normalize(torch.cat(means))
     head.fit(embeddings, torch.tensor([["neg", "pos"].index(row["label"]) for row in rows]))
-    torch.testing.assert_close(head.weight, tensors["head.weight"], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(head.weight, tensors["classifier.weight"], atol=1e-4, rtol=1e-3)
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, inputs):
@@ -254,7 +260,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, inputs):
         checkpoint_io.read(d / "checkpoints/last.ckpt")["state_dict"] for d in (whole, directory)
     ]
     assert states[0].keys() == states[1].keys()
-    assert "task.head.weight" in states[0]
+    assert "task.classifier.weight" in states[0]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 

@@ -17,7 +17,7 @@ LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
 
 def test_cross_entropy_is_torchs_with_smoothing_and_weights():
     loss = CrossEntropy(label_smoothing=0.1, class_weights="inverse")
-    loss.fit_to([10, 20, 30])
+    loss.weigh_classes([10, 20, 30])
     mean, weight = loss(LOGITS, LABELS)
     torch.testing.assert_close(
         mean, F.cross_entropy(LOGITS, LABELS, loss.class_weight, label_smoothing=0.1)

@@ -21,6 +21,7 @@ from tunesmith.models.fusion import FUSIONS
 from tunesmith.pipeline.components import build_data, build_task
 from tunesmith.pipeline.inputs import load_inputs
 from tunesmith.pipeline.train import train as run
+from tunesmith.tasks.capabilities import encoders_of, head_names
 from tunesmith.training.adapt import frozen, full
 
 VIT = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -118,7 +119,12 @@ def test_what_was_learnt_lies_in_the_run_and_nothing_is_pickled(finished):
     assert {p.rpartition(".")[2] for p in files if "." in p} == {"json", "safetensors"}
     names = set(load_file(directory / "model/task.safetensors"))
     assert not [name for name in names if name.startswith(("model.", "encoders."))]
-    assert {"table.mean", "table.codes", "projections.image.0.weight", "head.1.weight"} < names
+    assert {
+        "table.mean",
+        "table.codes",
+        "projections.image.0.weight",
+        "classifier.1.weight",
+    } < names
 
 
 def copied(directory, tmp_path):
@@ -134,14 +140,14 @@ def spoil(run_, change):
 
 SPOILT = {
     "a part is missing": (
-        lambda t: t.pop("head.1.weight"),
+        lambda t: t.pop("classifier.1.weight"),
         ModelError,
-        "lacks 1, such as head.1.weight",
+        "lacks 1, such as classifier.1.weight",
     ),
     "another shape": (
-        lambda t: t.update({"head.1.weight": torch.zeros(3)}),
+        lambda t: t.update({"classifier.1.weight": torch.zeros(3)}),
         ModelError,
-        "'head.1.weight' has another shape",
+        "'classifier.1.weight' has another shape",
     ),
     "a table without its sizes": (lambda t: t.pop("table.codes"), ModelError, "no whole table"),
     "the model from elsewhere": (
@@ -224,15 +230,15 @@ def test_the_head_learns_where_all_else_is_frozen(inputs):
     task, _ = build_task(cfg, load_inputs(cfg))
     everything = set(full(task, 10.0).factors)
     factors = frozen(task, "all", 10.0).factors
-    assert set(factors) == task.head_names() < everything
+    assert set(factors) == head_names(task) < everything
     assert set(factors.values()) == {10.0}
     assert {name.partition(".")[0] for name in factors} == {
         "projections",
         "table",
         "fusion",
-        "head",
+        "classifier",
     }
-    assert not any(p.requires_grad for one in task.readers() for p in one.parameters())
+    assert not any(p.requires_grad for one in encoders_of(task) for p in one.parameters())
 
 
 @pytest.mark.parametrize(

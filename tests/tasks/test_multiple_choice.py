@@ -19,6 +19,7 @@ from support.tiny_models import KINDS, TOKENIZERS, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.data.synthetic import multiple_choice
 from tunesmith.errors import DataError
+from tunesmith.models import heads
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.tasks.losses import ChoiceCrossEntropy
@@ -128,7 +129,7 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_architecture_chooses_alike_alone_and_padded(kind, tmp_path):
     source = resolve_model(
-        str(tiny_model(kind, tmp_path / "m")), labels=None, problem="multiple_choice"
+        str(tiny_model(kind, tmp_path / "m")), labels=None, head=heads.MULTIPLE_CHOICE
     )
     task = MultipleChoice(
         model=load_model(source),

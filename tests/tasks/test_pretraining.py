@@ -14,6 +14,7 @@ from transformers import AutoModelForMaskedLM, BertForPreTraining, pipeline
 from support import runs
 from support.tiny_models import KINDS, WORDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
+from tunesmith.models import heads
 from tunesmith.models.encoder import load_model, save
 from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.pipeline.components import build_data, build_task
@@ -215,7 +216,7 @@ def test_the_loss_is_that_of_transformers(folder):
         with torch.no_grad():
             ours = task(one)
             theirs = model.eval()(
-                **task.inputs(one), labels=one["labels"], next_sentence_label=one["pair"]
+                **task.model_inputs(one), labels=one["labels"], next_sentence_label=one["pair"]
             )
         torch.testing.assert_close(ours.loss, theirs.loss)
         assert ours.weight == (one["labels"] != IGNORE).sum()
@@ -239,7 +240,7 @@ def test_scores_are_those_of_torchmetrics_on_whole_logits(folder):
         unigram -= np.log(counts[batch["labels"][hidden].numpy()] / counts.sum()).sum()
         total += int(hidden.sum())
         tallies += [[tally] for tally in task.decode(batch, output)]
-    scores = task.score(task.gather(tallies, [{}] * len(tallies)), [{}] * len(tallies))
+    scores = task.score(task.aggregate(tallies, [{}] * len(tallies)), [{}] * len(tallies))
     perplexity = float(reference.compute())
     assert total > 50
     assert scores["perplexity"] == pytest.approx(perplexity, rel=1e-5)
@@ -332,7 +333,7 @@ def test_tied_embeddings_stay_tied(finished, task):
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_fresh_head_on_any_encoder_is_tied_and_saved_with_it(kind, tmp_path):
-    given = {"labels": None, "problem": "masked_language_modeling"}
+    given = {"labels": None, "head": heads.MASKED_LM}
     source = resolve_model(str(tiny_model(kind, tmp_path / "model")), **given)
     model = load_model(source).eval()
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
@@ -364,7 +365,7 @@ def test_any_encoder_learns_masks_and_cuts_documents_into_blocks(kind, folder, t
 def test_a_run_is_an_encoder_for_any_other_task(finished, folder, task):
     trained = load(finished[task]).task.model
     cfg = runs.composed("model=base", f"model.path={finished[task]}")
-    source = resolve_model(cfg.model.path, labels=["a", "b"], problem="single_label_classification")
+    source = resolve_model(cfg.model.path, labels=["a", "b"], head=heads.SINGLE_LABEL)
     torch.manual_seed(0)
     model = load_model(source)
     own = dict(trained.base_model.named_parameters())
@@ -377,11 +378,13 @@ def test_a_run_is_an_encoder_for_any_other_task(finished, folder, task):
 
 def test_a_run_goes_on_with_its_own_head(finished):
     trained = load(finished["mlm"]).task.model
-    again = resolve_model(str(finished["mlm"]), labels=None, problem="masked_language_modeling")
+    again = resolve_model(str(finished["mlm"]), labels=None, head=heads.MASKED_LM)
     assert again.own_head
     state = load_model(again).state_dict()
     assert all(torch.equal(state[name], value) for name, value in trained.state_dict().items())
-    both = load_model(resolve_model(str(finished["mlm"]), labels=None, problem="pretraining"))
+    both = load_model(
+        resolve_model(str(finished["mlm"]), labels=None, head=heads.MASKED_LM_AND_PAIRS)
+    )
     transform = "cls.predictions.transform.dense.weight"
     assert torch.equal(both.state_dict()[transform], trained.state_dict()[transform])
 

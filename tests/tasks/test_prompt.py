@@ -11,6 +11,7 @@ from support.runs import composed, one_line, scored_again, to_the_bit, trained
 from support.tiny_models import KINDS, LETTERS, TOKENIZERS, WORDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.errors import TunesmithError
+from tunesmith.models import heads
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model
 from tunesmith.tasks.base import TaskContext
@@ -192,7 +193,7 @@ def test_words_that_cannot_be_are_named():
 @pytest.mark.parametrize("kind", ["bert", "roberta", "modernbert"])
 def test_logits_are_those_of_the_words_at_the_mask(kind, tmp_path):
     folder = tiny_model(kind, tmp_path / kind, head="masked_lm")
-    source = resolve_model(str(folder), labels=LABELS, problem="masked_language_modeling")
+    source = resolve_model(str(folder), labels=LABELS, head=heads.MASKED_LM)
     assert source.own_head
     task = Prompt(
         template=ONE,

@@ -12,6 +12,7 @@ from torch import nn
 
 from support.tiny_models import KINDS, TOKENIZERS, sentences, tiny_model
 from tunesmith.errors import ConfigError
+from tunesmith.models import heads
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.tasks.base import Output, TaskContext
@@ -119,7 +120,7 @@ def test_a_long_question_is_cut_and_said():
         assert window["full_length"] - window["length"] == pieces - 8
         edge = words[: len(question)] if kept == "head" else words[-len(question) :]
         assert question[1:-1] == edge[1:-1]  # a word at the cut may have lost a part
-    assert task.limit() == "windows with a question cut at 8 tokens"
+    assert task.truncation_note() == "windows with a question truncated at 8 tokens"
 
 
 @pytest.mark.parametrize(
@@ -194,12 +195,12 @@ WINDOWS = [scored(1.0, (0, 2, 2.0), (3, 5, 0.0)), scored(2.5, (0, 2, 2.0)), scor
 
 def test_the_threshold_is_tuned_and_kept_with_the_weights():
     task = made_task()
-    always = task.gather(WINDOWS, ROWS)
+    always = task.aggregate(WINDOWS, ROWS)
     assert [a["answer"] for a in always] == ["ab", "ab", ""]
     assert task.score(always, ROWS)["f1"] == pytest.approx(2 / 3)
     task.calibrate(WINDOWS, ROWS)
     assert task.state_dict()["null_threshold"] == -0.25  # midway between -1 and 0.5
-    assert task.score(task.gather(WINDOWS, ROWS), ROWS) == {
+    assert task.score(task.aggregate(WINDOWS, ROWS), ROWS) == {
         "exact_match": 1.0,
         "f1": 1.0,
         "has_answer_f1": 1.0,
@@ -222,23 +223,23 @@ def test_no_threshold_scores_more_than_the_tuned_one():
         rows.append(row)
         windows.append(scored(dice.gauss(0.5 * (not row["answers"]), 1), (start, end, 0.0)))
     task.calibrate(windows, rows)
-    tuned = task.score(task.gather(windows, rows), rows)["f1"]
+    tuned = task.score(task.aggregate(windows, rows), rows)["f1"]
     tried = []
     for threshold in [-math.inf, *np.linspace(-4, 4, 161), math.inf]:
         task.null_threshold.fill_(threshold)
-        tried.append(task.score(task.gather(windows, rows), rows)["f1"])
+        tried.append(task.score(task.aggregate(windows, rows), rows)["f1"])
     assert tuned >= max(tried) - 1e-9
     assert tuned > max(tried[0], tried[-1])
 
 
 def test_an_answer_lists_candidates_with_probabilities():
     task = made_task()
-    [given] = task.gather(WINDOWS[:1], ROWS[:1])
+    [given] = task.aggregate(WINDOWS[:1], ROWS[:1])
     assert [c["answer"] for c in given["n_best"]] == ["ab", "cd"]  # none would not be taken
     assert sum(c["probability"] for c in given["n_best"]) == pytest.approx(1)
     assert given["probability"] == pytest.approx(1 / (1 + math.exp(-2)))
     task.null_threshold.fill_(-2.0)
-    [none] = task.gather(WINDOWS[:1], ROWS[:1])
+    [none] = task.aggregate(WINDOWS[:1], ROWS[:1])
     assert (none["answer"], none["start"], none["end"]) == ("", None, None)
     assert none["no_answer_score"] == -1.0
     assert [c["answer"] for c in none["n_best"]] == ["ab", "", "cd"]
@@ -247,38 +248,38 @@ def test_an_answer_lists_candidates_with_probabilities():
 
 def test_scores_of_what_there_is_none_of_are_no_numbers():
     task = made_task()
-    scores = task.score(task.gather(WINDOWS[:1], ROWS[:1]), ROWS[:1])
+    scores = task.score(task.aggregate(WINDOWS[:1], ROWS[:1]), ROWS[:1])
     assert (scores["f1"], math.isnan(scores["no_answer_accuracy"])) == (1.0, True)
 
 
 def test_what_there_is_none_of_is_said_to_be_undefined():
     task = made_task()
-    assert task.undefined(Dataset.from_list(ROWS)) == {}
-    every = task.undefined(Dataset.from_list(ROWS[:1]))
+    assert task.undefined_metrics(Dataset.from_list(ROWS)) == {}
+    every = task.undefined_metrics(Dataset.from_list(ROWS[:1]))
     assert every == {"no_answer_accuracy": "every question has an answer"}
-    none = task.undefined(Dataset.from_list([{"answers": []}] * 2))
+    none = task.undefined_metrics(Dataset.from_list([{"answers": []}] * 2))
     assert none == {"has_answer_f1": "no question has an answer"}
 
 
 def test_the_answer_that_reads_nothing_is_the_commonest():
     task = made_task()
     twice = [*ROWS[:1], *ROWS[:1], ROWS[1]]
-    assert [a["answer"] for a in task.trivial(Dataset.from_list(twice), ROWS)] == ["ab"] * 3
-    assert [a["answer"] for a in task.trivial(Dataset.from_list(ROWS), ROWS[:1])] == [""]
+    assert [a["answer"] for a in task.baseline(Dataset.from_list(twice), ROWS)] == ["ab"] * 3
+    assert [a["answer"] for a in task.baseline(Dataset.from_list(ROWS), ROWS[:1])] == [""]
 
 
 def test_examples_tell_right_from_wrong_by_the_metric():
     task = made_task()
     rows = [ROWS[0] | {"answers": [{"text": "AB.", "start": 0}]}, ROWS[1]]
-    right, wrong = task.examples(task.gather(WINDOWS[:2], rows), rows)
-    assert right.wanted == right.given == "ab"
-    assert (wrong.wanted, wrong.given) == ("(no answer)", "ab")
+    right, wrong = task.examples(task.aggregate(WINDOWS[:2], rows), rows)
+    assert right.label == right.answer == "ab"
+    assert (wrong.label, wrong.answer) == ("(no answer)", "ab")
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_of_model_answers_with_a_part_of_the_context(kind, tmp_path):
     folder = tiny_model(kind, tmp_path / kind)
-    source = resolve_model(str(folder), labels=None, problem="question_answering")
+    source = resolve_model(str(folder), labels=None, head=heads.QUESTION_ANSWERING)
     torch.manual_seed(0)
     task = made_task(kind, load_model(source), tokenizer(source)).eval()
     dice = random.Random(5)
@@ -289,7 +290,7 @@ def test_every_kind_of_model_answers_with_a_part_of_the_context(kind, tmp_path):
         batches = [task.collate(windows) for windows in features]
         outputs = [task(batch) for batch in batches]
         predictions = [task.decode(b, o) for b, o in zip(batches, outputs, strict=True)]
-    for row, answer in zip(rows, task.gather(predictions, rows), strict=True):
+    for row, answer in zip(rows, task.aggregate(predictions, rows), strict=True):
         for given in (answer, *answer["n_best"]):
             assert row["context"][given["start"] : given["end"]] == given["answer"]
             assert given["answer"] == given["answer"].strip() != "" or row is rows[-1]

@@ -170,9 +170,7 @@ def test_the_loss_is_cross_entropy_of_cosines_over_the_temperature():
     assert weight == 4
 
 
-PIECES = (
-    "error[CONF-BATCH] task.negatives_scope=batch: cannot be those of a batch that is cut into "
-)
+PIECES = "error[CONF-BATCH] task.negatives_scope=batch: cannot be those of a batch divided into "
 BAD = {
     "a batch in parts": (["trainer.micro_batches=2"], 2, PIECES + "2 (devices x micro-batches); "),
     "a batch on two devices": (

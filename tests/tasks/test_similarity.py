@@ -27,6 +27,7 @@ from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.pipeline.inputs import read_rows
 from tunesmith.tasks.bases.numeric import correlations
+from tunesmith.tasks.cross_encoder_similarity import CrossEncoderSimilarity
 from tunesmith.tasks.losses import MeanSquaredError
 from tunesmith.tasks.similarity import Similarity
 from tunesmith.tasks.text.pooling import pooled
@@ -55,11 +56,15 @@ def inputs(tmp_path_factory):
     return folder, of_files(folder, "similarity", *columns, "trainer.precision=32")
 
 
+def task_choice(encoder):
+    return [] if encoder == "bi" else ["task=cross_encoder_similarity"]
+
+
 @pytest.fixture(scope="module", params=["bi", "cross"])
 def finished(request, inputs):
     folder, arguments = inputs
     encoder = request.param
-    return encoder, *trained(folder, *arguments, f"task.encoder={encoder}", name=encoder)
+    return encoder, *trained(folder, *arguments, *task_choice(encoder), name=encoder)
 
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
@@ -121,11 +126,12 @@ def test_correlations_are_scipys(seed):
 
 
 def task_of(kind, folder, *, encoder="bi", pooling="mean", **model):
-    problem = Similarity.problem_of({"encoder": encoder})
-    source = resolve_model(str(tiny_model(kind, folder, **model)), labels=None, problem=problem)
-    return Similarity(
-        encoder=encoder,
-        pooling=pooling,
+    task = Similarity if encoder == "bi" else CrossEncoderSimilarity
+    options = {"pooling": pooling} if encoder == "bi" else {}
+    path = str(tiny_model(kind, folder, **model))
+    source = resolve_model(path, labels=None, head=task.head)
+    return task(
+        **options,
         model=load_model(source),
         tokenizer=tokenizer(source),
         labels=None,
@@ -152,8 +158,8 @@ def test_every_architecture_embeds_a_text_alike_alone_and_padded(kind, tmp_path)
 def test_labels_become_cosines_from_0_to_1_or_standard_units(tmp_path):
     labels = Dataset.from_dict({"label": [1.0, 2.0, 5.0]})
     bi, cross = (task_of("bert", tmp_path / e, encoder=e) for e in ("bi", "cross"))
-    bi.fit_to(labels)
-    cross.fit_to(labels)
+    bi.fit_statistics(labels)
+    cross.fit_statistics(labels)
     assert (float(bi.zero), float(bi.unit)) == (1.0, 4.0)
     assert float(cross.zero) == pytest.approx(8 / 3)
     assert float(cross.unit) == pytest.approx(torch.tensor([1.0, 2, 5]).std(correction=0).item())
@@ -179,9 +185,9 @@ BAD = {
         ["adapt=frozen", "adapt.layers=all"],
         "error[CONF-RANGE] adapt.layers=all: the task has no head, so nothing is left to learn; ",
     ),
-    "no such encoder": (
-        ["task.encoder=dual"],
-        "error[CONF-CHOICE] task.encoder=dual: must be one of bi, cross",
+    "no such pooling": (
+        ["task.pooling=max"],
+        "error[CONF-CHOICE] task.pooling=max: must be one of mean, first",
     ),
     "no second text": (
         ["data.text_pair=null"],
@@ -189,7 +195,7 @@ BAD = {
     ),
     "another loss": (
         ["loss=cross_entropy", "loss.class_weights=none"],
-        "error[CONF-LOSS] loss=tunesmith.tasks.losses.CrossEntropy: is for ",
+        "error[CONF-LOSS] loss=tunesmith.tasks.losses.CrossEntropy: Similarity learns by ",
     ),
 }
 
@@ -205,7 +211,7 @@ def test_what_cannot_be_is_one_line(inputs, name, capsys):
 @pytest.mark.torture
 def test_encoders_are_compared_in_a_search(inputs, tmp_path):
     words = [*inputs[1], f"paths.runs={tmp_path}/runs", "trainer.max_epochs=1", "study=both"]
-    done = train(["-m", *words, "executor.workers=1", "task.encoder=bi,cross"])
+    done = train(["-m", *words, "executor.workers=1", "task=similarity,cross_encoder_similarity"])
     assert done.returncode == 0, done.stderr[-3000:]
     trials = json.loads((tmp_path / "runs/both/summary.json").read_text())["trials"]
     assert [trial["state"] for trial in trials] == ["complete", "complete"]

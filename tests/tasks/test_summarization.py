@@ -17,6 +17,7 @@ from tunesmith import load
 from tunesmith.config import inference_options
 from tunesmith.errors import TunesmithError
 from tunesmith.inference.predict_file import predict_file
+from tunesmith.models import heads
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model
 from tunesmith.pipeline.components import build_data, build_task
@@ -83,7 +84,7 @@ def test_the_loss_is_that_of_transformers(folder):
     theirs.load_state_dict(task.model.state_dict())
     with torch.no_grad():
         ours = task(batch)
-        wanted = theirs(**task.inputs(batch), labels=batch["labels"])
+        wanted = theirs(**task.model_inputs(batch), labels=batch["labels"])
     torch.testing.assert_close(ours.loss, wanted.loss)
     torch.testing.assert_close(task.logits(batch), wanted.logits, atol=1e-5, rtol=1e-4)
     assert ours.weight == (batch["labels"] != IGNORE).sum()
@@ -99,7 +100,7 @@ def test_targets_are_cut_at_their_end_whatever_the_texts_are(folder):
     [short] = task.encode({"text": "a", "target": ""})
     assert short["labels"] == [task.tokenizer.sep_token_id]
     assert short["full_length"] == short["length"]
-    assert task.limit() == "texts cut at 20 tokens, targets at 4"
+    assert task.truncation_note() == "texts truncated at 20 tokens, targets at 4"
 
 
 def test_the_middle_of_a_long_text_can_be_left_out(folder):
@@ -197,8 +198,8 @@ def test_the_probability_is_that_of_the_tokens(finished):
     [features] = task.encode({"text": text})
     batch = task.collate([features])
     with torch.no_grad():
-        found = task.model.generate(**task.inputs(batch))
-        logits = task.model(**task.inputs(batch), decoder_input_ids=found).logits
+        found = task.model.generate(**task.model_inputs(batch))
+        logits = task.model(**task.model_inputs(batch), decoder_input_ids=found).logits
     shares = logits[0, :-1].softmax(-1).gather(1, found[0, 1:, None])[:, 0]
     assert answer["probability"] == pytest.approx(float(shares.log().mean().exp()), rel=1e-4)
     assert answer["tokens"] == len(shares)
@@ -207,7 +208,7 @@ def test_the_probability_is_that_of_the_tokens(finished):
 def test_the_trivial_answer_is_the_commonest_target_of_the_train_split(folder):
     task, _, parts = built(folder)
     train = Dataset.from_dict({"target": ["a b", "c", "a b"]})
-    answers = task.trivial(train, parts.rows.splits["validation"].to_list())
+    answers = task.baseline(train, parts.rows.splits["validation"].to_list())
     assert [a["summary"] for a in answers] == ["a b"] * 16
     assert answers[0]["probability"] == pytest.approx(2 / 3)
 
@@ -259,9 +260,7 @@ def test_a_run_is_the_base_of_another_and_of_any_other_task(finished, folder):
     assert all(torch.equal(state[name], value) for name, value in trained.items())
     tied = task.model.encoder.embeddings is task.model.decoder.bert.embeddings
     assert not tied
-    classes = load_model(
-        resolve_model(str(finished), labels=["a", "b"], problem="single_label_classification")
-    )
+    classes = load_model(resolve_model(str(finished), labels=["a", "b"], head=heads.SINGLE_LABEL))
     for name, tensor in classes.bert.state_dict().items():
         assert name.startswith("pooler.") or torch.equal(tensor, trained[f"encoder.{name}"])
 
@@ -343,8 +342,8 @@ WRONG_INPUTS = {
     ),
     "another loss": (
         ["loss=binary_cross_entropy"],
-        "error[CONF-LOSS] loss=tunesmith.tasks.losses.BinaryCrossEntropy: is for "
-        "multi_label_classification, the task is summarization",
+        "error[CONF-LOSS] loss=tunesmith.tasks.losses.BinaryCrossEntropy: "
+        "Summarization learns by CrossEntropy",
     ),
     "no target column": (
         ["data.target=summary"],

@@ -126,7 +126,7 @@ def test_nothing_of_a_long_sentence_is_without_an_answer(kind):
     words = [dice_word for words, _ in tagged(30) for dice_word in words] + ["", "\x01"]
     features = task.encode({"words": words})
     predictions = task.predict(task.collate(features))
-    (answer,) = task.gather([predictions], [{"words": words}])
+    (answer,) = task.aggregate([predictions], [{"words": words}])
     expected = {
         word: BIO[token % len(BIO)]
         for feature in features
@@ -141,7 +141,7 @@ def test_windows_that_a_limited_validation_left_out_are_outside_of_all():
     task = task_of()
     words = tagged(1)[0][0] * 6
     predictions = task.predict(task.collate(task.encode({"words": words})))
-    (answer,) = task.gather([predictions[:1]], [{"words": words}])
+    (answer,) = task.aggregate([predictions[:1]], [{"words": words}])
     assert answer["tags"][-5:] == ["O"] * 5
     assert len(answer["tags"]) == len(words)
 
@@ -161,10 +161,10 @@ def test_padding_has_no_word_and_no_label():
 
 def answer_of(task, given, tags, sure=0.9):
     """Return the answer where each word has its tag with a certainty."""
-    rest = (1 - sure) / (len(task.index) - 1)
-    rows = [[sure if label == tag else rest for label in task.index] for tag in tags]
+    rest = (1 - sure) / (len(task.label_to_id) - 1)
+    rows = [[sure if label == tag else rest for label in task.label_to_id] for tag in tags]
     found = (list(range(len(tags))), np.array(rows, dtype=np.float32))
-    return task.gather([[found]], [{"words": given}])[0]
+    return task.aggregate([[found]], [{"words": given}])[0]
 
 
 def test_spans_of_words_say_where_they_are():
@@ -208,7 +208,7 @@ def test_spans_of_bioes_are_read_as_such():
 def test_the_certainty_of_a_span_is_the_mean_of_its_words():
     task = task_of(["O", "B-X", "I-X"])
     found = ([0, 1, 2], np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.4, 0, 0.6]], dtype=np.float32))
-    (answer,) = task.gather([[found]], [{"words": ["a", "b", "c"]}])
+    (answer,) = task.aggregate([[found]], [{"words": ["a", "b", "c"]}])
     assert [e["probability"] for e in answer["entities"]] == [pytest.approx(0.7)]
     assert answer["probability"] == pytest.approx(2.3 / 3)
 
@@ -217,7 +217,7 @@ def test_a_row_without_words_has_no_tags():
     task = task_of()
     (feature,) = task.encode({"words": [], "tags": []})
     (found,) = task.predict(task.collate([feature]))
-    (answer,) = task.gather([[found]], [{"words": []}])
+    (answer,) = task.aggregate([[found]], [{"words": []}])
     assert (answer["tags"], answer["entities"]) == ([], [])
 
 
@@ -252,25 +252,25 @@ def test_tags_that_are_no_entities_are_scored_by_the_word():
     answer = answer_of(task, rows[0]["words"], ["NOUN", "NOUN", "VERB", "VERB"])
     assert set(answer) == {"tags", "probability"}
     assert task.score([answer], rows) == dict.fromkeys(task.metrics, 0.75)
-    assert task.examples([answer], rows)[0].given == "NOUN NOUN VERB VERB"
+    assert task.examples([answer], rows)[0].answer == "NOUN NOUN VERB VERB"
 
 
 def test_the_board_shows_counts_of_tags_and_entities_of_examples():
     task = task_of()
     rows = [{"words": ["anna", "bo", "saw", "rome"], "tags": ["B-PER", "I-PER", "O", "O"]}]
     answer = answer_of(task, rows[0]["words"], ["B-PER", "I-PER", "O", "B-LOC"])
-    counts = task.counts([answer], rows)
+    counts = task.confusion([answer], rows)
     assert counts.sum() == 4
     assert counts[0].tolist() == [1, 0, 0, 1, 0]  # of two words outside one is called a place
     (example,) = task.examples([answer], rows)
     assert example.text == "anna bo saw rome"
-    assert (example.wanted, example.given) == ("PER: anna bo", "PER: anna bo; LOC: rome")
+    assert (example.label, example.answer) == ("PER: anna bo", "PER: anna bo; LOC: rome")
 
 
 def test_classes_are_weighed_by_their_words():
     task = task_of()
     task.loss = CrossEntropy(class_weights="inverse")
-    task.fit_to({"tags": [["O"] * 6, ["B-PER", "I-PER", "B-LOC", "I-LOC"]]})
+    task.fit_statistics({"tags": [["O"] * 6, ["B-PER", "I-PER", "B-LOC", "I-LOC"]]})
     weights = task.loss.class_weight
     assert weights[1] / weights[0] == pytest.approx(6)
 

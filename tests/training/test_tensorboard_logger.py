@@ -10,6 +10,12 @@ import numpy as np
 import pytest
 
 from support.servers import eventually, fetch, hparams_rows, scalars, tensorboard
+from tunesmith.tasks.capabilities import (
+    GeneratedExample,
+    Generates,
+    LabeledExample,
+    ShowsExamples,
+)
 from tunesmith.training.csv_logger import CSVLogger
 from tunesmith.training.evaluation import Evaluation
 from tunesmith.training.tensorboard_callback import (
@@ -188,18 +194,23 @@ def test_samples_stand_side_by_side_and_cannot_write_markup() -> None:
     assert 600 < len(first) < 900
 
 
+class Shown(Generates, ShowsExamples):
+    """A task that shows an example and a text."""
+
+    def examples(self, answers: Any, rows: Any) -> list[LabeledExample]:
+        return [LabeledExample("a", "b", "b", 0.5)]
+
+    def generated_examples(self, answers: Any, rows: Any) -> list[GeneratedExample]:
+        return [GeneratedExample("a", "b", "c")]
+
+
 def test_samples_are_shown_at_each_validation_and_examples_at_the_best() -> None:
     shown: list[tuple[str, int]] = []
     board = SimpleNamespace(figure=None, text=lambda tag, _, step: shown.append((tag, step)))
     trainer: Any = SimpleNamespace(
         sanity_checking=False, loggers=[board], is_global_zero=True, global_step=0
     )
-    task = SimpleNamespace(
-        counts=lambda *_: None,
-        examples=lambda *_: [("a", "b", "b", 0.5)],
-        samples=lambda *_: [("a", "b", "c")],
-    )
-    module: Any = SimpleNamespace(task=task, evaluation=Evaluation({}, [{}], [{}]))
+    module: Any = SimpleNamespace(task=Shown(), evaluation=Evaluation({}, [{}], [{}]))
     figures = ValidationFigures(SimpleNamespace(best_step=5))
     for step in (5, 5, 10):
         trainer.global_step = step

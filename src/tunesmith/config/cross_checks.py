@@ -1,6 +1,7 @@
 """Values that are right alone and wrong together."""
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -44,9 +45,7 @@ def cross_field_errors(values: Mapping[str, Any], spoilt: set[str]) -> Found:
 def mode_of(metric: str, task: Any) -> str | None:
     """Return "max" or "min" for a metric of a task, with or without its `val/`; None: not known."""
     name = metric.removeprefix("val/")
-    if name == "loss" or name in task.minimised:
-        return "min"
-    return "max" if name in task.metrics else None
+    return "min" if name == "loss" else task.metrics.get(name)
 
 
 def monitor_of(cfg: Any, task: Any) -> tuple[str, str]:
@@ -158,10 +157,10 @@ def _loss(get: Get) -> Errors:
     if names in _shipped_pairs():
         return
     task, loss = (instantiate.resolve(name, get("trust")) for name in names)
-    takes = getattr(loss, "takes", None)
-    problem = task.problem_of(get("task")) if hasattr(task, "problem_of") else None
-    if takes is not None and problem not in takes:
-        what = f"is for {', '.join(takes)}, the task is {problem}"
+    losses = getattr(task, "losses", ())
+    is_ours = inspect.isclass(loss) and loss.__module__.startswith("tunesmith.")
+    if is_ours and losses and not issubclass(loss, losses):
+        what = f"{task.__name__} learns by {' or '.join(one.__name__ for one in losses)}"
         yield ConfigError("CONF-LOSS", f"loss={names[1]}", what)
 
 

@@ -7,7 +7,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tunesmith.config import instantiate, schema
+from tunesmith.config import instantiate
+from tunesmith.config.check_values import check_value
 from tunesmith.errors import ConfigError, did_you_mean
 
 
@@ -26,19 +27,20 @@ def parse_set_options(words: Sequence[str]) -> dict[str, Any]:
 def with_options(cfg: DictConfig, options: Mapping[str, Any]) -> DictConfig:
     """Return the config of a run with other options of its task.
 
-    Raises ConfigError for an option that its task does not name in `tuned`, and for a value
-    that it cannot have.
+    Raises ConfigError for an option that is not in its task's `inference_options`, and for a
+    value that it cannot have.
     """
     if not options:
         return cfg
     cfg = cfg.copy()
-    free = [f"task.{name}" for name in instantiate.resolve(cfg.task._target_, cfg.trust).tuned]
+    task = instantiate.resolve(cfg.task._target_, cfg.trust)
+    free = [f"task.{name}" for name in getattr(task, "inference_options", ())]
     for path, value in options.items():
         if path not in free:
             fix = did_you_mean(path, free) or (f"only {', '.join(free)}" if free else "")
             raise ConfigError("CONF-KEY", path, "cannot be set anew once a run is trained", fix)
-        mistake = schema.RULES[path].check(path, value, str(value))
-        if mistake is not None:
-            raise mistake
+        error = check_value(path, value)
+        if error is not None:
+            raise error
         cfg.task[path.partition(".")[2]] = value
     return cfg

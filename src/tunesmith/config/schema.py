@@ -141,7 +141,6 @@ RULES: dict[str, Rule] = {
     "task.audio.pretrained": FLAG,
     "task.audio.config": MAPPING,
     "task.audio.seconds": POSITIVE,
-    "task.encoder": one_of("bi", "cross"),
     "task.pooling": one_of("mean", "first"),
     "task.negatives_scope": one_of("batch", "micro_batch"),
     "loss.label_smoothing": FRACTION,

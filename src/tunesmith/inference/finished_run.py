@@ -21,8 +21,14 @@ from tunesmith.models.spec import resolve_model
 from tunesmith.models.untrusted_files import inside
 from tunesmith.models.weights import check_weights, read_weights
 from tunesmith.pipeline.components import build_data, make_task
-from tunesmith.pipeline.inputs import RunInputs, fitting_inputs, load_inputs, task_class, to_dict
+from tunesmith.pipeline.inputs import RunInputs, fitting_inputs, load_inputs, task_class
 from tunesmith.tasks.base import Answer, Task
+from tunesmith.tasks.capabilities import (
+    HasModalities,
+    UsesOtherRows,
+    is_saved_with_encoder,
+    modality_columns,
+)
 from tunesmith.training.evaluation import autocast, evaluate, torch_device
 from tunesmith.training.hardware import Hardware, resolve_hardware, torch_settings
 
@@ -54,9 +60,9 @@ class FinishedRun:
     @property
     def chunk(self) -> int | None:
         """How many rows are answered at once; None: all, which must then fit into memory."""
-        if not self.task.answers_alone:
+        if isinstance(self.task, UsesOtherRows):
             return None
-        return CHUNK_OF_FILES if self.task.encoded_columns else CHUNK
+        return CHUNK_OF_FILES if isinstance(self.task, HasModalities) else CHUNK
 
     @property
     def columns(self) -> dict[str, SourceName]:
@@ -148,7 +154,7 @@ class FinishedRun:
             str(self.directory / "model"),
             attention=self.cfg.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
-            problem=task_class(self.cfg).problem_of(to_dict(self.cfg.task)),
+            head=task_class(self.cfg).head,
         )
         return fitting_inputs(self.cfg, Rows({}, labels, ""), model)
 
@@ -222,7 +228,7 @@ def _with_model(cfg: DictConfig, directory: Path, cache: Path) -> DictConfig:
 def _with_own_encoders(cfg: DictConfig, directory: Path) -> DictConfig:
     """Return the config with the run's own encoders in place of those that it started from."""
     cfg = cfg.copy()
-    for name in task_class(cfg).encoded_columns:
+    for name in modality_columns(task_class(cfg)):
         own = {"path": str(directory / "model" / name), "revision": None}
         cfg.task[name] = {**cfg.task[name], **own, "pretrained": True, "config": {}}
     return cfg
@@ -239,12 +245,13 @@ def _restore(task: Task, file: Path) -> None:
     """Put back what the task learnt besides its encoders: what it declares, and all of it."""
     check_weights([file])
     tensors = read_weights([file])
-    task.make_room({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    ours = {name: p for name, p in task.named_parameters() if not task.lies_apart(name)}
+    if isinstance(task, HasModalities):
+        task.allocate_state({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    ours = {name: p for name, p in task.named_parameters() if not is_saved_with_encoder(task, name)}
     lacking = sorted(ours.keys() - tensors.keys())
     if lacking:
         raise ModelError("MODEL-MISSING", file.name, f"lacks {len(lacking)}, such as {lacking[0]}")
-    modules = {n: m for n, m in task.named_modules() if not task.lies_apart(f"{n}.")}
+    modules = {n: m for n, m in task.named_modules() if not is_saved_with_encoder(task, f"{n}.")}
     for name, tensor in tensors.items():
         if name in ours:
             if ours[name].shape != tensor.shape:
@@ -295,4 +302,4 @@ def _answers(
             for i, prediction in zip(picked, task.predict(batch), strict=True):
                 predictions[i] = prediction
     remaining = iter(predictions)
-    return task.gather([list(islice(remaining, len(windows))) for windows in by_row], inputs)
+    return task.aggregate([list(islice(remaining, len(windows))) for windows in by_row], inputs)

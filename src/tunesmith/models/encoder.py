@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.errors import ModelError
 from tunesmith.models.encoder_decoder import encoder_of, freeze, is_pair, tensors_as, untied_state
-from tunesmith.models.heads import HEADS, class_of, head_names, meta_model, model_kwargs
+from tunesmith.models.heads import class_of, head_names, meta_model, model_kwargs
 from tunesmith.models.hf_logging import quiet
 from tunesmith.models.spec import ModelSpec
 from tunesmith.models.weights import read_weights
@@ -66,12 +66,12 @@ def save(
     *,
     labels: Sequence[str] | None = None,
     extra: Mapping[str, Tensor] | None = None,
-    besides: Mapping[str, Callable[[Path], None]] | None = None,
+    encoders: Mapping[str, Callable[[Path], None]] | None = None,
 ) -> None:
     """Write a folder that plain transformers loads; it appears whole or not at all.
 
     `labels` go to labels.json, tensors that a task has learnt beside the model (`extra`) to
-    task.safetensors; what `besides` writes, other encoders, to folders of these names. Everything
+    task.safetensors; each of `encoders` writes another encoder to a folder of its name. Everything
     is safetensors or JSON.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def save(
         if extra:
             tensors = {name: tensor.contiguous().cpu() for name, tensor in extra.items()}
             save_file(tensors, new / "task.safetensors")
-        for name, write in (besides or {}).items():
+        for name, write in (encoders or {}).items():
             write(new / name)
         fsync.sync_tree(new)  # before its name: a power cut must not leave a folder of empty files
         _put(new, folder)
@@ -106,7 +106,7 @@ def _put(new: Path, folder: Path) -> None:
 
 
 def _from_scratch(source: ModelSpec) -> PreTrainedModel:
-    model_class: Any = class_of(source.config, source.path, source.problem)
+    model_class: Any = class_of(source.config, source.path, source.head)
     return model_class._from_config(
         source.config,
         attn_implementation=source.attention,
@@ -116,14 +116,14 @@ def _from_scratch(source: ModelSpec) -> PreTrainedModel:
 
 
 def _pretrained(source: ModelSpec) -> PreTrainedModel:
-    shape = meta_model(source.config, source.path, source.problem)
-    role, stored = HEADS[source.problem].role, read_weights(source.weights)
+    shape = meta_model(source.config, source.path, source.head)
+    role, stored = source.head.role, read_weights(source.weights)
     tensors = tensors_as(role, stored, source.checkpoint, shape)
     if source.new_head:
         names = head_names(shape)
         tensors = {name: tensor for name, tensor in tensors.items() if name not in names}
     # Tensors instead of the folder's path: nothing else that lies there is read.
-    model_class: Any = class_of(source.config, source.path, source.problem)
+    model_class: Any = class_of(source.config, source.path, source.head)
     model, info = model_class.from_pretrained(
         None,
         config=source.config,

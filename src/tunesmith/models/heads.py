@@ -1,4 +1,4 @@
-"""The head on the encoder: which one a task wants, whose it is, whether its labels fit the data."""
+"""The head on the encoder: which one a task has, whose it is, whether its labels fit the data."""
 
 import inspect
 import re
@@ -42,7 +42,7 @@ class Head:
     models: Any  # {config class: model class}; of a pair: that of its decoder
     does: str  # ends the sentence "are not encoders that can ..."
     outputs: int | None = None  # of a head whose size no label decides; None: one a label
-    typed: bool = False  # the config names the problem: one class of model serves several
+    problem_type: str | None = None  # as the config names it, where one model class serves several
     among: Any = None  # {config class: ...}: of `models` only these do it
     instead: str = ""  # what to do with any other model
     role: Role = Role.ENCODER  # what the checkpoint becomes
@@ -67,36 +67,29 @@ _WRITERS: dict[str, Any] = {
     "among": MODEL_FOR_MASKED_LM_MAPPING,  # the rest are no encoders
     "instead": "BERT, RoBERTa, ELECTRA and XLM-R can",
 }
-_BARE = Head(  # no head: what a task does with the encoder's output is its own
+SINGLE_LABEL = Head(*_CLASSIFY, problem_type="single_label_classification")
+MULTI_LABEL = Head(*_CLASSIFY, problem_type="multi_label_classification")
+REGRESSION = Head(*_CLASSIFY, outputs=1, problem_type="regression")
+TOKEN_CLASSIFICATION = Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words")
+QUESTION_ANSWERING = Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2)
+MULTIPLE_CHOICE = Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1)
+MASKED_LM = Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2)
+MASKED_LM_AND_PAIRS = Head(
+    MODEL_FOR_PRETRAINING_MAPPING,
+    "judge pairs of segments",
+    outputs=2,
+    among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
+    instead="task=mlm needs no pairs",
+)
+CAUSAL_LM = Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER)
+ENCODER_DECODER = Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR)
+NO_HEAD = Head(  # what a task does with the encoder's output is its own
     MODEL_MAPPING, "embed texts", outputs=2, among=MODEL_FOR_MASKED_LM_MAPPING
 )
-HEADS = {  # by the `problem` of a task
-    "single_label_classification": Head(*_CLASSIFY, typed=True),
-    "multi_label_classification": Head(*_CLASSIFY, typed=True),
-    "regression": Head(*_CLASSIFY, outputs=1, typed=True),
-    "token_classification": Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words"),
-    "question_answering": Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2),
-    "multiple_choice": Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1),
-    "masked_language_modeling": Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2),
-    "pretraining": Head(
-        MODEL_FOR_PRETRAINING_MAPPING,
-        "judge pairs of segments",
-        outputs=2,
-        among=MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,  # elsewhere it means other things
-        instead="task=mlm needs no pairs",
-    ),
-    "causal_language_modeling": Head(*_WRITE, "continue texts", **_WRITERS, role=Role.DECODER),
-    "summarization": Head(*_WRITE, "write texts too", **_WRITERS, role=Role.PAIR),
-    "embedding": _BARE,
-    "multimodal_classification": _BARE,
-    "retrieval": _BARE,
-    "similarity": _BARE,
-}
 
 
-def class_of(config: PreTrainedConfig, name: str, problem: str) -> type[PreTrainedModel]:
-    """Return the architecture's model with the head for a problem; ModelError if it has none."""
-    head = HEADS[problem]
+def class_of(config: PreTrainedConfig, name: str, head: Head) -> type[PreTrainedModel]:
+    """Return the architecture's model with this head; ModelError if it has none."""
     for part in configs_of(config):
         if not head.takes(part):
             what = f"{part.model_type} models are not encoders that can {head.does}"
@@ -116,9 +109,9 @@ def model_kwargs(model: type[PreTrainedModel]) -> dict[str, Any]:
     return {"add_pooling_layer": False} if takes else {}
 
 
-def meta_model(config: PreTrainedConfig, name: str, problem: str) -> PreTrainedModel:
+def meta_model(config: PreTrainedConfig, name: str, head: Head) -> PreTrainedModel:
     """Build the model without memory for its weights: shows what its parts are called."""
-    model_class = class_of(config, name, problem)
+    model_class = class_of(config, name, head)
     with torch.device("meta"):
         return model_class(config, **model_kwargs(model_class))
 
@@ -188,42 +181,41 @@ def has_own_head(
 
 
 def check_labels(
-    folder: Path, config: PreTrainedConfig, labels: Sequence[str] | None, problem: str, name: str
+    folder: Path, config: PreTrainedConfig, labels: Sequence[str] | None, head: Head, name: str
 ) -> None:
     """Raise ModelError unless the checkpoint's head means what the task does."""
-    head = HEADS[problem]
-    if head.outputs is not None and not head.typed:
+    problem = head.problem_type
+    if head.outputs is not None and problem is None:
         return
-    theirs = _labels_of(folder, config)
-    if not head.typed:
-        _check_same(theirs, labels)
+    known = _labels_of(folder, config)
+    if problem is None:
+        _check_same(known, labels)
         return
-    found = config.problem_type or ("regression" if len(theirs) == 1 else problem)
-    if "regression" in (found, problem) and len(theirs) > 1:
-        what = f"checkpoint has {_listed(theirs)}, the task is regression"
+    own_problem = config.problem_type or ("regression" if len(known) == 1 else problem)
+    if "regression" in (own_problem, problem) and len(known) > 1:
+        what = f"checkpoint has {_listed(known)}, the task is regression"
         raise ModelError("MODEL-LABELS", "", what, NEW_HEAD)
-    if found != problem:
-        what = f"its head is for {_words(found)}, the task is {_words(problem)}"
+    if own_problem != problem:
+        what = f"its head is for {_words(own_problem)}, the task is {_words(problem)}"
         raise ModelError("MODEL-HEAD", name, what, NEW_HEAD)
     if problem != "regression":
-        _check_same(theirs, labels)
+        _check_same(known, labels)
 
 
-def _check_same(theirs: Sequence[str], labels: Sequence[str] | None) -> None:
+def _check_same(known: Sequence[str], labels: Sequence[str] | None) -> None:
     if labels is None:
         return
-    if len(theirs) != len(labels):
-        what = f"checkpoint has {_listed(theirs)}, data has {_listed(labels, '')}"
+    if len(known) != len(labels):
+        what = f"checkpoint has {_listed(known)}, data has {_listed(labels, '')}"
         raise ModelError("MODEL-LABELS", "", what, NEW_HEAD)
-    if not all(a in (b, f"LABEL_{b}") for a, b in zip(theirs, labels, strict=True)):
-        what = f"checkpoint has {_listed(theirs)}, data {_listed(labels)}: not the same, in order"
+    if not all(a in (b, f"LABEL_{b}") for a, b in zip(known, labels, strict=True)):
+        what = f"checkpoint has {_listed(known)}, data {_listed(labels)}: not the same, in order"
         raise ModelError("MODEL-LABELS", "", what, NEW_HEAD)
 
 
-def set_labels(config: PreTrainedConfig, labels: Sequence[str] | None, problem: str) -> None:
+def set_labels(config: PreTrainedConfig, labels: Sequence[str] | None, head: Head) -> None:
     """Write labels and kind of problem into a config, in place; without labels it keeps its own."""
-    head = HEADS[problem]
-    config.problem_type = problem if head.typed else None  # type: ignore[assignment]
+    config.problem_type = head.problem_type  # type: ignore[assignment]
     if head.outputs is not None:
         config.num_labels = head.outputs
     elif labels is not None:
@@ -231,9 +223,9 @@ def set_labels(config: PreTrainedConfig, labels: Sequence[str] | None, problem: 
         config.label2id = {label: i for i, label in enumerate(labels)}
 
 
-def need_labels(labels: Sequence[str] | None, problem: str) -> None:
+def need_labels(labels: Sequence[str] | None, head: Head) -> None:
     """Raise ConfigError if a new head would not know how many labels there are."""
-    if HEADS[problem].outputs is None and not labels:
+    if head.outputs is None and not labels:
         raise ConfigError("CONF-LABELS", "data.labels", "a new head needs labels, there are none")
 
 

@@ -66,7 +66,7 @@ class ModelSpec:
     revision: str | None  # the commit, of a hub model
     config: PreTrainedConfig  # with labels and all wanted changes, in the role of the task
     checkpoint: PreTrainedConfig  # as the checkpoint has it, so changed
-    problem: str  # what the head is for: a key of heads.HEADS
+    head: heads.Head  # what the task puts on the encoder
     pretrained: bool
     new_head: bool
     own_head: bool  # the checkpoint's own head is kept
@@ -90,11 +90,11 @@ def resolve_model(
     config: Mapping[str, Any] | None = None,
     attention: str = "sdpa",
     labels: Sequence[str] | None,
-    problem: str,
+    head: heads.Head,
 ) -> ModelSpec:
     """Find a model and check all that can be checked without opening its weights.
 
-    `problem` is a key of heads.HEADS; `labels` are in the order of their numbers. `sizes` are of
+    `head` is the task's; `labels` are in the order of their numbers. `sizes` are of
     a model from scratch: a checkpoint has its own. `config` changes it further.
     Raises ConfigError, ModelError, MachineError (a missing package) or SafetyError.
     """
@@ -105,15 +105,15 @@ def resolve_model(
     raw = untrusted_files.read_json(folder / "config.json")
     checkpoint = _config(raw, changes, path)
     _set_dropouts(checkpoint, hidden_dropout, attention_dropout, classifier_dropout)
-    settled = encoder_decoder.config_as(heads.HEADS[problem].role, checkpoint)
-    model = _skeleton(settled, changes, path, problem)
+    settled = encoder_decoder.config_as(head.role, checkpoint)
+    model = _skeleton(settled, changes, path, head)
     files, tensors = _weights(folder, path, sha256) if pretrained else ((), set())
     own_head = pretrained and not new_head and heads.has_own_head(raw, model, tensors, path)
     if own_head:
-        heads.check_labels(folder, settled, labels, problem, path)
+        heads.check_labels(folder, settled, labels, head, path)
     else:
-        heads.need_labels(labels, problem)
-    heads.set_labels(settled, labels, problem)
+        heads.need_labels(labels, head)
+    heads.set_labels(settled, labels, head)
     words = _tokenizer(folder, path)
     _check_vocabulary(words, settled, path)
     return ModelSpec(
@@ -122,7 +122,7 @@ def resolve_model(
         revision=folder.name if folder.parent.name == "snapshots" else revision,
         config=settled,
         checkpoint=checkpoint,
-        problem=problem,
+        head=head,
         pretrained=pretrained,
         new_head=new_head,
         own_head=own_head,
@@ -217,10 +217,12 @@ def _from_dict(
         raise _wrong_settings(error, changes, path) from None
 
 
-def _skeleton(config: PreTrainedConfig, changes: dict[str, Any], path: str, problem: str) -> Any:
+def _skeleton(
+    config: PreTrainedConfig, changes: dict[str, Any], path: str, head: heads.Head
+) -> Any:
     try:
         with quiet():
-            return heads.meta_model(config, path, problem)
+            return heads.meta_model(config, path, head)
     except WRONG_SETTINGS as error:
         raise _wrong_settings(error, changes, path) from None
 

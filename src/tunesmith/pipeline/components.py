@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tunesmith.config import instantiate, monitor_of
 from tunesmith.data.batching.datamodule import DataModule
+from tunesmith.data.batching.loaders import no_augmentation
 from tunesmith.data.columns import Rows
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, ModelError
@@ -25,6 +26,12 @@ from tunesmith.pipeline.run_length import check_interval, total_steps
 from tunesmith.pipeline.trainer import build_trainer
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.tasks.base import Task
+from tunesmith.tasks.capabilities import (
+    Augments,
+    HasUndefinedMetrics,
+    NotesTruncation,
+    modality_columns,
+)
 from tunesmith.training import checkpoint_io
 from tunesmith.training.adapt import Adaptation
 from tunesmith.training.checkpoint_callback import CheckpointCallback
@@ -71,7 +78,7 @@ def build_task(config: DictConfig, inputs: RunInputs) -> tuple[Task, Adaptation]
     task = make_task(config, inputs)
     _check_monitor(config, task, inputs.rows)
     if "train" in inputs.rows.splits:
-        task.fit_to(inputs.rows.splits["train"])
+        task.fit_statistics(inputs.rows.splits["train"])
     if config.trainer.gradient_checkpointing:
         task.model.gradient_checkpointing_enable({"use_reentrant": False})
     return task, instantiate.instantiate(config.adapt, trust=config.trust, task=task)
@@ -80,10 +87,6 @@ def build_task(config: DictConfig, inputs: RunInputs) -> tuple[Task, Adaptation]
 def make_task(config: DictConfig, inputs: RunInputs) -> Task:
     """Return the task around its model, as it is before anything is fitted to rows."""
     loss = instantiate.instantiate(config.loss, trust=config.trust)
-    problem = inputs.model.problem
-    if problem not in getattr(loss, "takes", (problem,)):
-        message = f"{type(loss).__name__} is for {', '.join(loss.takes)}, the task is {problem}"
-        raise ConfigError("CONF-LOSS", "loss", message)
     model = load_model(inputs.model)
     encoders = {name: media_encoder.load(spec) for name, spec in inputs.encoders.items()}
     return instantiate.instantiate(
@@ -95,15 +98,17 @@ def make_task(config: DictConfig, inputs: RunInputs) -> Task:
         max_length=inputs.max_length,
         truncation=config.data.truncation,
         loss=loss,
-        **({"encoders": encoders} if task_class(config).encoded_columns else {}),
+        **({"encoders": encoders} if modality_columns(task_class(config)) else {}),
     )
 
 
 def _check_monitor(config: DictConfig, task: Task, rows: Rows) -> None:
     """Refuse a run without a best checkpoint: its score is no number on these rows."""
     monitor, _ = monitor_of(config, task)
-    reasons = task.undefined(rows.splits["validation"]) if "validation" in rows.splits else {}
-    reason = reasons.get(monitor.removeprefix("val/"))
+    if not isinstance(task, HasUndefinedMetrics) or "validation" not in rows.splits:
+        return
+    undefined = task.undefined_metrics(rows.splits["validation"])
+    reason = undefined.get(monitor.removeprefix("val/"))
     if reason is not None:
         fix = "set callbacks.checkpoint.monitor, for example val/loss"
         raise DataError("DATA-LABEL", "validation", f"{reason}: {monitor} is not defined", fix)
@@ -118,6 +123,8 @@ def build_data(config: DictConfig, inputs: RunInputs, task: Task) -> DataModule:
     return DataModule(
         inputs.rows.splits,
         task,
+        augment=task.augment if isinstance(task, Augments) else no_augmentation,
+        truncation_note=_truncation_note(task),
         identity={
             "features": FORMAT,
             "rows": inputs.rows.fingerprint,
@@ -137,6 +144,12 @@ def build_data(config: DictConfig, inputs: RunInputs, task: Task) -> DataModule:
         language_temperature=config.data.language_temperature,
         **{name: config.data[name] for name in names},
     )
+
+
+def _truncation_note(task: Task) -> str:
+    if isinstance(task, NotesTruncation):
+        return task.truncation_note()
+    return f"texts truncated at {task.max_length} tokens"
 
 
 def build_module(

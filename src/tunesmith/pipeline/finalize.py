@@ -5,18 +5,22 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from tunesmith import runs
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ModelError
+from tunesmith.models import media_encoder
 from tunesmith.models.encoder import save
 from tunesmith.pipeline.components import Training, build_data
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.pipeline.run_context import RunContext
 from tunesmith.tasks.base import Task
+from tunesmith.tasks.capabilities import HasModalities, is_saved_with_encoder
 from tunesmith.training import checkpoint_io
 from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.evaluation import evaluate
@@ -54,9 +58,11 @@ def finalize(
 
 def save_model(task: Task, folder: Path) -> None:
     """Write the weights for plain transformers, and with them what else the task has learned."""
-    extra = {k: v for k, v in task.state_dict().items() if not task.lies_apart(k)}
-    besides = task.besides()
-    save(task.model, task.tokenizer, folder, labels=task.labels, extra=extra, besides=besides)
+    state = task.state_dict().items()
+    extra = {name: value for name, value in state if not is_saved_with_encoder(task, name)}
+    encoders: Any = task.encoders.items() if isinstance(task, HasModalities) else ()
+    writers = {name: partial(media_encoder.save, encoder) for name, encoder in encoders}
+    save(task.model, task.tokenizer, folder, labels=task.labels, extra=extra, encoders=writers)
 
 
 def _test(
@@ -95,7 +101,7 @@ def _baseline(task: Task, inputs: RunInputs, scores: Mapping[str, float]) -> dic
     for split, prefix in (("validation", "val"), ("test", "test")):
         if split in splits and f"{prefix}/{task.monitor}" in scores:
             rows = without_files(splits[split]).to_list()
-            answers = task.trivial(splits["train"], rows)
+            answers = task.baseline(splits["train"], rows)
             with warnings.catch_warnings():  # a constant has no correlation: that is the point
                 warnings.simplefilter("ignore")
                 reached = task.score(answers, rows) if answers else {}

@@ -17,7 +17,13 @@ from tunesmith.models.media_spec import MediaSpec
 from tunesmith.models.spec import ModelSpec, max_tokens, resolve_model, tokenizer
 from tunesmith.pipeline.run_length import check_interval, steps_per_epoch, total_steps
 from tunesmith.tasks.base import Task, TaskContext
-from tunesmith.tasks.text.long_text import check_cut, check_room, truncation_side
+from tunesmith.tasks.capabilities import (
+    SplitsRows,
+    UsesOtherRows,
+    modality_columns,
+    truncation_modes,
+)
+from tunesmith.tasks.text.long_text import check_room, check_truncation, truncation_side
 from tunesmith.training.hardware import Hardware
 from tunesmith.training.tracking import check_logger
 
@@ -53,11 +59,10 @@ def load_inputs(config: DictConfig, splits: Collection[str] | None = None) -> Ru
     if splits is None and not config.test:
         splits = ("train", "validation")
     task = task_class(config)
-    truncation = config.data.truncation
-    check_cut(task, truncation, "text_pair" in task.columns and bool(config.data.text_pair))
+    has_pairs = "text_pair" in task.columns and bool(config.data.text_pair)
+    check_truncation(task.__name__, truncation_modes(task), config.data.truncation, has_pairs)
     rows = read_rows(config, splits)
-    problem = task.problem_of(to_dict(config.task))
-    model = resolve_model(**to_dict(config.model), labels=rows.labels, problem=problem)
+    model = resolve_model(**to_dict(config.model), labels=rows.labels, head=task.head)
     return fitting_inputs(config, rows, model)
 
 
@@ -91,7 +96,7 @@ def find_encoders(config: DictConfig, task: type[Task]) -> dict[str, MediaSpec]:
     """Find the encoders of the columns that have one of their own, where the rows have them."""
     return {
         name: media_spec.resolve_media_encoder(name, **to_dict(config.task[name]))
-        for name in task.encoded_columns
+        for name in modality_columns(task)
         if config.data[name] is not None
     }
 
@@ -122,7 +127,9 @@ def check_runnable(config: DictConfig, inputs: RunInputs, hardware: Hardware) ->
     if steps < 1:
         raise ConfigError("TRAIN-0", "trainer", "no optimizer step would run")
     task, micro_batches = task_class(config), config.trainer.micro_batches
-    if not (task.parts_rows or config.data.truncation == "windows"):  # else encoded rows tell
+    if not (
+        issubclass(task, SplitsRows) or config.data.truncation == "windows"
+    ):  # else encoded rows tell
         check_interval(config, steps)
     if config.data.batch_size < hardware.processes * micro_batches:
         raise ConfigError(
@@ -130,7 +137,8 @@ def check_runnable(config: DictConfig, inputs: RunInputs, hardware: Hardware) ->
             f"data.batch_size={config.data.batch_size}",
             f"cannot be divided over {hardware.processes} devices x {micro_batches} micro-batches",
         )
-    task.check_pieces(to_dict(config.task), hardware.processes * micro_batches)
+    if issubclass(task, UsesOtherRows):
+        task.check_micro_batches(to_dict(config.task), hardware.processes * micro_batches)
 
 
 def to_dict(node: Any) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Causal language modeling: each token is told from those before it, so texts can go on."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from tunesmith.errors import ConfigError
+from tunesmith.models import heads
 from tunesmith.models.heads import head_on_tokens
 from tunesmith.models.spec import first_position
 from tunesmith.tasks.base import (
@@ -15,12 +16,12 @@ from tunesmith.tasks.base import (
     Answer,
     Batch,
     Features,
-    GeneratedExample,
     Output,
     Row,
     TaskContext,
 )
 from tunesmith.tasks.bases.language_model import LanguageModelTask, joined, mean_over, means
+from tunesmith.tasks.capabilities import GeneratedExample, Generates
 from tunesmith.tasks.text.generation import GumbelSampling, check_ends, labels_of, search
 from tunesmith.tasks.text.padding import aligned
 
@@ -39,18 +40,22 @@ class TokenStats(NamedTuple):
     samples: tuple[GeneratedExample, ...] = ()
 
 
-class CausalLanguageModeling(LanguageModelTask):
+class CausalLanguageModeling(LanguageModelTask, Generates):
     """Learns the next token, with an encoder that became a decoder.
 
     A document is cut into blocks of `max_length` tokens. Each of its tokens, and its end, is told
     once, from those before it in its block.
     """
 
-    problem = "causal_language_modeling"
-    metrics = ("lm_loss", "perplexity", "lm_accuracy", "unigram_loss")
-    minimised = ("lm_loss", "perplexity", "unigram_loss")
+    head = heads.CAUSAL_LM
+    metrics: ClassVar[Mapping[str, str]] = {
+        "lm_loss": "min",
+        "perplexity": "min",
+        "lm_accuracy": "max",
+        "unigram_loss": "min",
+    }
     monitor = "lm_loss"
-    tuned = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p")
+    inference_options = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p")
 
     def __init__(
         self,
@@ -77,15 +82,15 @@ class CausalLanguageModeling(LanguageModelTask):
         self.model.generation_config = self.search
 
     @classmethod
-    def check(cls, plan: TaskContext) -> None:
-        check_ends(plan)
-        longest = plan.max_length
-        new = new_tokens(plan.options["max_new_tokens"], longest)
+    def check(cls, context: TaskContext) -> None:
+        check_ends(context)
+        longest = context.max_length
+        new = new_tokens(context.options["max_new_tokens"], longest)
         if new > longest - 2:
             what = f"texts have {longest} tokens: a start, one of the text, and what is new"
             fix = f"at most {longest - 2}, or raise data.max_length"
             raise ConfigError("CONF-LENGTH", f"task.max_new_tokens={new}", what, fix)
-        if plan.options["do_sample"] and plan.options["num_beams"] > 1:
+        if context.options["do_sample"] and context.options["num_beams"] > 1:
             what = "beams search for the likeliest text, so nothing is drawn"
             raise ConfigError("CONF-VALUE", "task.do_sample=true", what, "set task.num_beams=1")
 
@@ -113,15 +118,15 @@ class CausalLanguageModeling(LanguageModelTask):
 
         Special tokens within a text are read, not told.
         """
-        batch = self.padded(features)
-        batch["labels"] = aligned([self.told(f["input_ids"]) for f in features], IGNORE)
+        batch = self.pad(features)
+        batch["labels"] = aligned([self.next_tokens(f["input_ids"]) for f in features], IGNORE)
         batch["before"] = aligned([f["before"] for f in features], IGNORE, left=True)
         for name in ("row", "block", "blocks"):
             if name in features[0]:
                 batch[name] = torch.tensor([f[name] for f in features])
         return batch
 
-    def told(self, ids: Sequence[int]) -> list[int]:
+    def next_tokens(self, ids: Sequence[int]) -> list[int]:
         """Return the next token of each of a block, IGNORE where it is not to be told."""
         last = len(ids) - 1
         following = [
@@ -140,7 +145,7 @@ class CausalLanguageModeling(LanguageModelTask):
         return Output(mean, logits, weight)
 
     def logits(self, batch: Batch) -> Tensor:
-        return self.model(**self.inputs(batch), use_cache=False).logits
+        return self.model(**self.model_inputs(batch), use_cache=False).logits
 
     def decode(self, batch: Batch, output: Output) -> list[TokenStats]:
         """Return a tally of each block; the first texts of a split are gone on with, for show."""
@@ -215,11 +220,11 @@ class CausalLanguageModeling(LanguageModelTask):
         told = [token for token in ids if token != IGNORE]
         return str(self.tokenizer.decode(told, skip_special_tokens=True)).strip()
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Expect what a unigram model does of the train split."""
         return [{"continuation": "", **self.guess()} for _ in rows]
 
-    def gather(
+    def aggregate(
         self, predictions: Sequence[Sequence[TokenStats]], rows: Sequence[Row]
     ) -> list[Answer]:
         return [_answer(joined(tallies)) for tallies in predictions]
@@ -233,7 +238,9 @@ class CausalLanguageModeling(LanguageModelTask):
             "unigram_loss": mean_over(answers, "unigram_loss", "tokens"),
         }
 
-    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[GeneratedExample]:
+    def generated_examples(
+        self, answers: Sequence[Answer], rows: Sequence[Row]
+    ) -> list[GeneratedExample]:
         return [sample for answer in answers for sample in answer.get("samples", ())]
 
 

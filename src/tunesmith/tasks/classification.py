@@ -1,14 +1,17 @@
 """Classification: one label per text, or per pair of texts."""
 
+from tunesmith.models import heads
 from tunesmith.tasks.bases.single_label import SingleLabel
+from tunesmith.tasks.capabilities import TruncatesLongTexts
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.text.long_text import OF_A_TEXT
 
 
-class Classification(SingleLabel):
+class Classification(SingleLabel, TruncatesLongTexts):
     """Learns the label with a head on the encoder."""
 
-    problem = "single_label_classification"
-    cuts = OF_A_TEXT
+    head = heads.SINGLE_LABEL
+    losses = (CrossEntropy,)
+    truncation_modes = OF_A_TEXT
 
     loss: CrossEntropy

@@ -31,23 +31,13 @@ class ClassWeighted(nn.Module, ABC):
     def forward(self, logits: Tensor, labels: Tensor) -> Loss:
         """Compare logits (N, C) with labels."""
 
-    def fit_to(self, counts: Sequence[int]) -> None:
+    def weigh_classes(self, counts: Sequence[int]) -> None:
         """Set the weight of each class from its count in the train split."""
         self.class_weight = weights_by_share(counts, self.class_weights)
 
 
 class CrossEntropy(ClassWeighted):
     """One label of C: logits (N, C), labels (N,); label -100 is not counted."""
-
-    takes = (
-        "single_label_classification",
-        "multimodal_classification",
-        "token_classification",
-        "masked_language_modeling",
-        "pretraining",
-        "causal_language_modeling",
-        "summarization",
-    )
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:
         super().__init__(class_weights)
@@ -69,8 +59,6 @@ class CrossEntropy(ClassWeighted):
 class SpanCrossEntropy(nn.Module):
     """Where a span starts and where it ends: logits (N, T, 2), labels (N, 2); the mean of both."""
 
-    takes = ("question_answering",)
-
     def forward(self, logits: Tensor, labels: Tensor) -> Loss:
         windows = torch.tensor(float(len(labels)), device=labels.device)
         return Loss(F.cross_entropy(logits.float(), labels), windows)
@@ -78,8 +66,6 @@ class SpanCrossEntropy(nn.Module):
 
 class ChoiceCrossEntropy(nn.Module):
     """One of a row's own choices: logits (N, C), -inf where a row has fewer; labels (N,)."""
-
-    takes = ("multiple_choice",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -101,8 +87,6 @@ class InfoNCE(nn.Module):
     Cosines (N, M), -inf where a passage is no candidate of a query; labels (N,) are the right ones.
     """
 
-    takes = ("retrieval",)
-
     def __init__(self, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
@@ -118,8 +102,6 @@ class BinaryCrossEntropy(ClassWeighted):
 
     A class's weight is that of its positives.
     """
-
-    takes = ("multi_label_classification",)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Loss:
         logits = logits.float()
@@ -138,8 +120,6 @@ class PairCosine(nn.Module):
     The squared error; a pair of -100 is not counted.
     """
 
-    takes = ("embedding",)
-
     def forward(self, cosines: Tensor, same: Tensor) -> Loss:
         counted = same >= 0
         errors = (cosines.float() - same) ** 2 * counted
@@ -149,8 +129,6 @@ class PairCosine(nn.Module):
 
 class MeanSquaredError(nn.Module):
     """A number: predictions (N,), labels (N,)."""
-
-    takes = ("regression", "similarity")
 
     def forward(self, predictions: Tensor, labels: Tensor) -> Loss:
         rows = torch.tensor(float(len(labels)), device=labels.device)

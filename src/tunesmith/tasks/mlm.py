@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tunesmith.models import heads
 from tunesmith.tasks.base import IGNORE, Batch, Features, Output, Row
 from tunesmith.tasks.bases.masked_lm import MaskedLanguageModelTask
 
@@ -9,7 +10,7 @@ from tunesmith.tasks.bases.masked_lm import MaskedLanguageModelTask
 class MaskedLanguageModeling(MaskedLanguageModelTask):
     """Learns hidden tokens; every encoder can, and reads its documents in full blocks."""
 
-    problem = "masked_language_modeling"
+    head = heads.MASKED_LM
 
     def encode(self, row: Row) -> list[Features]:
         """Cut a document into blocks of `max_length` tokens; the last one may be shorter."""

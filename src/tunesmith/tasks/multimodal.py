@@ -1,8 +1,6 @@
 """Multimodal classification: one label for a text with an image, a sound, columns of a table."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,18 +9,21 @@ from torch import Tensor, nn
 
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError, DataError, ModelError
+from tunesmith.models import heads
 from tunesmith.models.fusion import FUSIONS, Tokens
-from tunesmith.models.media_encoder import MediaEncoder, save
+from tunesmith.models.media_encoder import MediaEncoder
 from tunesmith.models.scatter import scatter_rows
 from tunesmith.models.tabular import Tabular, category_code
 from tunesmith.tasks.base import Batch, Features, Row, TaskContext
 from tunesmith.tasks.bases.single_label import SingleLabel
+from tunesmith.tasks.capabilities import HasModalities
+from tunesmith.tasks.losses import CrossEntropy
 
 TABLE = "table"  # our name for all tabular columns together
 NOTHING = {"bytes": b"", "path": ""}  # of a row that lacks it: Arrow wants one type a column
 
 
-class Multimodal(SingleLabel):
+class Multimodal(SingleLabel, HasModalities):
     """Scores every label of a text by its tokens and those of what stands beside it.
 
     Features hold the files, or where they are, and not what is made of them: an image of
@@ -38,8 +39,9 @@ class Multimodal(SingleLabel):
         "categorical": Column(ColumnType.CATEGORIES, required=False),
         "label": Column(ColumnType.CLASS, target=True),
     }
-    problem = "multimodal_classification"
-    encoded_columns = ("image", "audio")
+    head = heads.NO_HEAD
+    losses = (CrossEntropy,)
+    modality_columns = ("image", "audio")
 
     def __init__(
         self,
@@ -65,9 +67,9 @@ class Multimodal(SingleLabel):
         self._join()
 
     @classmethod
-    def check(cls, plan: TaskContext) -> None:
+    def check(cls, context: TaskContext) -> None:
         """Raise ConfigError where there is nothing beside the text."""
-        if not {"image", "audio", "numeric", "categorical"} & set(plan.columns):
+        if not {"image", "audio", "numeric", "categorical"} & set(context.columns):
             what = "nothing stands beside the text"
             fix = "set data.image, data.audio, data.numeric or data.categorical"
             raise ConfigError("CONF-MISSING", "task", what, fix)
@@ -77,18 +79,18 @@ class Multimodal(SingleLabel):
         names = [*self.encoders, *([TABLE] if self.table is not None else [])]
         heads = int(self.model.config.num_attention_heads)
         self.fusion = FUSIONS[self.fusion_name](self.width, names, heads, self.dropout)
-        self.head = nn.Sequential(
+        self.classifier = nn.Sequential(
             nn.Dropout(self.dropout),
             nn.Linear(self.fusion.size, self.width),
             nn.GELU(),
             nn.Dropout(self.dropout),
-            nn.Linear(self.width, len(self.index)),
+            nn.Linear(self.width, len(self.label_to_id)),
         )
 
     # What the train split says
 
-    def fit_to(self, rows: Any) -> None:
-        super().fit_to(rows)
+    def fit_statistics(self, rows: Any) -> None:
+        self.weigh_classes(rows)
         numbers = categories = None
         if "numeric" in rows.column_names:
             numbers = np.array(rows["numeric"], dtype=np.float64)  # (R, N), NaN for None
@@ -98,7 +100,7 @@ class Multimodal(SingleLabel):
             self.table = Tabular.fitted(self.width, numbers, categories or [])
             self._join()
 
-    def make_room(self, shapes: Mapping[str, Sequence[int]]) -> None:
+    def allocate_state(self, shapes: Mapping[str, Sequence[int]]) -> None:
         start = "table."
         own = {name.removeprefix(start): s for name, s in shapes.items() if name.startswith(start)}
         if own:
@@ -106,16 +108,6 @@ class Multimodal(SingleLabel):
                 raise ModelError("MODEL-CORRUPT", "task.safetensors", "no whole table of columns")
             self.table = Tabular.of_shapes(self.width, own)
             self._join()
-
-    def head_names(self) -> set[str]:
-        own = ("model.", "encoders.")
-        return {name for name, _ in self.named_parameters() if not name.startswith(own)}
-
-    def readers(self) -> list[nn.Module]:
-        return [self.model, *self.encoders.values()]
-
-    def besides(self) -> dict[str, Callable[[Path], None]]:
-        return {name: partial(save, one) for name, one in self.encoders.items()}  # type: ignore[arg-type]
 
     # Rows to batches
 
@@ -128,11 +120,11 @@ class Multimodal(SingleLabel):
             beside["numbers"] = [np.nan if x is None else x for x in row["numeric"]]
         if row.get("categorical") is not None:
             beside["codes"] = [category_code(j, v) for j, v in enumerate(row["categorical"])]
-        return [features | beside for features in super().encode(row)]
+        return [features | beside for features in self.encode_text(row)]
 
     def collate(self, features: list[Features]) -> Batch:
         """Pad the texts; add what each encoder reads, `NAME.…` (B, ...), numbers and codes."""
-        batch = super().collate(features)
+        batch = self.collate_text(features)
         for name, encoder in self.encoders.items():
             media = [_media(f[name]) for f in features]
             try:
@@ -157,14 +149,14 @@ class Multimodal(SingleLabel):
     # Batches to logits
 
     def logits(self, batch: Batch) -> Tensor:
-        hidden = self.model(**self.inputs(batch)).last_hidden_state  # (B, T, H)
+        hidden = self.model(**self.model_inputs(batch)).last_hidden_state  # (B, T, H)
         text = Tokens(hidden, batch["attention_mask"].bool())
         others = {name: self._tokens(name, batch) for name in self.encoders}
         if self.table is not None:
             values = self.table(batch["numbers"], batch["codes"])
             mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
             others[TABLE] = Tokens(values, mask)
-        return self.head(self.fusion(text, others))  # (B, C)
+        return self.classifier(self.fusion(text, others))  # (B, C)
 
     def _tokens(self, name: str, batch: Batch) -> Tokens:
         """Run an encoder on the rows that have what it reads; the others get no token."""

@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from tunesmith.data.columns import Column, ColumnType
+from tunesmith.models import heads
 from tunesmith.models.scatter import scatter_rows
-from tunesmith.tasks.base import Answer, Batch, Features, LabeledExample, Row, Task, no_tokens
+from tunesmith.tasks.base import Answer, Batch, Features, Row
+from tunesmith.tasks.bases.text_task import TextTask, no_tokens
+from tunesmith.tasks.capabilities import LabeledExample, NotesTruncation, ShowsExamples
 from tunesmith.tasks.losses import ChoiceCrossEntropy
 from tunesmith.tasks.text import multi_text
 
 
-class MultipleChoice(Task):
+class MultipleChoice(TextTask, NotesTruncation, ShowsExamples):
     """Reads the context with each choice, and scores the choices of a row against each other.
 
     What begins every choice (SWAG's second sentence) is a column of its own, `text_pair`, and is
@@ -27,14 +30,15 @@ class MultipleChoice(Task):
         "choices": Column(ColumnType.CHOICES),
         "label": Column(ColumnType.CHOICE, target=True),
     }
-    problem = "multiple_choice"
-    metrics = ("accuracy",)
+    head = heads.MULTIPLE_CHOICE
+    losses = (ChoiceCrossEntropy,)
+    metrics: ClassVar[Mapping[str, str]] = {"accuracy": "max"}
     monitor = "accuracy"
 
     loss: ChoiceCrossEntropy
 
-    def limit(self) -> str:
-        return f"contexts with a choice cut at {self.max_length} tokens"
+    def truncation_note(self) -> str:
+        return f"contexts with a choice truncated at {self.max_length} tokens"
 
     def encode(self, row: Row) -> list[Features]:
         """Make one feature a row, which holds all its choices."""
@@ -48,18 +52,18 @@ class MultipleChoice(Task):
             features["labels"] = int(row["label"])
         return [features]
 
-    def padded(self, features: list[Features]) -> Batch:
+    def pad(self, features: list[Features]) -> Batch:
         return multi_text.padded(self.tokenizer, features)
 
     def logits(self, batch: Batch) -> Tensor:
         """Score the choices (B, C), -inf where a row has fewer."""
         chosen = multi_text.is_text(batch)
-        inputs = multi_text.of_texts(self.inputs(batch), chosen)  # (N, T)
+        inputs = multi_text.of_texts(self.model_inputs(batch), chosen)  # (N, T)
         # To the model they are the choices of one row: its head scores each by itself.
         scores = self.model(**{k: v.unsqueeze(0) for k, v in inputs.items()}).logits[0].float()
         return scatter_rows(scores, chosen, -torch.inf)
 
-    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+    def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [
             answer(logits[: len(row["choices"])], row["choices"])
             for [logits], row in zip(predictions, rows, strict=True)
@@ -69,7 +73,7 @@ class MultipleChoice(Task):
         right = [a["index"] == row["label"] for a, row in zip(answers, rows, strict=True)]
         return {"accuracy": sum(right) / len(right)}
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the place that is right most often in the train split."""
         index, count = Counter(train["label"]).most_common(1)[0]
         same = {"choice": None, "index": index, "probabilities": [count / len(train)]}

@@ -1,8 +1,8 @@
 """Pretraining as BERT's: hidden tokens, and whether two segments belong together."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,9 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.models import heads
 from tunesmith.models.heads import head_on_tokens
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Row, TaskContext
-from tunesmith.tasks.bases.masked_lm import MaskedLanguageModelTask, Tally, mean_over
+from tunesmith.tasks.bases.masked_lm import (
+    MaskedLanguageModelTask,
+    Tally,
+    mean_over,
+    need_mask_token,
+    token_scores,
+)
 from tunesmith.tasks.text.document_segments import (
     Segment,
     packed,
@@ -34,19 +41,21 @@ class Pretraining(MaskedLanguageModelTask):
     `sop`: a wrong pair is a right one in reverse order (Lan et al., 2020).
     """
 
-    problem = "pretraining"
-    metrics = (*MaskedLanguageModelTask.metrics, "pair_accuracy")
+    head = heads.MASKED_LM_AND_PAIRS
+    metrics: ClassVar[Mapping[str, str]] = MaskedLanguageModelTask.metrics | {  # type: ignore[operator]
+        "pair_accuracy": "max"
+    }
 
     def __init__(self, *, objective: str, **options: Any) -> None:
         super().__init__(**options)
         self.objective = objective
 
     @classmethod
-    def check(cls, plan: TaskContext) -> None:
-        super().check(plan)
-        if plan.max_length < SPECIAL + 2:
+    def check(cls, context: TaskContext) -> None:
+        need_mask_token(context)
+        if context.max_length < SPECIAL + 2:
             what = "two segments and three special tokens need more room"
-            where = f"data.max_length={plan.max_length}"
+            where = f"data.max_length={context.max_length}"
             raise ConfigError("CONF-LENGTH", where, what, f"at least {SPECIAL + 2}")
 
     def encode(self, row: Row) -> list[Features]:
@@ -75,11 +84,11 @@ class Pretraining(MaskedLanguageModelTask):
             "full_length": length,  # nothing of a document is cut off
         }
 
-    def vary(
+    def augment(
         self, features: Features, rng: np.random.Generator, others: Sequence[Features]
     ) -> Features:
         """Draw where a block is parted, whether the pair is a wrong one, then the masks."""
-        return super().vary(self.paired(features, rng, others), rng, others)
+        return self.masked(self.paired(features, rng, others), rng)
 
     def paired(
         self, features: Features, rng: np.random.Generator, others: Sequence[Features]
@@ -110,13 +119,13 @@ class Pretraining(MaskedLanguageModelTask):
 
     def collate(self, features: list[Features]) -> Batch:
         """Add `pair` (B,), once drawn: RIGHT, WRONG, or IGNORE where there is none."""
-        batch = super().collate(features)
+        batch = self.collate_tokens(features)
         if "pair" in features[0]:
             batch["pair"] = torch.tensor([f["pair"] for f in features])
         return batch
 
     def logits(self, batch: Batch) -> Tensor:
-        return self.model(**self.inputs(batch)).prediction_logits
+        return self.model(**self.model_inputs(batch)).prediction_logits
 
     def forward(self, batch: Batch) -> Output:
         """Add the losses of tokens and pairs; a pair weighs as much as its hidden tokens.
@@ -125,30 +134,30 @@ class Pretraining(MaskedLanguageModelTask):
         """
         chosen = batch["labels"] != IGNORE
         with head_on_tokens(self.model, chosen):
-            found = self.model(**self.inputs(batch))
+            found = self.model(**self.model_inputs(batch))
         logits, pairs = found.prediction_logits[0], found.seq_relationship_logits  # (M, V), (B, 2)
         mean, weight = self.loss(logits, batch["labels"][chosen])
         nats = F.cross_entropy(pairs.float(), batch["pair"], reduction="none")  # (B,)
         pair_mean = (nats * chosen.sum(1)).sum() / weight.clamp(min=1e-12)
         return Output(mean + pair_mean, logits, weight, pairs)
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Expect to guess half of the pairs."""
-        guessed = {"pair_accuracy": 0.5, "pairs": 1}
-        return [answer | guessed for answer in super().trivial(train, rows)]
+        return [self.unigram_answer() | {"pair_accuracy": 0.5, "pairs": 1} for _ in rows]
 
     def decode(self, batch: Batch, output: Output) -> list[Tally]:
         assert output.pair_logits is not None
+        tallies = self.hidden_tallies(batch, output)
         judged = (batch["pair"] != IGNORE).tolist()
         right = (output.pair_logits.argmax(-1) == batch["pair"]).tolist()
         return [
             tally._replace(pairs=int(there), pairs_right=int(hit))
-            for tally, there, hit in zip(super().decode(batch, output), judged, right, strict=True)
+            for tally, there, hit in zip(tallies, judged, right, strict=True)
         ]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         pairs = mean_over(answers, "pair_accuracy", "pairs")
-        return super().score(answers, rows) | {"pair_accuracy": pairs}
+        return token_scores(answers) | {"pair_accuracy": pairs}
 
 
 def _inside(features: Features) -> tuple[Segment, list[int]]:

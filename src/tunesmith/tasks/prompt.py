@@ -7,23 +7,27 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.errors import ConfigError, ModelError, TunesmithError, did_you_mean, raise_all
+from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
+from tunesmith.models import heads
 from tunesmith.models.heads import head_on_tokens
 from tunesmith.tasks.base import Batch, Features, Row, TaskContext
+from tunesmith.tasks.bases.masked_lm import need_mask_token
 from tunesmith.tasks.bases.single_label import SingleLabel
+from tunesmith.tasks.capabilities import NotesTruncation
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.text import prompt_template
 from tunesmith.tasks.text.prompt_template import Template
 
 
-class Prompt(SingleLabel):
+class Prompt(SingleLabel, NotesTruncation):
     """Asks a masked language model for one of a few words, each of which means a label.
 
     The logits of the labels are those of their words at the mask (Schick & Schütze, 2021, PET;
     Gao et al., 2021, LM-BFF), so no head has to be learnt from a few rows.
     """
 
-    problem = "masked_language_modeling"
+    head = heads.MASKED_LM
+    losses = (CrossEntropy,)
 
     loss: CrossEntropy
     words: Tensor  # (C,) the token of each label
@@ -33,28 +37,27 @@ class Prompt(SingleLabel):
     ) -> None:
         super().__init__(**common)
         self.template = Template(template)
-        tokens = tokens_of(self.template, verbalizer, list(self.index), self.tokenizer)
+        tokens = tokens_of(self.template, verbalizer, list(self.label_to_id), self.tokenizer)
         self.register_buffer("words", torch.tensor(tokens), persistent=False)
 
     @classmethod
-    def check(cls, plan: TaskContext) -> None:
+    def check(cls, context: TaskContext) -> None:
         """Raise what is wrong with the template or with a label's word."""
-        if plan.tokenizer.mask_token_id is None:
-            raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
-        asked = Template(plan.options["template"])
-        raise_all(asked.mistakes(plan.columns))
-        tokens_of(asked, plan.options["verbalizer"], plan.labels or [], plan.tokenizer)
+        need_mask_token(context)
+        asked = Template(context.options["template"])
+        raise_all(asked.mistakes(context.columns))
+        tokens_of(asked, context.options["verbalizer"], context.labels or [], context.tokenizer)
         empty = dict.fromkeys(asked.texts, "")
         encoding, _, _ = prompt_template.encoded(
-            asked, empty, plan.tokenizer, plan.max_length, "right"
+            asked, empty, context.tokenizer, context.max_length, "right"
         )
-        if len(encoding) >= plan.max_length:
+        if len(encoding) >= context.max_length:
             what = f"the template alone is {len(encoding)} tokens long"
             fix = "raise it, or shorten task.template"
-            raise ConfigError("CONF-LENGTH", f"data.max_length={plan.max_length}", what, fix)
+            raise ConfigError("CONF-LENGTH", f"data.max_length={context.max_length}", what, fix)
 
-    def limit(self) -> str:
-        return f"texts cut, so that with the template they have {self.max_length} tokens"
+    def truncation_note(self) -> str:
+        return f"texts truncated, so that with the template they have {self.max_length} tokens"
 
     def encode(self, row: Row) -> list[Features]:
         """Put the row's texts into the template; what is too long is cut from them alone."""
@@ -71,14 +74,14 @@ class Prompt(SingleLabel):
 
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the longest; `mask_at` (B,) is the place of the mask."""
-        batch = super().collate(features)
+        batch = self.collate_text(features)
         return batch | {"mask_at": torch.tensor([f["mask_at"] for f in features])}
 
     def logits(self, batch: Batch) -> Tensor:
         """Return the scores of the labels' words at the mask (B, C)."""
         places = torch.arange(batch["input_ids"].size(1), device=batch["mask_at"].device)
         with head_on_tokens(self.model, places == batch["mask_at"].unsqueeze(1)):
-            scores = super().logits(batch)[0]  # (B, V)
+            scores = self.model(**self.model_inputs(batch)).logits[0]  # (B, V)
         return scores[:, self.words]
 
 

@@ -11,15 +11,23 @@ from torch import Tensor
 
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError
+from tunesmith.models import heads
 from tunesmith.tasks.base import (
     Answer,
     Batch,
     Features,
-    LabeledExample,
     Output,
     Row,
-    Task,
     TaskContext,
+)
+from tunesmith.tasks.bases.text_task import TextTask
+from tunesmith.tasks.capabilities import (
+    Calibrates,
+    HasUndefinedMetrics,
+    LabeledExample,
+    NotesTruncation,
+    ShowsExamples,
+    SplitsRows,
 )
 from tunesmith.tasks.losses import SpanCrossEntropy
 from tunesmith.tasks.metrics.exact_match import best_threshold, exact_match, f1
@@ -34,7 +42,9 @@ from tunesmith.tasks.text.answer_spans import (
 from tunesmith.tasks.text.long_text import overlap
 
 
-class QuestionAnswering(Task):
+class QuestionAnswering(
+    TextTask, Calibrates, HasUndefinedMetrics, NotesTruncation, ShowsExamples, SplitsRows
+):
     """Scores where an answer starts and ends, in overlapping windows of the context.
 
     A window without the answer points to its first token. A question gets no answer where that
@@ -47,10 +57,12 @@ class QuestionAnswering(Task):
         "context": Column(ColumnType.TEXT),
         "answers": Column(ColumnType.SPANS, target=True),
     }
-    problem = "question_answering"
-    metrics = ("exact_match", "f1", "has_answer_f1", "no_answer_accuracy")
+    head = heads.QUESTION_ANSWERING
+    losses = (SpanCrossEntropy,)
+    metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("exact_match", "f1", "has_answer_f1", "no_answer_accuracy"), "max"
+    )
     monitor = "f1"
-    parts_rows = True
 
     loss: SpanCrossEntropy
     null_threshold: Tensor  # (); infinite: every question is answered
@@ -72,21 +84,25 @@ class QuestionAnswering(Task):
         self.register_buffer("null_threshold", torch.tensor(math.inf))
 
     @classmethod
-    def check(cls, plan: TaskContext) -> None:
+    def check(cls, context: TaskContext) -> None:
         """Raise ConfigError where a window would not go on from the one before."""
-        given = plan.options
-        stride, question = lengths(given["stride"], given["max_question_length"], plan.max_length)
-        room = plan.max_length - question - plan.tokenizer.num_special_tokens_to_add(pair=True)
+        given = context.options
+        stride, question = lengths(
+            given["stride"], given["max_question_length"], context.max_length
+        )
+        room = (
+            context.max_length - question - context.tokenizer.num_special_tokens_to_add(pair=True)
+        )
         if room <= stride:
-            what = f"{question} of {plan.max_length} tokens for a question leave {max(room, 0)}"
+            what = f"{question} of {context.max_length} tokens for a question leave {max(room, 0)}"
             what += " for text"
             fix = "lower it or task.max_question_length, or raise data.max_length"
             raise ConfigError("CONF-LENGTH", f"task.stride={stride}", what, fix)
 
     # Rows to batches
 
-    def limit(self) -> str:
-        return f"windows with a question cut at {self.max_question_length} tokens"
+    def truncation_note(self) -> str:
+        return f"windows with a question truncated at {self.max_question_length} tokens"
 
     def encode(self, row: Row) -> list[Features]:
         """Make a window of as much context as fits beside the question, and more as needed."""
@@ -132,7 +148,7 @@ class QuestionAnswering(Task):
 
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the longest; `offsets` (B, T, 2) in the context, else -1; `labels` (B, 2)."""
-        batch = self.padded(features)
+        batch = self.pad(features)
         offsets = torch.full((*batch["input_ids"].shape, 2), -1)
         for i, f in enumerate(features):
             offsets[i, : len(f["starts"])] = torch.tensor(np.stack([f["starts"], f["ends"]], -1))
@@ -150,7 +166,7 @@ class QuestionAnswering(Task):
 
     def logits(self, batch: Batch) -> Tensor:
         """Return scores (B, T, 2) of a start and an end, -inf at tokens that can be neither."""
-        output = self.model(**self.inputs(batch))
+        output = self.model(**self.model_inputs(batch))
         logits = torch.stack([output.start_logits, output.end_logits], dim=-1).float()
         is_possible = batch["offsets"] >= 0  # (B, T, 2)
         is_possible[:, 0] = True  # no answer
@@ -172,7 +188,7 @@ class QuestionAnswering(Task):
                 gains.append(f1(text, right) - f1("", right))
         self.null_threshold.fill_(best_threshold(margins, gains))
 
-    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+    def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         threshold = float(self.null_threshold)
         answers = []
         for windows, row in zip(predictions, rows, strict=True):
@@ -190,14 +206,14 @@ class QuestionAnswering(Task):
             "no_answer_accuracy": mean([o for o, has_answer in overlaps if not has_answer]),
         }
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the commonest first answer of the train split, or none where none is commoner."""
         given = Counter(answers[0]["text"] if answers else "" for answers in train["answers"])
         text, count = given.most_common(1)[0]
         same = {"answer": text, "start": None, "end": None, "probability": count / len(train)}
         return [same] * len(rows)
 
-    def undefined(self, rows: Any) -> dict[str, str]:
+    def undefined_metrics(self, rows: Any) -> dict[str, str]:
         with_answer = sum(bool(answers) for answers in rows["answers"])
         return {
             name: f"{what} question has an answer"

@@ -1,33 +1,35 @@
 """Regression: one number per text, or per pair of texts."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 from torchmetrics.functional import mean_squared_error
 
 from tunesmith.data.columns import ColumnType
-from tunesmith.tasks.base import Answer, Batch, Output, Row, texts_with
+from tunesmith.models import heads
+from tunesmith.tasks.base import Answer, Batch, Output, Row
 from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers
+from tunesmith.tasks.bases.text_task import texts_with
+from tunesmith.tasks.capabilities import TruncatesLongTexts
 from tunesmith.tasks.text.long_text import OF_A_TEXT
 
 
-class Regression(Numeric):
+class Regression(Numeric, TruncatesLongTexts):
     """Predicts a number; it learns in standard units of the train split where asked to."""
 
     columns = texts_with(ColumnType.NUMBER)
-    problem = "regression"
-    metrics = ("pearson", "spearman", "mse")
-    minimised = ("mse",)
+    head = heads.REGRESSION
+    metrics: ClassVar[Mapping[str, str]] = {"pearson": "max", "spearman": "max", "mse": "min"}
     monitor = "pearson"
-    cuts = OF_A_TEXT
+    truncation_modes = OF_A_TEXT
 
     def __init__(self, *, standardize: bool, **common: Any) -> None:
         super().__init__(**common)
         self.standardize = standardize
 
-    def fit_to(self, rows: Any) -> None:
+    def fit_statistics(self, rows: Any) -> None:
         if self.standardize:
             labels = np.asarray(rows["label"], dtype=np.float64)
             self.measure(float(labels.mean()), float(labels.std()))
@@ -38,13 +40,13 @@ class Regression(Numeric):
         return Output(mean, logits, weight)
 
     def decode(self, batch: Batch, output: Output) -> list[np.ndarray]:
-        return super().decode(batch, output._replace(logits=self.in_units(output.logits)))
+        return list(self.in_units(output.logits.detach()).cpu().numpy())
 
     def in_units(self, logits: Tensor) -> Tensor:
         """Turn the head's output into the labels' units; in bf16 2004 would be 2000 or 2008."""
         return logits.reshape(-1).float() * self.unit + self.zero
 
-    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+    def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [{"label": float(np.mean(windows))} for windows in predictions]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:

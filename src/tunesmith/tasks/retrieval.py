@@ -11,7 +11,15 @@ from torch import Tensor
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.row_hashes import digest
 from tunesmith.errors import ConfigError
-from tunesmith.tasks.base import Answer, Batch, Features, LabeledExample, Output, Row, Task
+from tunesmith.models import heads
+from tunesmith.tasks.base import Answer, Batch, Features, Output, Row
+from tunesmith.tasks.bases.text_task import TextTask
+from tunesmith.tasks.capabilities import (
+    HasUndefinedMetrics,
+    LabeledExample,
+    ShowsExamples,
+    UsesOtherRows,
+)
 from tunesmith.tasks.losses import InfoNCE
 from tunesmith.tasks.metrics.recall_at_k import Ranked, ranked, recall_and_mrr
 from tunesmith.tasks.text import multi_text
@@ -20,7 +28,7 @@ from tunesmith.tasks.text.pooling import embedded
 RECALL_AT = (1, 5, 10)
 
 
-class Retrieval(Task):
+class Retrieval(TextTask, UsesOtherRows, HasUndefinedMetrics, ShowsExamples):
     """Learns one vector a text, so that a query is nearest to its passage.
 
     In training the candidates of a query are the passages of its batch and their negatives; not
@@ -34,10 +42,12 @@ class Retrieval(Task):
         "text_pair": Column(ColumnType.TEXT),
         "negatives": Column(ColumnType.TEXTS, required=False, learning=True),
     }
-    problem = "retrieval"
-    metrics = (*(f"recall_at_{k}" for k in RECALL_AT), "mrr")
+    head = heads.NO_HEAD
+    losses = (InfoNCE,)
+    metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (*(f"recall_at_{k}" for k in RECALL_AT), "mrr"), "max"
+    )
     monitor = "mrr"
-    answers_alone = False
 
     loss: InfoNCE
 
@@ -46,9 +56,11 @@ class Retrieval(Task):
         self.pooling, self.n_best = pooling, n_best
 
     @classmethod
-    def check_pieces(cls, options: Mapping[str, Any], pieces: int) -> None:
-        if pieces > 1 and options["negatives_scope"] == "batch":
-            what = f"cannot be those of a batch that is cut into {pieces} (devices x micro-batches)"
+    def check_micro_batches(cls, options: Mapping[str, Any], micro_batches: int) -> None:
+        if micro_batches > 1 and options["negatives_scope"] == "batch":
+            what = (
+                f"cannot be those of a batch divided into {micro_batches} (devices x micro-batches)"
+            )
             fix = "task.negatives_scope=micro_batch is another loss: it has fewer negatives"
             raise ConfigError("CONF-BATCH", "task.negatives_scope=batch", what, fix)
 
@@ -80,13 +92,13 @@ class Retrieval(Task):
 
     def logits(self, batch: Batch) -> Tensor:
         """Return the vectors (B, C, H) of query, passage and negatives; 0 where there is none."""
-        return embedded(self.model, self.inputs(batch), self.pooling)
+        return embedded(self.model, self.model_inputs(batch), self.pooling)
 
     def decode(self, batch: Batch, output: Output) -> list[np.ndarray]:
         """Return the vectors (2, H) of query and passage."""
         return list(output.logits[:, :2].detach().float().cpu().numpy())
 
-    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+    def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         """Rank the passages of all rows for each query; `rank` is that of the row's own one."""
         answers: list[Answer] = [NOTHING] * len(rows)
         asking = [i for i, row in enumerate(rows) if row["text"].strip()]
@@ -114,12 +126,12 @@ class Retrieval(Task):
                 ranks[row["text"]][row["text_pair"]] = given["rank"]
         return recall_and_mrr([list(right.values()) for right in ranks.values()], RECALL_AT)
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the commonest passage of the train split: as a rule no candidate here."""
         [(passage, _)] = Counter(train["text_pair"]).most_common(1)
         return [NOTHING | {"passage": passage}] * len(rows)
 
-    def undefined(self, rows: Any) -> dict[str, str]:
+    def undefined_metrics(self, rows: Any) -> dict[str, str]:
         if any(map(is_pair, rows["text"], rows["text_pair"])):
             return {}
         return dict.fromkeys(self.metrics, "no row has a query and a passage")

@@ -1,51 +1,40 @@
-"""Similarity: how alike two texts are, as a number; each read by itself, or both at once."""
+"""Similarity by a bi-encoder: each text gets a vector, and their cosine is how alike they are."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
 
-from tunesmith.data.columns import Column, ColumnType
-from tunesmith.tasks.base import Answer, Batch, Features, Output, Row, no_tokens
-from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers
+from tunesmith.models import heads
+from tunesmith.tasks.base import Answer, Batch, Features, Output, Row
+from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers, pairs_with_number
+from tunesmith.tasks.bases.text_task import no_tokens
 from tunesmith.tasks.text import multi_text
 from tunesmith.tasks.text.pooling import embedded
 
 
 class Similarity(Numeric):
-    """Predicts a number for two texts.
+    """Predicts a number for two texts, each of which is read by itself.
 
-    `encoder="bi"` gives each text a vector; their cosine learns the labels of the train split,
-    moved to 0 to 1 (Reimers & Gurevych, 2019, 3). `encoder="cross"` reads the pair at once, and
-    one output learns them in standard units.
+    The cosine of their vectors learns the labels of the train split, moved to 0 to 1 (Reimers &
+    Gurevych, 2019, 3).
     """
 
-    columns: ClassVar[Mapping[str, Column]] = {
-        "text": Column(ColumnType.TEXT),
-        "text_pair": Column(ColumnType.TEXT),
-        "label": Column(ColumnType.NUMBER, target=True),
-    }
-    problem = "regression"
-    metrics = ("spearman", "pearson")
+    columns = pairs_with_number()
+    head = heads.NO_HEAD
+    metrics: ClassVar[Mapping[str, str]] = {"spearman": "max", "pearson": "max"}
     monitor = "spearman"
 
-    def __init__(self, *, encoder: str, pooling: str, **common: Any) -> None:
+    def __init__(self, *, pooling: Literal["mean", "first"], **common: Any) -> None:
         super().__init__(**common)
-        self.is_bi, self.pooling = encoder == "bi", pooling
+        self.pooling = pooling
 
-    @classmethod
-    def problem_of(cls, options: Mapping[str, Any]) -> str:
-        return "similarity" if options["encoder"] == "bi" else cls.problem
-
-    def fit_to(self, rows: Any) -> None:
-        labels = np.asarray(rows["label"], dtype=np.float64)
-        zero, unit = (labels.min(), np.ptp(labels)) if self.is_bi else (labels.mean(), labels.std())
-        self.measure(float(zero), float(unit))
+    def fit_statistics(self, train: Any) -> None:
+        labels = np.asarray(train["label"], dtype=np.float64)
+        self.measure(float(labels.min()), float(np.ptp(labels)))
 
     def encode(self, row: Row) -> list[Features]:
-        if not self.is_bi:
-            return super().encode(row)
         texts = (row["text"], row["text_pair"])
         features = multi_text.encoded(self.tokenizer, texts, self.max_length)
         for text, ids in zip(texts, features["input_ids"], strict=True):
@@ -55,10 +44,8 @@ class Similarity(Numeric):
             features["labels"] = self.label_of(row)
         return [features]
 
-    def padded(self, features: list[Features]) -> Batch:
-        return (
-            multi_text.padded(self.tokenizer, features) if self.is_bi else super().padded(features)
-        )
+    def pad(self, features: list[Features]) -> Batch:
+        return multi_text.padded(self.tokenizer, features)
 
     def forward(self, batch: Batch) -> Output:
         logits = self.logits(batch)  # (B, 1)
@@ -66,19 +53,14 @@ class Similarity(Numeric):
         return Output(mean, logits, weight)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return the cosine, or the head's output, of each pair (B, 1)."""
-        if not self.is_bi:
-            return super().logits(batch).float()
-        vectors = embedded(self.model, self.inputs(batch), self.pooling)  # (B, 2, H)
+        """Return the cosine of each pair (B, 1)."""
+        vectors = embedded(self.model, self.model_inputs(batch), self.pooling)  # (B, 2, H)
         return vectors.prod(1).sum(-1, keepdim=True)
 
-    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+    def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+        cosines = [float(logits[0]) for [logits] in predictions]
         zero, unit = float(self.zero), float(self.unit)
-        outputs = [float(logits[0]) for [logits] in predictions]
-        return [
-            {"label": zero + unit * output} | ({"cosine": output} if self.is_bi else {})
-            for output in outputs
-        ]
+        return [{"label": zero + unit * cosine, "cosine": cosine} for cosine in cosines]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         return correlations(*numbers(answers, rows))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError
+from tunesmith.models import heads
 from tunesmith.models.encoder_decoder import decoder_of, tie_weights
 from tunesmith.models.heads import head_on_tokens
 from tunesmith.tasks.base import (
@@ -19,13 +20,18 @@ from tunesmith.tasks.base import (
     Answer,
     Batch,
     Features,
-    GeneratedExample,
     Output,
     Row,
-    Task,
     TaskContext,
 )
 from tunesmith.tasks.bases.language_model import refuse_class_weights
+from tunesmith.tasks.bases.text_task import TextTask
+from tunesmith.tasks.capabilities import (
+    GeneratedExample,
+    Generates,
+    NotesTruncation,
+    TruncatesLongTexts,
+)
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.metrics.rouge import KINDS, rouge
 from tunesmith.tasks.text.document_segments import sentence_starts
@@ -45,7 +51,7 @@ class Written(NamedTuple):
     tokens: int
 
 
-class Summarization(Task):
+class Summarization(TextTask, Generates, NotesTruncation, TruncatesLongTexts):
     """Learns to write the target text from the text, token by token.
 
     Encoder and decoder begin as the same checkpoint, the decoder with cross-attention of its own
@@ -56,11 +62,12 @@ class Summarization(Task):
         "text": Column(ColumnType.TEXT),
         "target": Column(ColumnType.TEXT, target=True),
     }
-    problem = "summarization"
-    metrics = (*KINDS, "lead_rougeL")
+    head = heads.ENCODER_DECODER
+    losses = (CrossEntropy,)
+    metrics: ClassVar[Mapping[str, str]] = dict.fromkeys((*KINDS, "lead_rougeL"), "max")
     monitor = "rougeL"
-    cuts = (*AT_AN_END, "middle")
-    tuned = (
+    truncation_modes = (*AT_AN_END, "middle")
+    inference_options = (
         "min_target_length",
         "num_beams",
         "length_penalty",
@@ -104,18 +111,18 @@ class Summarization(Task):
         self.register_buffer("lead", torch.tensor(1))
 
     @classmethod
-    def check(cls, plan: TaskContext) -> None:
-        check_ends(plan)
-        most = target_length(plan.options["max_target_length"], plan.max_length)
-        least = plan.options["min_target_length"]
-        if most > plan.longest:
-            what = f"the model takes at most {plan.longest} tokens"
+    def check(cls, context: TaskContext) -> None:
+        check_ends(context)
+        most = target_length(context.options["max_target_length"], context.max_length)
+        least = context.options["min_target_length"]
+        if most > context.longest:
+            what = f"the model takes at most {context.longest} tokens"
             raise ConfigError("CONF-LENGTH", f"task.max_target_length={most}", what)
         if least >= most:
             what = f"must be less than task.max_target_length, {most}"
             raise ConfigError("CONF-LENGTH", f"task.min_target_length={least}", what)
 
-    def fit_to(self, rows: Any) -> None:
+    def fit_statistics(self, rows: Any) -> None:
         """Count the words of target texts: a text's lead is as long."""
         numbers = range(0, len(rows), -(-len(rows) // MOST_COUNTED))
         words = [len(text.split()) for text in rows[list(numbers)]["target"]]
@@ -123,12 +130,12 @@ class Summarization(Task):
 
     # Rows to batches
 
-    def limit(self) -> str:
-        return f"texts cut at {self.max_length} tokens, targets at {self.longest_target}"
+    def truncation_note(self) -> str:
+        return f"texts truncated at {self.max_length} tokens, targets at {self.longest_target}"
 
     def encode(self, row: Row) -> list[Features]:
         """Encode a text, and what is to be written: `labels`; of a long target the end is cut."""
-        [features] = super().encode(row)
+        [features] = self.encode_text(row)
         if row.get("target") is None:
             return [features]
         ids = self.tokenizer(row["target"], add_special_tokens=False, verbose=False)["input_ids"]
@@ -138,7 +145,7 @@ class Summarization(Task):
 
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the longest; `labels` (B, U) are what the decoder shall write."""
-        batch = self.padded(features)
+        batch = self.pad(features)
         if "labels" in features[0]:
             batch["labels"] = aligned([f["labels"] for f in features], IGNORE)
         return batch
@@ -162,7 +169,7 @@ class Summarization(Task):
         given = F.pad(labels[:, :-1], (1, 0), value=self.start)  # (B, U)
         given = given.masked_fill(given == IGNORE, self.tokenizer.pad_token_id)
         # Padding needs no mask: it comes last, and no token sees what comes after it.
-        read = {**self.inputs(batch), "decoder_input_ids": given}
+        read = {**self.model_inputs(batch), "decoder_input_ids": given}
         return self.model(**read, use_cache=False).logits
 
     def decode(self, batch: Batch, output: Output) -> list[Written]:
@@ -172,7 +179,7 @@ class Summarization(Task):
     def predict(self, batch: Batch) -> list[Written]:
         """Write for each text, and tell how likely the model finds what it wrote."""
         model: Any = self.model
-        found = model.generate(**self.inputs(batch), generation_config=self.search)
+        found = model.generate(**self.model_inputs(batch), generation_config=self.search)
         labels = labels_of(found[:, 1:], self.end)
         chosen = labels != IGNORE
         logits = self.logits_at({**batch, "labels": labels}, chosen)  # (M, V)
@@ -182,7 +189,9 @@ class Summarization(Task):
         ids = [row[row != IGNORE].tolist() for row in labels]
         return [Written(*one) for one in zip(ids, sums.tolist(), tokens, strict=True)]
 
-    def gather(self, predictions: Sequence[Sequence[Written]], rows: Sequence[Row]) -> list[Answer]:
+    def aggregate(
+        self, predictions: Sequence[Sequence[Written]], rows: Sequence[Row]
+    ) -> list[Answer]:
         return [self.answer(written) for [written] in predictions]
 
     def answer(self, written: Written) -> Answer:
@@ -198,13 +207,15 @@ class Summarization(Task):
         lead = rouge(leads, wanted, self.rouge_words, ["rougeL"])["rougeL"]
         return {**rouge(given, wanted, self.rouge_words), "lead_rougeL": lead}
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the commonest target text of the train split."""
         text, count = Counter(train["target"]).most_common(1)[0]
         answer = {"summary": text, "probability": count / len(train), "tokens": len(text.split())}
         return [answer] * len(rows)
 
-    def samples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[GeneratedExample]:
+    def generated_examples(
+        self, answers: Sequence[Answer], rows: Sequence[Row]
+    ) -> list[GeneratedExample]:
         shown = list(zip(answers, rows, strict=True))[:SAMPLES]
         return [
             GeneratedExample(row["text"], row["target"], answer["summary"]) for answer, row in shown

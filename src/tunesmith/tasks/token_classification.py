@@ -1,24 +1,29 @@
 """Token classification: one tag per word; named entities, or any other tags."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.models import heads
 from tunesmith.tasks.base import (
     IGNORE,
     Answer,
     Batch,
     Features,
-    LabeledExample,
     Output,
     Row,
-    Task,
     TaskContext,
-    no_tokens,
+)
+from tunesmith.tasks.bases.text_task import TextTask, no_tokens
+from tunesmith.tasks.capabilities import (
+    LabeledExample,
+    ShowsConfusion,
+    ShowsExamples,
+    SplitsRows,
 )
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.metrics.entity_f1 import SCHEME, Entity, entities, scores, well_formed
@@ -27,7 +32,7 @@ from tunesmith.tasks.text.padding import aligned
 from tunesmith.tasks.text.word_windows import NO_WORD, Words, split_words, windows
 
 
-class TokenClassification(Task):
+class TokenClassification(TextTask, SplitsRows, ShowsExamples, ShowsConfusion):
     """Scores every tag of each word, on its first token; entities are read from the tags.
 
     Long sentences are read in windows, so nothing is ever cut off. With `entities=False` the
@@ -39,10 +44,12 @@ class TokenClassification(Task):
         "words": Column(ColumnType.WORDS),
         "tags": Column(ColumnType.TAGS, target=True),
     }
-    problem = "token_classification"
-    metrics = ("f1", "precision", "recall", "f1_strict", "accuracy")
+    head = heads.TOKEN_CLASSIFICATION
+    losses = (CrossEntropy,)
+    metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("f1", "precision", "recall", "f1_strict", "accuracy"), "max"
+    )
     monitor = "f1"
-    parts_rows = True
 
     loss: CrossEntropy
 
@@ -50,28 +57,28 @@ class TokenClassification(Task):
         super().__init__(**common)
         self.stride = overlap(stride, self.max_length)
         self.entities = entities
-        self.closed = any(label[0] in "ES" for label in self.index)  # BIOES, not BIO
+        self.closed = any(label[0] in "ES" for label in self.label_to_id)  # BIOES, not BIO
         self.tokenizer.truncation_side = "right"  # windows run from left to right
 
     @classmethod
-    def check(cls, plan: TaskContext) -> None:
-        room = plan.max_length - plan.tokenizer.num_special_tokens_to_add()
-        stride = overlap(plan.options["stride"], plan.max_length)
+    def check(cls, context: TaskContext) -> None:
+        room = context.max_length - context.tokenizer.num_special_tokens_to_add()
+        stride = overlap(context.options["stride"], context.max_length)
         if stride >= room:
-            what = f"windows of {room} tokens (data.max_length={plan.max_length}) must go on"
+            what = f"windows of {room} tokens (data.max_length={context.max_length}) must go on"
             fix = f"set it below {room}"
             raise ConfigError("CONF-RANGE", f"task.stride={stride}", what, fix)
-        strange = [label for label in plan.labels or () if not SCHEME.fullmatch(label)]
-        if plan.options["entities"] and strange:
+        strange = [label for label in context.labels or () if not SCHEME.fullmatch(label)]
+        if context.options["entities"] and strange:
             many = f"tag {strange[0]!r} is" if len(strange) == 1 else f"{len(strange)} tags are"
             first = "" if len(strange) == 1 else f" (first {strange[0]!r})"
             what = f"{many} neither O nor B-, I-, E- or S- and a type{first}"
             fix = "task.entities=false scores words, not entities"
             raise DataError("DATA-TAGS", "", what, fix)
 
-    def fit_to(self, rows: Any) -> None:
+    def fit_statistics(self, rows: Any) -> None:
         counts = Counter(tag for tags in rows["tags"] for tag in tags)
-        self.loss.fit_to([counts[label] for label in self.index])
+        self.loss.weigh_classes([counts[label] for label in self.label_to_id])
 
     def encode(self, row: Row) -> list[Features]:
         """Return a feature for each window: what the model reads, and the words it answers.
@@ -89,13 +96,15 @@ class TokenClassification(Task):
             length = len(answered)
             one = {**inputs, "words": answered, "length": length, "full_length": length}
             if tags is not None:
-                one["labels"] = [IGNORE if w == NO_WORD else self.index[tags[w]] for w in answered]
+                one["labels"] = [
+                    IGNORE if w == NO_WORD else self.label_to_id[tags[w]] for w in answered
+                ]
             features.append(one)
         return features
 
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the longest: what the model reads, `words` and `labels`, (B, T) each."""
-        batch = self.padded(features)
+        batch = self.pad(features)
         for name, nothing in (("words", NO_WORD), ("labels", IGNORE)):
             if name in features[0]:
                 batch[name] = aligned([f[name] for f in features], nothing)
@@ -116,7 +125,7 @@ class TokenClassification(Task):
             for i in range(len(words))
         ]
 
-    def gather(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
+    def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [
             self._answer(found, split_words(row["words"]))
             for found, row in zip(predictions, rows, strict=True)
@@ -133,19 +142,19 @@ class TokenClassification(Task):
         accuracy = right / len(pairs) if pairs else 0.0
         return {**found._asdict(), "f1_strict": strict.f1, "accuracy": accuracy}
 
-    def counts(self, answers: Sequence[Answer], rows: Sequence[Row]) -> np.ndarray:
+    def confusion(self, answers: Sequence[Answer], rows: Sequence[Row]) -> np.ndarray:
         """Count the words of each tag by the tag that they were given."""
-        counts = np.zeros((len(self.index), len(self.index)), dtype=np.int64)
+        counts = np.zeros((len(self.label_to_id), len(self.label_to_id)), dtype=np.int64)
         for answer, row in zip(answers, rows, strict=True):
             wanted, given = (
-                [self.index[t] for t in tags] for tags in (row["tags"], answer["tags"])
+                [self.label_to_id[t] for t in tags] for tags in (row["tags"], answer["tags"])
             )
             np.add.at(counts, (wanted, given), 1)
         return counts
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         counts = Counter(tag for tags in train["tags"] for tag in tags)
-        shares = np.array([counts[label] / counts.total() for label in self.index])  # (C,)
+        shares = np.array([counts[label] / counts.total() for label in self.label_to_id])  # (C,)
         texts = [split_words(row["words"]) for row in rows]
         each = [(range(len(t.words)), np.tile(shares, (len(t.words), 1))) for t in texts]
         return [self._answer([found], text) for found, text in zip(each, texts, strict=True)]
@@ -172,10 +181,10 @@ class TokenClassification(Task):
 
     def _answer(self, found: Sequence[Any], words: Words) -> Answer:
         """Put the windows together: a tag a word, and the entities that the tags mean."""
-        names = list(self.index)
+        names = list(self.label_to_id)
         probabilities = np.zeros((len(words.words), len(names)), dtype=np.float32)  # (N, C)
         # A limited validation may leave windows out: their words are outside of everything.
-        probabilities[:, self.index.get("O", 0)] = 1.0
+        probabilities[:, self.label_to_id.get("O", 0)] = 1.0
         for answered, theirs in found:
             probabilities[answered] = theirs
         tags = [names[best] for best in probabilities.argmax(-1)]

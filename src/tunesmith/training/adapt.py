@@ -3,6 +3,7 @@
 from tunesmith.errors import ConfigError
 from tunesmith.models.encoder import embeddings, encoder_layers
 from tunesmith.tasks.base import Task
+from tunesmith.tasks.capabilities import encoders_of, head_names
 
 
 class Adaptation:
@@ -21,7 +22,7 @@ def full(task: Task, head_lr_multiplier: float = 1.0) -> Adaptation:
 def frozen(task: Task, layers: int | str = "all", head_lr_multiplier: float = 1.0) -> Adaptation:
     """Fix the embeddings and the first `layers` encoder blocks; "all" leaves only the head."""
     fixed = _fixed_modules(task, layers)
-    head = task.head_names()
+    head = head_names(task)
     names = {id(p): name for name, p in task.named_parameters()}
     for module in fixed:
         module.eval()
@@ -38,7 +39,7 @@ def frozen(task: Task, layers: int | str = "all", head_lr_multiplier: float = 1.
 def _fixed_modules(task: Task, count: int | str) -> list:
     blocks = encoder_layers(task.model)
     if count == "all":
-        return task.readers()
+        return encoders_of(task)
     if not isinstance(count, int) or not 0 <= count <= len(blocks):
         raise ConfigError(
             "CONF-RANGE", f"adapt.layers={count}", f"this model has {len(blocks)} layers"
@@ -47,7 +48,7 @@ def _fixed_modules(task: Task, count: int | str) -> list:
 
 
 def _factors(task: Task, head_lr_multiplier: float) -> dict[str, float]:
-    head = task.head_names()
+    head = head_names(task)
     return {
         name: head_lr_multiplier if name in head else 1.0
         for name, parameter in task.named_parameters()

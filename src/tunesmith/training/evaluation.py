@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import move_data_to_device
 
 from tunesmith.data.batching.feature_cache import Encoded
 from tunesmith.tasks.base import Answer, Batch, Task
+from tunesmith.tasks.capabilities import Calibrates
 from tunesmith.tasks.metrics.per_language import by_language
 from tunesmith.training.hardware import Hardware
 
@@ -85,9 +86,9 @@ def score_split(
     by_row = _by_row(ordered, encoded)
     answered = rows.select(list(by_row)).to_list()
     predictions = list(by_row.values())
-    if calibrates:
+    if calibrates and isinstance(task, Calibrates):
         task.calibrate(predictions, answered)
-    answers = task.gather(predictions, answered)
+    answers = task.aggregate(predictions, answered)
     scores = task.score(answers, answered)
     scores |= by_language(task, answers, answered, learnt_languages)
     scores["loss"] = _mean_loss(ordered)

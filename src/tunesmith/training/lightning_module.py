@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from tunesmith.errors import ConfigError, TrainingError
 from tunesmith.tasks.base import Batch, Output, Task
+from tunesmith.tasks.capabilities import FitsHead
 from tunesmith.training.evaluation import Evaluation, ScoredBatch, score_batch, score_split
 from tunesmith.training.param_groups import parameter_groups
 
@@ -223,12 +224,12 @@ class TaskModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._scored: list[ScoredBatch] = []
-        if self.trainer.state.fn == "fit":  # later, it is as it was saved
+        if self.trainer.state.fn == "fit" and isinstance(self.task, FitsHead):
             with self.trainer.precision_plugin.val_step_context():
-                self.task.refit(self._train_batches())
+                self.task.fit_head(self._train_batches())
 
     def _train_batches(self) -> Iterator[Batch]:
-        """Yield the train split, read only if the task asks for it."""
+        """Yield the train split, every row once."""
         for batch in self.trainer.datamodule.whole("train"):  # type: ignore[attr-defined]
             yield self.trainer.strategy.batch_to_device(batch)
 

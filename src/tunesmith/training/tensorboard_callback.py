@@ -9,7 +9,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tunesmith.errors import printable
-from tunesmith.tasks.base import GeneratedExample, LabeledExample
+from tunesmith.tasks.capabilities import (
+    GeneratedExample,
+    Generates,
+    LabeledExample,
+    ShowsConfusion,
+    ShowsExamples,
+)
 
 LONGEST_LABEL = 24  # characters on an axis
 LONGEST_TEXT = 160  # characters of an example
@@ -48,14 +54,17 @@ class ValidationFigures(Callback):
 
     def _show(self, boards: list[Any], module: Any, step: int) -> None:
         _, answers, rows = module.evaluation
-        samples = module.task.samples(answers, rows)
+        task = module.task
+        samples = task.generated_examples(answers, rows) if isinstance(task, Generates) else []
         for board in boards if samples else ():
             board.text("val/samples", samples_markdown(samples), step)
 
     def _draw(self, boards: list[Any], module: Any, step: int) -> None:
         _, answers, rows = module.evaluation
-        counts = module.task.counts(answers, rows) if answers else None
-        examples = module.task.examples(answers, rows)
+        task = module.task
+        has_counts = bool(answers) and isinstance(task, ShowsConfusion)
+        counts = task.confusion(answers, rows) if has_counts else None
+        examples = task.examples(answers, rows) if isinstance(task, ShowsExamples) else []
         for board in boards:
             if counts is not None:
                 board.figure("val/confusion", confusion_matrix(counts, module.task.labels), step)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -168,7 +169,8 @@ def test_an_epoch_is_a_function_of_seed_and_epoch():
 
 
 class Exact:
-    monitor, minimised = "accuracy", ()
+    monitor: str = "accuracy"
+    metrics: ClassVar = {"accuracy": "max"}
 
     def score(self, answers, rows):
         return {
@@ -191,7 +193,7 @@ def test_each_language_has_scores_and_the_gap_is_between_what_was_learnt_and_the
 
 def test_what_is_better_when_lower_has_a_gap_of_the_same_sign():
     class Error(Exact):
-        minimised = ("accuracy",)
+        metrics: ClassVar = {"accuracy": "min"}
 
     rows = [{"label": 1, "language": language} for language in ("de", "en")]
     assert by_language(Error(), [0, 1], rows, ["en"])["accuracy_gap"] == -1.0

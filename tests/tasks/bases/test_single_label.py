@@ -20,7 +20,7 @@ def test_scores_are_those_of_the_reference(seed: int, count: int) -> None:
     truths = np.concatenate([np.arange(count), dice.integers(0, count, 40)])
     logits = dice.normal(size=(len(truths), count)) + 2 * np.eye(count)[truths] * (seed % 3)
     rows = [{"label": labels[i]} for i in truths]
-    answers = task.gather([[row.astype(np.float32)] for row in logits], rows)
+    answers = task.aggregate([[row.astype(np.float32)] for row in logits], rows)
     given = [labels.index(answer["label"]) for answer in answers]
     assert given == logits.argmax(1).tolist()
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -34,6 +34,6 @@ def test_scores_are_those_of_the_reference(seed: int, count: int) -> None:
         "auroc": reference.roc_auc_score(truths, shares if several else shares[:, 1], **several),
     }
     assert task.score(answers, rows) == pytest.approx(wanted, abs=1e-5)
-    assert task.counts(answers, rows).tolist() == (
+    assert task.confusion(answers, rows).tolist() == (
         reference.confusion_matrix(truths, given, labels=range(count)).tolist()
     )

@@ -8,11 +8,12 @@ import pytest
 from support.commands import make_inputs, only_run, train, tunesmith, use_inputs
 from support.tiny_models import TOKENIZERS, sentences
 from tunesmith.errors import ConfigError
+from tunesmith.tasks.capabilities import truncation_modes
 from tunesmith.tasks.classification import Classification
 from tunesmith.tasks.text.long_text import (
     OF_A_TEXT,
-    check_cut,
     check_room,
+    check_truncation,
     encoded,
     overlap,
     pooled,
@@ -92,24 +93,25 @@ def test_logits_of_windows_are_averaged():
             TokenClassification,
             "middle",
             False,
-            "error[CONF-LENGTH] data.truncation=middle: TokenClassification can only cut "
+            "error[CONF-LENGTH] data.truncation=middle: TokenClassification can only truncate "
             "right or left",
         ),
         (
             Classification,
             "windows",
             True,
-            "error[CONF-LENGTH] data.truncation=windows: a pair of texts is cut right or left; "
+            "error[CONF-LENGTH] data.truncation=windows: a pair of texts is truncated right or "
+            "left; "
             "or set data.text_pair=null",
         ),
     ],
 )
 def test_what_cannot_be_cut_so_is_refused(task, truncation, has_pairs, message):
     with pytest.raises(ConfigError) as caught:
-        check_cut(task, truncation, has_pairs)
+        check_truncation(task.__name__, truncation_modes(task), truncation, has_pairs)
     assert str(caught.value) == message
-    check_cut(task, "left", has_pairs)
-    check_cut(Classification, truncation, has_pairs=False)
+    check_truncation(task.__name__, truncation_modes(task), "left", has_pairs)
+    check_truncation("", truncation_modes(Classification), truncation, has_pairs=False)
 
 
 @pytest.fixture(scope="module")

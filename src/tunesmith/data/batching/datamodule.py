@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from datasets import Dataset
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from tunesmith.data.batching.feature_cache import Encoded, encode, report_truncation
 from tunesmith.data.batching.loaders import (
+    Augment,
     Batch,
     Features,
     Order,
@@ -28,13 +28,7 @@ from tunesmith.data.prepare.languages import balanced, groups_of
 class Encoder(Protocol):
     """What the module needs of a task: from a row to features, from features to a batch."""
 
-    def limit(self) -> str: ...
-
     def encode(self, row: Mapping[str, Any]) -> list[Features]: ...
-
-    def vary(
-        self, features: Features, rng: np.random.Generator, others: Sequence[Features]
-    ) -> Features: ...
 
     def collate(self, features: list[Features]) -> Batch: ...
 
@@ -51,6 +45,8 @@ class DataModule(LightningDataModule):
         rows: Mapping[str, Dataset],
         task: Encoder,
         *,
+        augment: Augment,
+        truncation_note: str,
         identity: Mapping[str, Any],
         train_rows: str,
         cache: Path,
@@ -67,7 +63,7 @@ class DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.rows, self.train_rows = dict(rows), train_rows
-        self.task = task
+        self.task, self.augment = task, augment
         self.seed, self.workers = seed, workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_window, self.micro_batches = bucket_window, micro_batches
@@ -78,7 +74,7 @@ class DataModule(LightningDataModule):
         self.encoded: dict[str, Encoded] = {}
         for split, dataset in self.rows.items():
             self.encoded[split] = encode(dataset, task.encode, f"{self.key[:40]}-{split}", cache)
-            report_truncation(self.encoded[split], split, task.limit(), on_truncation)
+            report_truncation(self.encoded[split], split, truncation_note, on_truncation)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -99,7 +95,7 @@ class DataModule(LightningDataModule):
         return evaluation_loader(
             features,
             lengths,
-            self.task.vary,
+            self.augment,
             self.task.collate,
             batch_size=self.eval_batch_size,
             workers=self.workers,
@@ -125,7 +121,7 @@ class DataModule(LightningDataModule):
         return TrainLoader(
             features,
             lengths,
-            self.task.vary,
+            self.augment,
             self.task.collate,
             batch_size=self.batch_size,
             window=self.bucket_window,

@@ -17,7 +17,7 @@ Batch = dict[str, Any]
 Features = dict[str, Any]
 Collate = Callable[[list[Features]], Batch]
 Order = Callable[[int, np.random.Generator], np.ndarray]  # how many features -> which, in order
-Vary = Callable[[Features, np.random.Generator, Sequence[Features]], Features]
+Augment = Callable[[Features, np.random.Generator, Sequence[Features]], Features]
 
 
 def no_augmentation(
@@ -30,15 +30,15 @@ def no_augmentation(
 class AugmentedDataset(Dataset):
     """The features of a split as one epoch sees them: what varies is drawn by their index."""
 
-    def __init__(self, features: Any, vary: Vary, seed: Sequence[int]) -> None:
-        self.features, self.vary, self.seed = features, vary, list(seed)
+    def __init__(self, features: Any, augment: Augment, seed: Sequence[int]) -> None:
+        self.features, self.augment, self.seed = features, augment, list(seed)
 
     def __len__(self) -> int:
         return len(self.features)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Features]:
         return [
-            self.vary(features, np.random.default_rng([*self.seed, i]), self.features)
+            self.augment(features, np.random.default_rng([*self.seed, i]), self.features)
             for i, features in zip(indices, self.features.__getitems__(indices), strict=True)
         ]
 
@@ -95,7 +95,7 @@ class TrainLoader:
         self,
         features: Any,
         lengths: np.ndarray,
-        vary: Vary,
+        augment: Augment,
         collate: Collate,
         *,
         batch_size: int,
@@ -110,7 +110,12 @@ class TrainLoader:
         order: Order = shuffled,
     ) -> None:
         self.order = order
-        self.features, self.lengths, self.vary, self.collate = features, lengths, vary, collate
+        self.features, self.lengths, self.augment, self.collate = (
+            features,
+            lengths,
+            augment,
+            collate,
+        )
         self.batch_size, self.window, self.seed = batch_size, window, seed
         self.workers, self.identity = workers, identity
         self.micro_batches, self.ranks, self.rank = micro_batches, ranks, rank
@@ -147,7 +152,7 @@ class TrainLoader:
             for rows in self.batches(self.epoch)
             for part in cut_into_parts(rows, self.micro_batches, self.ranks, self.rank)
         ][self.position :]
-        features = AugmentedDataset(self.features, self.vary, [self.seed, self.epoch])
+        features = AugmentedDataset(self.features, self.augment, [self.seed, self.epoch])
         loader = _data_loader(features, [rows for rows, _ in parts], self.collate, self.workers)
         for batch, (_, blank) in zip(loader, parts, strict=True):
             self.position += 1
@@ -167,7 +172,7 @@ class TrainLoader:
 def evaluation_loader(
     features: Any,
     lengths: np.ndarray,
-    vary: Vary,
+    augment: Augment,
     collate: Collate,
     *,
     batch_size: int,
@@ -183,7 +188,7 @@ def evaluation_loader(
     order = np.argsort(-lengths, kind="stable")
     batches = np.split(order, range(batch_size, len(order), batch_size))[:limit]
     mine = batches[rank::ranks] or batches[:1]
-    return _data_loader(AugmentedDataset(features, vary, []), mine, collate, workers)
+    return _data_loader(AugmentedDataset(features, augment, []), mine, collate, workers)
 
 
 class _Loader(DataLoader):

@@ -13,7 +13,9 @@ from torch import Tensor
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError
 from tunesmith.models.hf_logging import quiet
-from tunesmith.tasks.base import Answer, Task
+from tunesmith.tasks.base import Answer
+from tunesmith.tasks.bases.text_task import TextTask
+from tunesmith.tasks.capabilities import SplitsRows
 from tunesmith.tasks.losses import CrossEntropy
 
 MOST_COUNTED = 10_000  # documents, evenly spread, in which tokens are counted
@@ -21,11 +23,11 @@ MOST_COUNTED = 10_000  # documents, evenly spread, in which tokens are counted
 Counted = tuple[int, float, int, float]  # tokens, nats, right ones, nats of a unigram model
 
 
-class LanguageModelTask(Task, ABC):
+class LanguageModelTask(TextTask, SplitsRows, ABC):
     """Learns tokens of texts that have no labels; knows what a unigram model would make of them."""
 
     columns: ClassVar[Mapping[str, Column]] = {"text": Column(ColumnType.TEXT)}
-    parts_rows = True
+    losses = (CrossEntropy,)
 
     loss: CrossEntropy
     ordinary: np.ndarray  # (N,) ids of all tokens that are not special
@@ -41,7 +43,7 @@ class LanguageModelTask(Task, ABC):
         self.register_buffer("unigram", torch.full((size,), math.log(size)))
         self.expected, self.commonest = math.log(size), 1 / size  # of the unigram model, in train
 
-    def fit_to(self, rows: Any) -> None:
+    def fit_statistics(self, rows: Any) -> None:
         """Count the tokens of the train split, plus one of each."""
         counts = np.zeros(len(self.unigram))
         numbers = range(0, len(rows), -(-len(rows) // MOST_COUNTED))

@@ -1,7 +1,7 @@
 """What every task has in common that tells hidden tokens from the text around them."""
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from tunesmith.errors import ModelError
 from tunesmith.models.heads import head_on_tokens
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Row, TaskContext
 from tunesmith.tasks.bases.language_model import LanguageModelTask, joined, mean_over, means
+from tunesmith.tasks.capabilities import Augments
 from tunesmith.tasks.text.padding import aligned
 from tunesmith.tasks.text.token_masking import NO_WORD, Masks
 
@@ -30,14 +31,18 @@ class Tally(NamedTuple):
     pairs_right: int = 0
 
 
-class MaskedLanguageModelTask(LanguageModelTask, ABC):
+class MaskedLanguageModelTask(LanguageModelTask, Augments, ABC):
     """Learns from texts alone: each is cut into blocks, and some of a block's tokens are hidden.
 
     `score` compares the model with a unigram model: the shares of the tokens in the train split.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = ("mlm_loss", "perplexity", "mlm_accuracy", "unigram_loss")
-    minimised = ("mlm_loss", "perplexity", "unigram_loss")
+    metrics: ClassVar[Mapping[str, str]] = {
+        "mlm_loss": "min",
+        "perplexity": "min",
+        "mlm_accuracy": "max",
+        "unigram_loss": "min",
+    }
     monitor = "mlm_loss"
 
     def __init__(self, *, mask_rate: float, whole_word: bool, top_k: int, **common: Any) -> None:
@@ -46,21 +51,26 @@ class MaskedLanguageModelTask(LanguageModelTask, ABC):
         self.top_k = top_k
 
     @classmethod
-    def check(cls, plan: TaskContext) -> None:
-        if plan.tokenizer.mask_token_id is None:
-            raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
+    def check(cls, context: TaskContext) -> None:
+        need_mask_token(context)
 
-    def vary(
+    def augment(
         self, features: Features, rng: np.random.Generator, others: Sequence[Features]
     ) -> Features:
+        return self.masked(features, rng)
+
+    def masked(self, features: Features, rng: np.random.Generator) -> Features:
         """Draw the masks."""
         ids, words = np.asarray(features["input_ids"]), np.asarray(features["words"])
-        given, labels = self.masks.draw(ids, words, rng)
-        return {**features, "input_ids": given.tolist(), "labels": labels.tolist()}
+        hidden, labels = self.masks.draw(ids, words, rng)
+        return {**features, "input_ids": hidden.tolist(), "labels": labels.tolist()}
 
     def collate(self, features: list[Features]) -> Batch:
+        return self.collate_tokens(features)
+
+    def collate_tokens(self, features: list[Features]) -> Batch:
         """Pad to the longest: beside what the model reads `words` and, once drawn, `labels`."""
-        batch = self.padded(features)
+        batch = self.pad(features)
         batch["words"] = aligned([f["words"] for f in features], NO_WORD)
         if "labels" in features[0]:
             batch["labels"] = aligned([f["labels"] for f in features], IGNORE)
@@ -74,6 +84,9 @@ class MaskedLanguageModelTask(LanguageModelTask, ABC):
     # Answers
 
     def decode(self, batch: Batch, output: Output) -> list[Tally]:
+        return self.hidden_tallies(batch, output)
+
+    def hidden_tallies(self, batch: Batch, output: Output) -> list[Tally]:
         """Return a tally of each feature: no logits are kept."""
         return self.tallies(output.logits, batch["labels"], batch["labels"] != IGNORE)
 
@@ -118,21 +131,36 @@ class MaskedLanguageModelTask(LanguageModelTask, ABC):
         names = [str(self.tokenizer.decode([i])).strip() for i in ids]
         return [{"token": n, "probability": p} for n, p in zip(names, shares, strict=True)]
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Expect what a unigram model does of the train split."""
-        return [{"fills": [], **self.guess()} for _ in rows]
+        return [self.unigram_answer() for _ in rows]
 
-    def gather(self, predictions: Sequence[Sequence[Tally]], rows: Sequence[Row]) -> list[Answer]:
+    def unigram_answer(self) -> Answer:
+        return {"fills": [], **self.guess()}
+
+    def aggregate(
+        self, predictions: Sequence[Sequence[Tally]], rows: Sequence[Row]
+    ) -> list[Answer]:
         return [_answer(joined(tallies)) for tallies in predictions]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        loss = mean_over(answers, "loss", "tokens")
-        return {
-            "mlm_loss": loss,
-            "perplexity": float(np.exp(np.float64(loss))),
-            "mlm_accuracy": mean_over(answers, "accuracy", "tokens"),
-            "unigram_loss": mean_over(answers, "unigram_loss", "tokens"),
-        }
+        return token_scores(answers)
+
+
+def need_mask_token(context: TaskContext) -> None:
+    """Raise ModelError where a tokenizer cannot hide a token."""
+    if context.tokenizer.mask_token_id is None:
+        raise ModelError("MODEL-TOKENIZER", "", "its tokenizer has no mask token")
+
+
+def token_scores(answers: Sequence[Answer]) -> dict[str, float]:
+    loss = mean_over(answers, "loss", "tokens")
+    return {
+        "mlm_loss": loss,
+        "perplexity": float(np.exp(np.float64(loss))),
+        "mlm_accuracy": mean_over(answers, "accuracy", "tokens"),
+        "unigram_loss": mean_over(answers, "unigram_loss", "tokens"),
+    }
 
 
 def _answer(found: Tally) -> Answer:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
-from tunesmith.tasks.base import Answer, Row, Task
+from tunesmith.data.columns import Column, ColumnType
+from tunesmith.tasks.base import Answer, Row
+from tunesmith.tasks.bases.text_task import TextTask
+from tunesmith.tasks.capabilities import HasUndefinedMetrics
 from tunesmith.tasks.losses import MeanSquaredError
 
 
-class Numeric(Task, ABC):
+class Numeric(TextTask, HasUndefinedMetrics, ABC):
     """Learns labels in units of its own: an output of 0 means `zero`, one of 1 `unit` more."""
+
+    losses = (MeanSquaredError,)
 
     loss: MeanSquaredError
     zero: Tensor  # ()
@@ -37,13 +42,22 @@ class Numeric(Task, ABC):
     def label_of(self, row: Row) -> float:
         return float(row["label"])
 
-    def undefined(self, rows: Any) -> dict[str, str]:
+    def undefined_metrics(self, rows: Any) -> dict[str, str]:
         if len(set(rows["label"])) > 1:
             return {}
         return dict.fromkeys(("pearson", "spearman"), f"all labels are {rows['label'][0]}")
 
-    def trivial(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
+    def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         return [{"label": float(np.mean(train["label"]))}] * len(rows)
+
+
+def pairs_with_number() -> Mapping[str, Column]:
+    """Return the columns of a task on pairs of texts with a number."""
+    return {
+        "text": Column(ColumnType.TEXT),
+        "text_pair": Column(ColumnType.TEXT),
+        "label": Column(ColumnType.NUMBER, target=True),
+    }
 
 
 def numbers(answers: Sequence[Answer], rows: Sequence[Row]) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ class Scored(Protocol):
     """What is needed of a task."""
 
     monitor: ClassVar[str]
-    minimised: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[Mapping[str, str]]
 
     def score(self, answers: Sequence[Any], rows: Sequence[Any]) -> dict[str, float]: ...
 
@@ -36,7 +36,7 @@ def by_language(
     others = [found[other][task.monitor] for other in languages if other not in learnt]
     if source and others:
         gap = mean(source) - mean(others)
-        scores[f"{task.monitor}_gap"] = -gap if task.monitor in task.minimised else gap
+        scores[f"{task.monitor}_gap"] = -gap if task.metrics[task.monitor] == "min" else gap
     return scores
 
 

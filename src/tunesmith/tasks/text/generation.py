@@ -13,10 +13,10 @@ from tunesmith.errors import ModelError
 from tunesmith.tasks.base import IGNORE, TaskContext
 
 
-def check_ends(plan: TaskContext) -> None:
+def check_ends(context: TaskContext) -> None:
     """Raise ModelError where a tokenizer has no mark of where a text begins or ends."""
     for name in ("cls", "sep"):
-        if getattr(plan.tokenizer, f"{name}_token_id") is None:
+        if getattr(context.tokenizer, f"{name}_token_id") is None:
             raise ModelError("MODEL-TOKENIZER", "", f"its tokenizer has no {name} token")
 
 

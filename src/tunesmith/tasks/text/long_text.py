@@ -22,14 +22,14 @@ def truncation_side(truncation: str) -> str:
     return "left" if truncation == "left" else "right"
 
 
-def check_cut(task: Any, truncation: str, has_pairs: bool) -> None:
-    """Raise ConfigError where a task, or a pair of texts, is not cut that way."""
+def check_truncation(task: str, modes: Sequence[str], truncation: str, has_pairs: bool) -> None:
+    """Raise ConfigError where a task, or a pair of texts, cannot be truncated that way."""
     where = f"data.truncation={truncation}"
-    if truncation not in task.cuts:
-        what = f"{task.__name__} can only cut {' or '.join(task.cuts)}"
+    if truncation not in modes:
+        what = f"{task} can only truncate {' or '.join(modes)}"
         raise ConfigError("CONF-LENGTH", where, what)
     if has_pairs and truncation not in AT_AN_END:
-        what = f"a pair of texts is cut {' or '.join(AT_AN_END)}"
+        what = f"a pair of texts is truncated {' or '.join(AT_AN_END)}"
         raise ConfigError("CONF-LENGTH", where, what, "or set data.text_pair=null")
 
 
