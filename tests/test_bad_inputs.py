@@ -49,7 +49,7 @@ CASES = {
     "row 42: a batch that cannot be cut": (
         ["data.batch_size=2", "trainer.micro_batches=4"],
         2,
-        "error[CONF-BATCH] data.batch_size=2: cannot be cut into 1 devices x 4 parts",
+        "error[CONF-BATCH] data.batch_size=2: cannot be divided over 1 devices x 4 micro-batches",
     ),
     "row 43: never scored, so nothing would be chosen": (
         ["trainer.val_check_interval=500"],

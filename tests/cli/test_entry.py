@@ -386,10 +386,10 @@ def test_the_unexpected_is_one_line_with_its_place(capsys):
 
 
 def test_the_place_of_the_unexpected_is_in_our_code(capsys):
-    from tunesmith.config import rules
+    from tunesmith.runtime import options
 
-    entry.exit_code(lambda: rules.pattern("x", "("))
-    assert capsys.readouterr().err.startswith("error[INTERNAL] rules.py:")
+    entry.exit_code(lambda: list(options.keys_of(None)))
+    assert capsys.readouterr().err.startswith("error[INTERNAL] options.py:")
 
 
 def test_a_full_disk_is_told_under_another_error(capsys):

@@ -1,18 +1,21 @@
 """A config as a whole: is it right, which run is it, what of it may be written down."""
 
 from tunesmith.config.check import check
-from tunesmith.config.check_targets import GIVEN, unknown_argument
+from tunesmith.config.check_targets import unknown_argument
 from tunesmith.config.check_values import check_value, suggestion
 from tunesmith.config.cross_checks import monitor_of
 from tunesmith.config.fingerprint import NOT_HASHED, config_diff, config_hash
 from tunesmith.config.instantiate import CONF  # the folder of the packaged configs
 from tunesmith.config.redact import mask_override, mask_value, redact_config
+from tunesmith.config.run_config import RunConfig
 from tunesmith.config.saved_config import read_saved_config
+from tunesmith.config.signatures import PROVIDED
 
 __all__ = [
     "CONF",
-    "GIVEN",
     "NOT_HASHED",
+    "PROVIDED",
+    "RunConfig",
     "check",
     "check_value",
     "config_diff",

@@ -5,16 +5,9 @@ from typing import Any
 
 from tunesmith.config import instantiate, schema
 from tunesmith.config.interpolation import Found, Unresolved
+from tunesmith.config.signatures import PROVIDED, arguments
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 
-# What the program itself hands to a target.
-GIVEN = {
-    "task": {"model", "tokenizer", "labels", "max_length", "truncation", "loss", "encoders"},
-    "adapt": {"task"},
-    "optimizer": {"params"},
-    "scheduler": {"optimizer", "steps"},
-    "logger": {"run_dir", "purge_step", "save_dir"},
-}
 BOUND_LATER = ("optimizer", "scheduler")  # these say `_partial_: true`
 
 
@@ -73,11 +66,11 @@ def _wrong_call(
     if keys == ours and name in instantiate.packaged_nodes():
         return  # a test holds the shipped ones against their signatures: no import needed
     try:
-        takes, takes_any = instantiate.parameters(instantiate.resolve(name, trust))
+        takes, takes_any = arguments(name, trust)
     except TunesmithError as error:
         yield error
         return
-    given = GIVEN.get(group, set())
+    given = PROVIDED.get(group, set())
     for key in sorted(keys - set(special) - (takes.keys() - given), key=str):
         if not takes_any or key in given:
             yield unknown_argument(path, key, name, [n for n in takes if n not in given])

@@ -9,35 +9,67 @@ from tunesmith.config.instantiate import CONF
 from tunesmith.config.interpolation import Found, Unresolved
 from tunesmith.config.redact import as_typed, names_secret
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
+from tunesmith.runtime.options import Key, choices, describe, is_of_type, is_valid
 from tunesmith.runtime.secrets import MASK
 
 
 def wrong_values(values: dict[str, Any], hidden: Collection[str]) -> Found:
-    """Check each leaf by its rule; the values of `hidden` paths are not shown."""
+    """Check each leaf by its type; the values of `hidden` paths are not shown."""
+    keys = schema.keys_for(values)
+    branches = schema.branches(keys)
     found: Found = []
-    for path, value in _schema_nodes(values):
+    for path, value in _leaves(values, keys):
         shown = MASK if path in hidden or names_secret(path) else as_typed(value)
-        rule = schema.RULES.get(path)
         if isinstance(value, Unresolved):
             continue
-        if rule is not None:
-            error = rule.check(path, value, shown)
-        elif path in schema.branches():
+        if path in keys:
+            error = violation(keys[path], value, shown)
+        elif path in branches:
             error = ConfigError("CONF-TYPE", f"{path}={shown}", "must be a mapping of keys")
         elif path.partition(".")[0] in (*schema.TARGET_GROUPS, schema.LOGGERS):
             error = _not_finite(path, value)
         else:
-            error = ConfigError("CONF-KEY", path, "no such key", suggestion(path, schema.RULES))
+            error = ConfigError("CONF-KEY", path, "no such key", suggestion(path, keys))
         if error is not None:
             found.append((path, error))
     return found
 
 
+def violation(key: Key, value: Any, shown: str) -> TunesmithError | None:
+    """Return what is wrong with the value of a key, or None."""
+    kind = key.annotation
+    if is_valid(kind, value):
+        return None
+    where, what = f"{key.path}={shown}", f"must be {describe(kind)}"
+    if choices(kind):
+        return ConfigError("CONF-CHOICE", where, what, nearest(str(value), choices(kind)))
+    if is_of_type(kind, value):
+        return ConfigError("CONF-RANGE", where, what)
+    return ConfigError("CONF-TYPE", where, what, _hint(kind, value))
+
+
+def _hint(kind: Any, value: Any) -> str:
+    """Say what to do where yaml took a text for something else."""
+    takes_text = is_of_type(kind, "text") or is_of_type(kind, ["text"])
+    items = value if isinstance(value, list) else [value]
+    odd = [type(v).__name__ for v in items if isinstance(v, bool | int | float)]
+    return f"quote a text that yaml reads as {odd[0]}" if takes_text and odd else ""
+
+
+def nearest(word: str, known: Iterable[Any]) -> str:
+    """Return "did you mean 'x'?" for what begins so, else for what is spelt nearly so, else ""."""
+    names = [str(name) for name in known]
+    begun = [name for name in names if word and name.startswith(word)]
+    return f"did you mean {begun[0]!r}?" if begun else did_you_mean(word, names)
+
+
 def check_value(path: str, value: Any) -> TunesmithError | None:
-    """Return the mistake of one value by itself, where the key has a rule."""
+    """Return what is wrong with one value by itself, whatever target the key is of."""
     shown = MASK if names_secret(path) else as_typed(value)
-    rule = schema.RULES.get(path)
-    return _not_finite(path, value) if rule is None else rule.check(path, value, shown)
+    errors = [violation(key, value, shown) for key in schema.packaged_keys().get(path, ())]
+    if not errors:
+        return _not_finite(path, value)
+    return errors[0] if all(errors) else None
 
 
 def suggestion(path: str, known: Iterable[str]) -> str:
@@ -51,13 +83,15 @@ def suggestion(path: str, known: Iterable[str]) -> str:
     return near
 
 
-def _schema_nodes(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) of each leaf; what a rule or no rule takes whole is a leaf."""
+def _leaves(
+    values: Mapping[Any, Any], keys: Collection[str], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) of each leaf; what a key takes whole is a leaf."""
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and path not in schema.RULES and (value or prefix):
-            yield from _schema_nodes(value, f"{path}.")
-        elif not (isinstance(value, Mapping) and not value and path not in schema.RULES):
+        if isinstance(value, Mapping) and path not in keys and (value or prefix):
+            yield from _leaves(value, keys, f"{path}.")
+        elif not (isinstance(value, Mapping) and not value and path not in keys):
             yield path, value
 
 
@@ -91,7 +125,7 @@ def _first_gap(values: Any, path: str) -> str | None:
 
 
 def _is_group(name: str) -> bool:
-    return name in (*schema.branches(), *schema.TARGET_GROUPS, schema.LOGGERS)
+    return name in (*schema.branches(schema.plain_keys()), *schema.TARGET_GROUPS, schema.LOGGERS)
 
 
 def _way_in(path: str) -> str:

@@ -12,8 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tunesmith import config
 from tunesmith.config import instantiate, override_parser, schema
-from tunesmith.config.rules import MAPPING
+from tunesmith.config.signatures import arguments
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
+from tunesmith.runtime.options import AnyMapping
 
 # How Hydra refuses what a user wrote, files included. Anything else is a fault, of ours or of
 # Hydra's, and passes: it must not be shown as the user's mistake.
@@ -247,7 +248,7 @@ def _wrong_key(found: Diagnosis, cfg: Any, override: Any, error: Exception) -> T
     parent, _, last = key.rpartition(".")
     sets = not (override.is_add() or override.is_delete())
     add = f"write +{override.input_line}" if sets else ""
-    if add and schema.RULES.get(key) is MAPPING:
+    if add and _is_mapping(key):
         return ConfigError("CONF-KEY", key, "takes keys that are not there yet", add)
     if override.is_add() or _exists(cfg, key):
         return _uncomposable(override.input_line, error)
@@ -261,9 +262,13 @@ def _wrong_key(found: Diagnosis, cfg: Any, override: Any, error: Exception) -> T
     }
     known = [*_paths(visible), *found.loader.list_groups("")]
     fix = config.suggestion(key, known)
-    if add and schema.RULES.get(parent) is MAPPING and OmegaConf.is_dict(node):
+    if add and _is_mapping(parent) and OmegaConf.is_dict(node):
         fix = did_you_mean(key, [f"{parent}.{name}" for name in node]) or add
     return ConfigError("CONF-KEY", key, "no such key", fix)
+
+
+def _is_mapping(path: str) -> bool:
+    return any(key.annotation == AnyMapping for key in schema.packaged_keys().get(path, ()))
 
 
 def _exists(cfg: Any, key: str) -> bool:
@@ -285,10 +290,10 @@ def _taken(name: str, cfg: Any, parent: str, last: str, override: Any) -> Tunesm
             "CONF-KEY", f"{parent}.{last}", "no such key", f"did you mean {written!r}?"
         )
     try:
-        takes, _ = instantiate.parameters(instantiate.resolve(name, cfg.get("trust") or []))
+        takes, _ = arguments(name, cfg.get("trust") or [])
     except TunesmithError as error:
         return error
-    given = config.GIVEN.get(parent.partition(".")[0], set())
+    given = config.PROVIDED.get(parent.partition(".")[0], set())
     if last in takes and last not in given:
         what = f"not in this config, but {name} takes it"
         return ConfigError("CONF-KEY", f"{parent}.{last}", what, f"write +{override.input_line}")

@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tunesmith.config import instantiate, rules
+from tunesmith.config import instantiate
+from tunesmith.config.check_values import nearest
 from tunesmith.config.instantiate import CONF
 from tunesmith.config.interpolation import UNRESOLVED, Found, Unresolved
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
@@ -144,7 +145,7 @@ def _wrong_mode(get: Get, path: str, monitor: str, mode: str | None, task: Any) 
 
 def _no_metric(where: str, monitor: str, task: Any) -> TunesmithError:
     names = [f"val/{name}" for name in (*task.metrics, "loss")]
-    fix = rules.nearest(f"val/{monitor.removeprefix('val/')}", names)
+    fix = nearest(f"val/{monitor.removeprefix('val/')}", names)
     return ConfigError("CONF-MONITOR", where, f"the task has {', '.join(names)}", fix)
 
 

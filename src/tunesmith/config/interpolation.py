@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tunesmith.config import schema, yaml_safety
+from tunesmith.config import yaml_safety
 from tunesmith.errors import ConfigError, TunesmithError
 
 Config = DictConfig | Mapping[str, Any]
@@ -23,6 +23,7 @@ class Unresolved:
 
 
 UNRESOLVED = Unresolved()
+LOGGERS = "logger."  # their values may be filled in by the run
 
 
 def resolve(cfg: Config) -> tuple[dict[str, Any], Found, Fed]:
@@ -48,10 +49,10 @@ def _value(node: Any, key: Any, path: str, found: Found, fed: Fed) -> Any:
     child = node._get_node(key)
     raw = child._value() if child is not None else None
     if OmegaConf.is_missing(node, key):
-        if not path.startswith(f"{schema.LOGGERS}."):  # the run fills those in
+        if not path.startswith(LOGGERS):  # the run fills those in
             error = ConfigError("CONF-MISSING", path, "has no value yet", f"give one: {path}=...")
             found.append((path, error))
-        return UNRESOLVED if not path.startswith(f"{schema.LOGGERS}.") else raw
+        return UNRESOLVED if not path.startswith(LOGGERS) else raw
     try:
         value = node[key]
     except OmegaConfBaseException as error:

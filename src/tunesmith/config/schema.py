@@ -1,271 +1,64 @@
-"""What each key of a config may be: one rule a leaf, in the order of the yaml files."""
+"""The keys of a config and what each may be: of plain groups, and of a target's arguments."""
 
-from tunesmith.config.rules import (
-    AMOUNT,
-    BETAS,
-    COLUMNS,
-    DEVICES,
-    FLAG,
-    FRACTION,
-    HOW_LOUD,
-    INTERVAL,
-    LABELS,
-    LAYERS,
-    LOCAL,
-    MAPPING,
-    NAME,
-    NAMES,
-    NOT_NEGATIVE,
-    PACKAGES,
-    PATH,
-    POSITIVE,
-    SHARE,
-    STOP,
-    TEXT,
-    UNIT,
-    WEIGHTS,
-    WORDS,
-    Rule,
-    integer,
-    is_integer,
-    is_points,
-    list_of,
-    number,
-    one_of,
-    optional,
-    pattern,
-)
+import functools
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
 
-RULES: dict[str, Rule] = {
-    "name": NAME,
-    "study": optional(NAME),
-    "seed": integer(0, 2**32 - 1),
-    "test": FLAG,
-    "resume": optional(LOCAL),
-    "ckpt_path": optional(LOCAL),
-    "trust": PACKAGES,
-    "space": MAPPING,
-    "paths.runs": PATH,
-    "paths.cache": PATH,
-    "data.train_file": optional(PATH),
-    "data.validation_file": optional(PATH),
-    "data.test_file": optional(PATH),
-    "data.path": optional(PATH),
-    "data.config": optional(TEXT),
-    "data.revision": optional(TEXT),
-    "data.splits.train": TEXT,
-    "data.splits.validation": optional(TEXT),
-    "data.splits.test": optional(TEXT),
-    "data.text": TEXT,
-    "data.text_pair": optional(TEXT),
-    "data.label": TEXT,
-    "data.words": TEXT,
-    "data.tags": TEXT,
-    "data.question": optional(TEXT),
-    "data.context": TEXT,
-    "data.answers": TEXT,
-    "data.target": TEXT,
-    "data.image": optional(TEXT),
-    "data.audio": optional(TEXT),
-    "data.numeric": optional(NAMES),
-    "data.categorical": optional(NAMES),
-    "data.media": optional(PATH),
-    "data.choices": COLUMNS,
-    "data.negatives": optional(COLUMNS),
-    "data.id": optional(TEXT),
-    "data.language": optional(TEXT),
-    "data.languages": optional(LABELS),
-    "data.train_languages": optional(LABELS),
-    "data.validation_languages": optional(LABELS),
-    "data.language_temperature": number(">= 1", lambda x: x >= 1),
-    "data.labels": optional(LABELS),
-    "data.label_separator": optional(TEXT),
-    "data.sep": optional(TEXT),
-    "data.quoting": one_of("csv", "none"),
-    "data.encoding": TEXT,
-    "data.encoding_errors": one_of("strict", "replace"),
-    "data.shots_per_class": optional(integer(1)),
-    "data.validation_shots_per_class": optional(integer(1)),
-    "data.shot_seed": optional(integer(0, 2**32 - 1)),
-    "data.limit": optional(integer(1)),
-    "data.on_missing_label": one_of("error", "drop"),
-    "data.on_empty_text": one_of("keep", "drop", "error"),
-    "data.on_truncation": one_of("truncate", "error"),
-    "data.leakage": one_of(*HOW_LOUD),
-    "data.split.validation": FRACTION,
-    "data.split.test": FRACTION,
-    "data.split.method": one_of("hash", "stratified"),
-    "data.split.seed": integer(0),
-    "data.split.folds": optional(integer(2)),
-    "data.split.fold": integer(0),
-    "data.max_length": optional(integer(3)),  # two special tokens and one of the text
-    "data.truncation": one_of("right", "left", "middle", "windows"),
-    "data.batch_size": integer(1),
-    "data.eval_batch_size": integer(1),
-    "data.bucket_window": integer(0),
-    "data.workers": integer(0),
-    "task.threshold": number("> 0 and < 1", lambda x: 0 < x < 1),
-    "task.standardize": FLAG,
-    "task.stride": optional(integer(0)),
-    "task.max_question_length": optional(integer(1)),
-    "task.max_answer_length": integer(1),
-    "task.n_best": integer(1),
-    "task.entities": FLAG,
-    "task.mask_rate": number("> 0 and < 1", lambda x: 0 < x < 1),
-    "task.whole_word": FLAG,
-    "task.top_k": integer(1),
-    "task.pairs_per_text": integer(1),
-    "task.l2": POSITIVE,
-    "task.template": TEXT,
-    "task.verbalizer": optional(WORDS),
-    "task.objective": one_of("nsp", "sop"),
-    "task.tie_encoder_decoder": FLAG,
-    "task.max_target_length": optional(integer(2)),
-    "task.min_target_length": integer(0),
-    "task.length_penalty": number("", lambda x: True),
-    "task.no_repeat_ngram_size": integer(0),
-    "task.rouge_words": one_of("english", "any"),
-    "task.max_new_tokens": optional(integer(1)),
-    "task.num_beams": integer(1),
-    "task.do_sample": FLAG,
-    "task.temperature": POSITIVE,
-    "task.top_p": SHARE,
-    "task.fusion": one_of("concat", "gate", "cross_attention"),
-    "task.dropout": FRACTION,
-    "task.image.path": optional(PATH),
-    "task.image.revision": optional(TEXT),
-    "task.image.pretrained": FLAG,
-    "task.image.config": MAPPING,
-    "task.audio.path": optional(PATH),
-    "task.audio.revision": optional(TEXT),
-    "task.audio.pretrained": FLAG,
-    "task.audio.config": MAPPING,
-    "task.audio.seconds": POSITIVE,
-    "task.pooling": one_of("mean", "first"),
-    "task.negatives_scope": one_of("batch", "micro_batch"),
-    "loss.label_smoothing": FRACTION,
-    "loss.class_weights": WEIGHTS,
-    "loss.temperature": POSITIVE,
-    "model.path": PATH,
-    "model.revision": optional(TEXT),
-    "model.sha256": optional(pattern("64 hexadecimal digits", r"[0-9a-f]{64}")),
-    "model.pretrained": FLAG,
-    "model.new_head": FLAG,
-    "model.hidden_dropout": optional(FRACTION),
-    "model.attention_dropout": optional(FRACTION),
-    "model.classifier_dropout": optional(FRACTION),
-    "model.sizes": MAPPING,
-    "model.config": MAPPING,
-    "model.attention": one_of("sdpa", "eager"),
-    "adapt.layers": LAYERS,
-    "adapt.head_lr_multiplier": POSITIVE,
-    "optimizer.lr": POSITIVE,
-    "optimizer.weight_decay": NOT_NEGATIVE,
-    "optimizer.betas": BETAS,
-    "optimizer.eps": POSITIVE,
-    "optimizer.fused": optional(FLAG),
-    "optimizer.momentum": FRACTION,
-    "optimizer.nesterov": FLAG,
-    "optimizer.decoupled_weight_decay": FLAG,
-    "scheduler.interval": one_of("step", "epoch"),
-    "scheduler.frequency": integer(1),
-    "scheduler.monitor": optional(TEXT),
-    "scheduler.warmup": FRACTION,
-    "scheduler.decay": UNIT,
-    "scheduler.initial": UNIT,
-    "scheduler.final": UNIT,
-    "scheduler.power": POSITIVE,
-    "scheduler.mode": one_of("max", "min"),
-    "scheduler.factor": number("> 0 and < 1", lambda x: 0 < x < 1),
-    "scheduler.patience": integer(0),
-    "trainer.accelerator": one_of("auto", "cpu", "gpu"),
-    "trainer.devices": DEVICES,
-    "trainer.num_nodes": integer(1),
-    "trainer.strategy": one_of("auto", "ddp", "fsdp", "deepspeed"),
-    "trainer.precision": one_of("auto", 32, "32", "bf16-mixed", "16-mixed"),
-    "trainer.num_threads": optional(integer(1)),
-    "trainer.max_epochs": optional(integer(1)),
-    "trainer.max_steps": optional(integer(1)),
-    "trainer.pause_at_step": optional(STOP),
-    "trainer.val_check_interval": INTERVAL,
-    "trainer.validate_at": list_of(SHARE, "a list of numbers > 0 and <= 1, of all steps"),
-    "trainer.micro_batches": integer(1),
-    "trainer.gradient_clip_val": NOT_NEGATIVE,
-    "trainer.gradient_checkpointing": FLAG,
-    "trainer.deterministic": FLAG,
-    "trainer.log_every_n_steps": integer(1),
-    "trainer.limit_train_batches": optional(integer(1)),
-    "trainer.limit_val_batches": optional(integer(1)),
-    "trainer.profiler": optional(one_of("simple", "advanced")),
-    "callbacks.checkpoint.every_n_steps": optional(integer(1)),
-    "callbacks.checkpoint.every_n_minutes": optional(POSITIVE),
-    "callbacks.checkpoint.monitor": optional(TEXT),
-    "callbacks.checkpoint.mode": optional(one_of("max", "min")),
-    "callbacks.checkpoint.allow_worst_as_best": FLAG,
-    "callbacks.early_stopping.patience": optional(integer(1)),
-    "callbacks.early_stopping.min_delta": NOT_NEGATIVE,
-    "callbacks.progress": FLAG,
-    "callbacks.figures": FLAG,
-}
+from tunesmith.config import instantiate
+from tunesmith.config.instantiate import CONF
+from tunesmith.config.interpolation import Unresolved
+from tunesmith.config.run_config import LOGGERS as LOGGERS
+from tunesmith.config.run_config import TARGET_GROUPS as TARGET_GROUPS
+from tunesmith.config.run_config import plain_keys as plain_keys
+from tunesmith.config.signatures import argument_keys
+from tunesmith.runtime.options import Key
+from tunesmith.training.options import SchedulerStepOptions
 
-RULES |= {
-    "search.sampler": one_of("grid", "random", "qmc", "tpe", "gp", "cmaes"),
-    "search.policy": one_of("full", "asha", "hyperband", "median"),
-    "search.trials": optional(integer(1)),
-    "search.replicates": integer(1),
-    "search.seed": integer(0),
-    "search.initial_points": Rule("a list of mappings", is_points),
-    "search.rungs": Rule("a list of fractions like 1/9", lambda x: isinstance(x, list) and bool(x)),
-    "search.reduction_factor": integer(2),
-    "search.min_results_per_rung": integer(1),
-    "search.budget": optional(AMOUNT),
-    "search.timeout": optional(AMOUNT),
-    "search.max_disk": optional(AMOUNT),
-    "search.max_failures": optional(integer(0)),
-    "search.retries": integer(0),
-    "search.confirm.top": integer(0),
-    "search.confirm.seeds": integer(1),
-    "executor.workers": Rule(
-        "an integer >= 1, or auto",
-        lambda x: x == "auto" or is_integer(x),
-        lambda x: x == "auto" or x >= 1,
-    ),
-    "executor.restart_worker_above_gb": POSITIVE,
-    "executor.address": optional(TEXT),
-    "executor.threads": integer(1),
-    "executor.host": TEXT,
-    "executor.partition": optional(TEXT),
-    "executor.account": optional(TEXT),
-    "executor.time": AMOUNT,
-    "executor.cpus": integer(1),
-    "executor.gpus": integer(0),
-    "executor.memory": optional(AMOUNT),
-    "executor.poll": POSITIVE,
-    "executor.options": MAPPING,
-}
-
-# Groups that hold a target: beside these keys they take what the target takes.
-TARGET_GROUPS = ("task", "loss", "adapt", "optimizer", "scheduler", "executor")
-NEEDED_BESIDE_TARGET = (
-    "optimizer.lr",
-    "scheduler.interval",
-    "scheduler.frequency",
-    "scheduler.monitor",
-)
-BESIDE_TARGET = ("scheduler.interval", "scheduler.frequency", "scheduler.monitor")
-LOGGERS = "logger"  # holds any number of nodes with a target
+BESIDE_TARGET = tuple(f"scheduler.{name}" for name in SchedulerStepOptions.model_fields)
+NEEDED_BESIDE_TARGET = ("optimizer.lr", *BESIDE_TARGET)
 
 
-def branches() -> set[str]:
+def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
+    """Return the keys of this config, by their paths, with the arguments of its targets."""
+    trust = values.get("trust")
+    packages = tuple(p for p in trust if isinstance(p, str)) if isinstance(trust, list) else ()
+    keys = dict(plain_keys())
+    for group in TARGET_GROUPS:
+        node = values.get(group)
+        name = node.get(instantiate.TARGET) if isinstance(node, Mapping) else None
+        if isinstance(name, str) and not isinstance(name, Unresolved):
+            keys |= argument_keys(group, name, packages)
+    return keys
+
+
+@functools.cache
+def packaged_keys() -> Mapping[str, tuple[Key, ...]]:
+    """Return every key that a packaged target or a plain group has: one for each that has it."""
+    keys: dict[str, list[Key]] = {path: [key] for path, key in plain_keys().items()}
+    for group in TARGET_GROUPS:
+        for name in _targets_of(group):
+            for path, key in argument_keys(group, name).items():
+                keys.setdefault(path, []).append(key)
+    return {path: tuple(several) for path, several in keys.items()}
+
+
+@functools.cache
+def _targets_of(group: str) -> list[str]:
+    """Return the targets of conf/<group>/*.yaml."""
+    texts = [file.read_text(encoding="utf-8") for file in (CONF / group).glob("*.yaml")]
+    return sorted({name for text in texts for name in re.findall(r"_target_: (\S+)", text)})
+
+
+def branches(keys: Collection[str]) -> set[str]:
     """Return the dotted paths that hold others: data, data.split, ..."""
     return {
         ".".join(path.split(".")[:depth])
-        for path in RULES
+        for path in keys
         for depth in range(1, path.count(".") + 1)
     }
 
 
 def needed() -> list[str]:
     """Return the keys that every config has: all of the groups without a target, some of others."""
-    free = [path for path in RULES if path.partition(".")[0] not in TARGET_GROUPS]
-    return [*free, *NEEDED_BESIDE_TARGET]
+    return [*plain_keys(), *NEEDED_BESIDE_TARGET]

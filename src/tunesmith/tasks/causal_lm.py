@@ -11,6 +11,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.models import heads
 from tunesmith.models.heads import head_on_tokens
 from tunesmith.models.spec import first_position
+from tunesmith.runtime.options import Count, Positive, Share
 from tunesmith.tasks.base import (
     IGNORE,
     Answer,
@@ -60,11 +61,11 @@ class CausalLanguageModeling(LanguageModelTask, Generates):
     def __init__(
         self,
         *,
-        max_new_tokens: int | None,
-        num_beams: int,
+        max_new_tokens: Count | None,
+        num_beams: Count,
         do_sample: bool,
-        temperature: float,
-        top_p: float,
+        temperature: Positive,
+        top_p: Share,
         **common: Any,
     ) -> None:
         super().__init__(**common)

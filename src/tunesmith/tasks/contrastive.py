@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tunesmith.models import heads
 from tunesmith.models.logistic_head import LogisticHead
+from tunesmith.runtime.options import Count, Positive
 from tunesmith.tasks.base import IGNORE, Batch, Features, Output
 from tunesmith.tasks.bases.single_label import SingleLabel
 from tunesmith.tasks.capabilities import Augments, FitsHead, TruncatesLongTexts
@@ -33,7 +34,7 @@ class Contrastive(SingleLabel, Augments, FitsHead, TruncatesLongTexts):
 
     loss: PairCosine
 
-    def __init__(self, *, pairs_per_text: int, l2: float, **common: Any) -> None:
+    def __init__(self, *, pairs_per_text: Count, l2: Positive, **common: Any) -> None:
         super().__init__(**common)
         self.pairs = pairs_per_text
         self.classifier = LogisticHead(self.model.config.hidden_size, len(self.label_to_id), l2)

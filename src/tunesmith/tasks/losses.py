@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tunesmith.runtime.options import Fraction, Positive
 
 
 class Loss(NamedTuple):
@@ -22,7 +24,7 @@ class ClassWeighted(nn.Module, ABC):
 
     class_weight: Tensor | None  # (C,)
 
-    def __init__(self, class_weights: str = "none") -> None:
+    def __init__(self, class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none") -> None:
         super().__init__()
         self.class_weights = class_weights
         self.register_buffer("class_weight", None)
@@ -39,7 +41,11 @@ class ClassWeighted(nn.Module, ABC):
 class CrossEntropy(ClassWeighted):
     """One label of C: logits (N, C), labels (N,); label -100 is not counted."""
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none") -> None:
+    def __init__(
+        self,
+        label_smoothing: Fraction = 0.0,
+        class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none",
+    ) -> None:
         super().__init__(class_weights)
         self.label_smoothing = label_smoothing
 
@@ -67,7 +73,7 @@ class SpanCrossEntropy(nn.Module):
 class ChoiceCrossEntropy(nn.Module):
     """One of a row's own choices: logits (N, C), -inf where a row has fewer; labels (N,)."""
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: Fraction = 0.0) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
 
@@ -87,7 +93,7 @@ class InfoNCE(nn.Module):
     Cosines (N, M), -inf where a passage is no candidate of a query; labels (N,) are the right ones.
     """
 
-    def __init__(self, temperature: float) -> None:
+    def __init__(self, temperature: Positive) -> None:
         super().__init__()
         self.temperature = temperature
 

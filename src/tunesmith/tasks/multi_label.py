@@ -14,6 +14,7 @@ from torchmetrics.functional.classification import (
 
 from tunesmith.data.columns import ColumnType
 from tunesmith.models import heads
+from tunesmith.runtime.options import Inside
 from tunesmith.tasks.base import Answer, Row
 from tunesmith.tasks.bases.text_task import TextTask, texts_with
 from tunesmith.tasks.capabilities import HasUndefinedMetrics, TruncatesLongTexts
@@ -35,7 +36,7 @@ class MultiLabel(TextTask, HasUndefinedMetrics, TruncatesLongTexts):
 
     loss: BinaryCrossEntropy
 
-    def __init__(self, *, threshold: float, **common: Any) -> None:
+    def __init__(self, *, threshold: Inside, **common: Any) -> None:
         super().__init__(**common)
         self.threshold = threshold
 

@@ -1,7 +1,7 @@
 """Multimodal classification: one label for a text with an image, a sound, columns of a table."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,8 +12,10 @@ from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models import heads
 from tunesmith.models.fusion import FUSIONS, Tokens
 from tunesmith.models.media_encoder import MediaEncoder
+from tunesmith.models.options import AudioEncoder, ImageEncoder
 from tunesmith.models.scatter import scatter_rows
 from tunesmith.models.tabular import Tabular, category_code
+from tunesmith.runtime.options import Fraction
 from tunesmith.tasks.base import Batch, Features, Row, TaskContext
 from tunesmith.tasks.bases.single_label import SingleLabel
 from tunesmith.tasks.capabilities import HasModalities
@@ -46,10 +48,10 @@ class Multimodal(SingleLabel, HasModalities):
     def __init__(
         self,
         *,
-        fusion: str,
-        dropout: float,
-        image: Mapping[str, Any],
-        audio: Mapping[str, Any],
+        fusion: Literal["concat", "gate", "cross_attention"],
+        dropout: Fraction,
+        image: ImageEncoder,
+        audio: AudioEncoder,
         encoders: Mapping[str, MediaEncoder],
         **common: Any,
     ) -> None:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Pretraining(MaskedLanguageModelTask):
         "pair_accuracy": "max"
     }
 
-    def __init__(self, *, objective: str, **options: Any) -> None:
+    def __init__(self, *, objective: Literal["nsp", "sop"], **options: Any) -> None:
         super().__init__(**options)
         self.objective = objective
 

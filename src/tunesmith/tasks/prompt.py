@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
 from tunesmith.models import heads
 from tunesmith.models.heads import head_on_tokens
+from tunesmith.runtime.options import LabelWords, Text
 from tunesmith.tasks.base import Batch, Features, Row, TaskContext
 from tunesmith.tasks.bases.masked_lm import need_mask_token
 from tunesmith.tasks.bases.single_label import SingleLabel
@@ -32,9 +33,7 @@ class Prompt(SingleLabel, NotesTruncation):
     loss: CrossEntropy
     words: Tensor  # (C,) the token of each label
 
-    def __init__(
-        self, *, template: str, verbalizer: Mapping[Any, str] | None, **common: Any
-    ) -> None:
+    def __init__(self, *, template: Text, verbalizer: LabelWords | None, **common: Any) -> None:
         super().__init__(**common)
         self.template = Template(template)
         tokens = tokens_of(self.template, verbalizer, list(self.label_to_id), self.tokenizer)

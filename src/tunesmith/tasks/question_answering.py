@@ -12,6 +12,7 @@ from torch import Tensor
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError
 from tunesmith.models import heads
+from tunesmith.runtime.options import Count, CountOrZero
 from tunesmith.tasks.base import (
     Answer,
     Batch,
@@ -70,10 +71,10 @@ class QuestionAnswering(
     def __init__(
         self,
         *,
-        stride: int | None,
-        max_question_length: int | None,
-        max_answer_length: int,
-        n_best: int,
+        stride: CountOrZero | None,
+        max_question_length: Count | None,
+        max_answer_length: Count,
+        n_best: Count,
         **common: Any,
     ) -> None:
         super().__init__(**common)

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.row_hashes import digest
 from tunesmith.errors import ConfigError
 from tunesmith.models import heads
+from tunesmith.runtime.options import Count
 from tunesmith.tasks.base import Answer, Batch, Features, Output, Row
 from tunesmith.tasks.bases.text_task import TextTask
 from tunesmith.tasks.capabilities import (
@@ -51,7 +52,14 @@ class Retrieval(TextTask, UsesOtherRows, HasUndefinedMetrics, ShowsExamples):
 
     loss: InfoNCE
 
-    def __init__(self, *, pooling: str, n_best: int, negatives_scope: str, **common: Any) -> None:
+    def __init__(
+        self,
+        *,
+        pooling: Literal["mean", "first"],
+        n_best: Count,
+        negatives_scope: Literal["batch", "micro_batch"],
+        **common: Any,
+    ) -> None:
         super().__init__(**common)
         self.pooling, self.n_best = pooling, n_best
 

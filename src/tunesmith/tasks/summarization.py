@@ -3,11 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import Tensor
 
 from tunesmith.data.columns import Column, ColumnType
@@ -15,6 +16,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.models import heads
 from tunesmith.models.encoder_decoder import decoder_of, tie_weights
 from tunesmith.models.heads import head_on_tokens
+from tunesmith.runtime.options import Count, CountOrZero, Number
 from tunesmith.tasks.base import (
     IGNORE,
     Answer,
@@ -82,12 +84,12 @@ class Summarization(TextTask, Generates, NotesTruncation, TruncatesLongTexts):
         self,
         *,
         tie_encoder_decoder: bool,
-        max_target_length: int | None,
-        min_target_length: int,
-        num_beams: int,
-        length_penalty: float,
-        no_repeat_ngram_size: int,
-        rouge_words: str,
+        max_target_length: Annotated[int, Ge(2)] | None,
+        min_target_length: CountOrZero,
+        num_beams: Count,
+        length_penalty: Number,
+        no_repeat_ngram_size: CountOrZero,
+        rouge_words: Literal["english", "any"],
         **common: Any,
     ) -> None:
         super().__init__(**common)

@@ -9,6 +9,7 @@ import numpy as np
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models import heads
+from tunesmith.runtime.options import CountOrZero
 from tunesmith.tasks.base import (
     IGNORE,
     Answer,
@@ -53,7 +54,7 @@ class TokenClassification(TextTask, SplitsRows, ShowsExamples, ShowsConfusion):
 
     loss: CrossEntropy
 
-    def __init__(self, *, stride: int | None, entities: bool, **common: Any) -> None:
+    def __init__(self, *, stride: CountOrZero | None, entities: bool, **common: Any) -> None:
         super().__init__(**common)
         self.stride = overlap(stride, self.max_length)
         self.entities = entities

@@ -2,6 +2,7 @@
 
 from tunesmith.errors import ConfigError
 from tunesmith.models.encoder import embeddings, encoder_layers
+from tunesmith.runtime.options import LayerCount, Positive
 from tunesmith.tasks.base import Task
 from tunesmith.tasks.capabilities import encoders_of, head_names
 
@@ -14,12 +15,14 @@ class Adaptation:
         self.fixed = fixed  # modules that stay in eval mode: no dropout in front of fixed weights
 
 
-def full(task: Task, head_lr_multiplier: float = 1.0) -> Adaptation:
+def full(task: Task, head_lr_multiplier: Positive = 1.0) -> Adaptation:
     """Let every parameter learn."""
     return Adaptation(_factors(task, head_lr_multiplier), [])
 
 
-def frozen(task: Task, layers: int | str = "all", head_lr_multiplier: float = 1.0) -> Adaptation:
+def frozen(
+    task: Task, layers: LayerCount = "all", head_lr_multiplier: Positive = 1.0
+) -> Adaptation:
     """Fix the embeddings and the first `layers` encoder blocks; "all" leaves only the head."""
     fixed = _fixed_modules(task, layers)
     head = head_names(task)

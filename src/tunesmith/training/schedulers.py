@@ -6,15 +6,17 @@ from collections.abc import Callable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from tunesmith.runtime.options import Fraction, Positive, Unit
+
 Factor = Callable[[float], float]  # of the fraction of the run after the warmup, 0 to 1
 
 
-def linear(optimizer: Optimizer, steps: int, warmup: float = 0.1) -> LambdaLR:
+def linear(optimizer: Optimizer, steps: int, warmup: Fraction = 0.1) -> LambdaLR:
     """Rise from 0 over the `warmup` fraction of steps, then fall linearly to 0."""
     return _warmed(optimizer, steps, warmup, lambda t: 1.0 - t)
 
 
-def cosine(optimizer: Optimizer, steps: int, warmup: float = 0.1, final: float = 0.0) -> LambdaLR:
+def cosine(optimizer: Optimizer, steps: int, warmup: Fraction = 0.1, final: Unit = 0.0) -> LambdaLR:
     """Rise, then fall along half a cosine to `final` of the rate."""
     return _warmed(
         optimizer, steps, warmup, lambda t: final + (1 - final) * (1 + math.cos(math.pi * t)) / 2
@@ -22,18 +24,22 @@ def cosine(optimizer: Optimizer, steps: int, warmup: float = 0.1, final: float =
 
 
 def polynomial(
-    optimizer: Optimizer, steps: int, warmup: float = 0.1, power: float = 2.0, final: float = 0.0
+    optimizer: Optimizer,
+    steps: int,
+    warmup: Fraction = 0.1,
+    power: Positive = 2.0,
+    final: Unit = 0.0,
 ) -> LambdaLR:
     """Rise, then fall as (remaining fraction) ** power to `final` of the rate."""
     return _warmed(optimizer, steps, warmup, lambda t: final + (1 - final) * (1 - t) ** power)
 
 
-def constant(optimizer: Optimizer, steps: int, warmup: float = 0.1) -> LambdaLR:
+def constant(optimizer: Optimizer, steps: int, warmup: Fraction = 0.1) -> LambdaLR:
     """Rise, then stay."""
     return _warmed(optimizer, steps, warmup, lambda t: 1.0)
 
 
-def wsd(optimizer: Optimizer, steps: int, warmup: float = 0.1, decay: float = 0.2) -> LambdaLR:
+def wsd(optimizer: Optimizer, steps: int, warmup: Fraction = 0.1, decay: Unit = 0.2) -> LambdaLR:
     """Rise, stay, and fall linearly to 0 over the last `decay` fraction (Hu et al., 2024)."""
     tail = max(decay / (1 - warmup), 1e-9)
     return _warmed(optimizer, steps, warmup, lambda t: min(1.0, (1.0 - t) / tail))
@@ -42,9 +48,9 @@ def wsd(optimizer: Optimizer, steps: int, warmup: float = 0.1, decay: float = 0.
 def one_cycle(
     optimizer: Optimizer,
     steps: int,
-    warmup: float = 0.3,
-    initial: float = 0.04,
-    final: float = 1e-4,
+    warmup: Fraction = 0.3,
+    initial: Unit = 0.04,
+    final: Unit = 1e-4,
 ) -> LambdaLR:
     """Rise from `initial` and fall to `final`, both along a cosine (Smith & Topin, 2018)."""
     rise = round(warmup * steps)

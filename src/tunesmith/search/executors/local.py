@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from tunesmith.reporting.results import CRASH
+from tunesmith.runtime.options import CountOrAuto, Positive
 from tunesmith.search.executors.base import Executor, WorkerResources, WorkerStatus
 from tunesmith.search.trial import Result, Segment, result_of
 
@@ -28,7 +29,9 @@ class LocalExecutor(Executor):
     many places; its worker is kept for the next one that takes the same.
     """
 
-    def __init__(self, workers: int | str = "auto", restart_worker_above_gb: float = 4.0) -> None:
+    def __init__(
+        self, workers: CountOrAuto = "auto", restart_worker_above_gb: Positive = 4.0
+    ) -> None:
         self.shares = shares(workers)
         self.workers = len(self.shares)
         self.threads = self.shares[0].threads

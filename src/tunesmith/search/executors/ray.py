@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import MachineError
+from tunesmith.runtime.options import Count, CountOrAuto, Text
 from tunesmith.search.executors.cluster import (
     ClusterExecutor,
     Job,
@@ -37,10 +38,10 @@ class RayExecutor(ClusterExecutor):
 
     def __init__(
         self,
-        workers: int | str = "auto",
-        address: str | None = None,
-        threads: int = 1,
-        host: str = HERE,
+        workers: CountOrAuto = "auto",
+        address: Text | None = None,
+        threads: Count = 1,
+        host: Text = HERE,
     ) -> None:
         self._ray = _connected(address, host)
         self._is_client = (address or "").startswith("ray://")
@@ -116,7 +117,7 @@ class RayExecutor(ClusterExecutor):
             raise
 
 
-def _connected(address: str | None, host: str) -> Any:
+def _connected(address: Text | None, host: str) -> Any:
     """Start or join Ray; return its module."""
     _settle(address, host)
     try:
@@ -137,7 +138,7 @@ def _connected(address: str | None, host: str) -> Any:
     return ray
 
 
-def _settle(address: str | None, host: str) -> None:
+def _settle(address: Text | None, host: str) -> None:
     """Set what Ray reads of the environment, once, when it is imported."""
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -19,6 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ConfigError, MachineError, SafetyError
+from tunesmith.runtime.options import (
+    Amount,
+    AnyMapping,
+    Count,
+    CountOrAuto,
+    CountOrZero,
+    Positive,
+    Text,
+)
 from tunesmith.search.executors.cluster import (
     ClusterExecutor,
     Job,
@@ -42,15 +51,15 @@ class SlurmExecutor(ClusterExecutor):
 
     def __init__(
         self,
-        workers: int | str = 8,
-        partition: str | None = None,
-        account: str | None = None,
-        time: str | float = "1h",
-        cpus: int = 1,
-        gpus: int = 0,
-        memory: str | float | None = None,
-        poll: float = 10.0,
-        options: Mapping[str, Any] | None = None,
+        workers: CountOrAuto = 8,
+        partition: Text | None = None,
+        account: Text | None = None,
+        time: Amount = "1h",
+        cpus: Count = 1,
+        gpus: CountOrZero = 0,
+        memory: Amount | None = None,
+        poll: Positive = 10.0,
+        options: AnyMapping | None = None,
     ) -> None:
         if workers == "auto":
             what = "SLURM does not say how many jobs it has room for"

@@ -6,13 +6,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tunesmith.config import schema
+from tunesmith.config import check_value, schema
 from tunesmith.config.override_parser import parse_override
 from tunesmith.errors import ConfigError, MistakesError, TunesmithError
 from tunesmith.search.space import check_dimension, conditions, parse_cli, parse_yaml
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.parse_cli import Options
-from tunesmith.search.space.quoting import quoted
 from tunesmith.search.space.space import Space
 
 log = logging.getLogger(__name__)
@@ -85,8 +84,8 @@ class _Reader:
         if not dimension.is_listed:
             fix = "seed=1,2,3 or seed=range(1,4)"
             raise ConfigError("CONF-SWEEP", override.input_line, "seeds repeat a trial: list", fix)
-        rule, seeds = schema.RULES["seed"], dimension.values()
-        wrong = [rule.check("seed", seed, quoted(seed)) for seed in seeds]
+        seeds = dimension.values()
+        wrong = [check_value("seed", seed) for seed in seeds]
         self.mistakes += [error for error in wrong if error is not None]
         if len(set(map(str, seeds))) < len(seeds) or self.seeds:
             raise ConfigError("CONF-SWEEP", override.input_line, "a seed is listed twice")
@@ -107,7 +106,7 @@ class _Reader:
         """Put together what is right."""
         right = {key: d for key, d in self.dimensions.items() if self._is_right(d)}
         known = _Known(self.cfg, self.options)
-        wrong = list(conditions.mistakes(right, known, [*schema.RULES, *known.choices]))
+        wrong = list(conditions.mistakes(right, known, [*schema.packaged_keys(), *known.choices]))
         self.mistakes += wrong
         stay, out = ({}, []) if wrong else conditions.settled(right, known)
         for dimension, condition in out:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tunesmith.errors import ModelError
 from tunesmith.models.heads import head_on_tokens
+from tunesmith.runtime.options import Count, Inside
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Row, TaskContext
 from tunesmith.tasks.bases.language_model import LanguageModelTask, joined, mean_over, means
 from tunesmith.tasks.capabilities import Augments
@@ -45,7 +46,7 @@ class MaskedLanguageModelTask(LanguageModelTask, Augments, ABC):
     }
     monitor = "mlm_loss"
 
-    def __init__(self, *, mask_rate: float, whole_word: bool, top_k: int, **common: Any) -> None:
+    def __init__(self, *, mask_rate: Inside, whole_word: bool, top_k: Count, **common: Any) -> None:
         super().__init__(**common)
         self.masks = Masks(mask_rate, whole_word, self.tokenizer.mask_token_id, self.ordinary)
         self.top_k = top_k

@@ -1,0 +1,63 @@
+"""The `search` group: which points are tried, how far each is trained, what is confirmed."""
+
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+from pydantic import Field
+
+from tunesmith.runtime.options import Amount, Count, CountOrZero, Options, Rule
+
+
+class ConfirmOptions(Options):
+    """What follows a search: its best trials against the default config, over fresh seeds."""
+
+    top: CountOrZero = Field(description="How many of the best trials are confirmed; 0: none.")
+    seeds: Count = Field(description="Fresh seeds per confirmed trial.")
+
+
+class SearchOptions(Options):
+    """Every key of `search`."""
+
+    sampler: Literal["grid", "random", "qmc", "tpe", "gp", "cmaes"] = Field(
+        description="What proposes the next point."
+    )
+    policy: Literal["full", "asha", "hyperband", "median"] = Field(
+        description="What decides how far a trial is trained."
+    )
+    trials: Count | None = Field(
+        description="How many trials in all; a larger number extends a finished study; null: the "
+        "whole grid."
+    )
+    replicates: Count = Field(
+        description="Seeds per trial, which is scored by their mean; or seed=1,2,3."
+    )
+    seed: CountOrZero = Field(description="The seed of the sampler.")
+    initial_points: Annotated[list[dict[str, Any]], Rule("a list of mappings")] = Field(
+        description="Points that are tried first: [{optimizer.lr: 3.0e-5}]."
+    )
+    rungs: Annotated[list[Any], Rule("a list of fractions like 1/9")] = Field(
+        description="Where trials are compared: fractions of their steps; the last is 1."
+    )
+    reduction_factor: Annotated[int, Ge(2)] = Field(
+        description="One trial of so many goes on from a rung."
+    )
+    min_results_per_rung: Count = Field(
+        description="Policy median: results at a rung before it judges."
+    )
+    budget: Amount | None = Field(
+        description="A duration such as 8h, after which the search ends with a usable result."
+    )
+    timeout: Amount | None = Field(
+        description="The longest duration of one segment; a longer one fails."
+    )
+    max_disk: Amount | None = Field(
+        description="A size of all checkpoints, such as 20GB; beyond it the worst paused trials "
+        "lose theirs."
+    )
+    max_failures: CountOrZero | None = Field(
+        description="More failed trials than this end the study with exit code 7."
+    )
+    retries: CountOrZero = Field(
+        description="How often a segment is tried again whose worker died."
+    )
+    confirm: ConfirmOptions
