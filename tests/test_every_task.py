@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from support.media_files import write_media
 from support.tiny_models import sentences, tiny_bert
-from tunesmith.config import CONF
+from tunesmith.config import CONF, resolved
 from tunesmith.data.columns import ColumnType
 from tunesmith.errors import ConfigError
 from tunesmith.inference.finished_run import _answers
@@ -92,9 +92,9 @@ def made(request, tmp_path_factory):
             cfg.data[column] = column
     rows = [json.dumps(made_row(columns, cfg.data, i)) for i in range(40)]
     (folder / "train.jsonl").write_text("\n".join(rows))
-    parts = load_inputs(cfg)
-    task, _ = build_task(cfg, parts)
-    return cfg, parts, task, build_data(cfg, parts, task)
+    parts = load_inputs(resolved(cfg))
+    task, _ = build_task(resolved(cfg), parts)
+    return cfg, parts, task, build_data(resolved(cfg), parts, task)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def declared(task, scores, rows):
 def test_scores_are_what_the_task_declares(made, task):
     cfg, parts, _, _ = made
     rows = parts.rows.splits["validation"].to_list()
-    answers = _answers(task.eval(), rows, 4, choose_hardware(cfg))
+    answers = _answers(task.eval(), rows, 4, choose_hardware(resolved(cfg)))
     assert declared(task, task.score(answers, rows), parts.rows.splits["validation"])
     assert task.monitor in task.metrics
     assert set(task.metrics.values()) <= {"max", "min"}
@@ -200,8 +200,8 @@ def test_trivial_answers_are_scored_like_others(made, task):
 def test_answers_do_not_depend_on_the_batch_size(made, task):
     cfg, parts, _, _ = made
     rows = parts.rows.splits["validation"].to_list()
-    one = _answers(task.eval(), rows, 1, choose_hardware(cfg))
-    many = _answers(task.eval(), rows, 8, choose_hardware(cfg))
+    one = _answers(task.eval(), rows, 1, choose_hardware(resolved(cfg)))
+    many = _answers(task.eval(), rows, 8, choose_hardware(resolved(cfg)))
     for a, b in zip(one, many, strict=True):
         assert numbers(a) == pytest.approx(numbers(b), abs=1e-4)
 
@@ -231,10 +231,10 @@ def numbers(answer):
 
 def test_a_second_seed_gives_another_head(made):
     cfg, parts, task, _ = made
-    again, _ = build_task(cfg, parts)
+    again, _ = build_task(resolved(cfg), parts)
     other_cfg = cfg.copy()
     other_cfg.seed = 1
-    other, _ = build_task(other_cfg, parts)
+    other, _ = build_task(resolved(other_cfg), parts)
     drawn = {name for name, p in task.named_parameters() if p.ndim > 1}  # no norms, no biases
     fresh = sorted(head_names(task) & drawn)
     first, same, second = (
@@ -248,8 +248,8 @@ def test_a_second_seed_gives_another_head(made):
 def test_saved_is_loaded_with_the_same_weights(made, task, tmp_path):
     torch.save(task.state_dict(), tmp_path / "task.pt")
     cfg, parts, _, _ = made
-    fresh, _ = build_task(cfg, parts)
+    fresh, _ = build_task(resolved(cfg), parts)
     fresh.load_state_dict(torch.load(tmp_path / "task.pt", weights_only=True))
     rows = parts.rows.splits["validation"].to_list()
-    machine = choose_hardware(cfg)
+    machine = choose_hardware(resolved(cfg))
     assert _answers(task.eval(), rows, 8, machine) == _answers(fresh.eval(), rows, 8, machine)

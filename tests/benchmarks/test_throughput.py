@@ -18,11 +18,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
 from support.benchmark_report import report, spread
 from support.commands import small
-from tunesmith.config import CONF
+from tunesmith.config import CONF, RunConfig, resolved
 from tunesmith.pipeline import components
 from tunesmith.pipeline.inputs import RunInputs, load_inputs
 from tunesmith.pipeline.run_context import RunContext
@@ -52,7 +51,7 @@ class Clock(L.Callback):
         self.losses.append(float(module.batch_loss))
 
 
-def config(folder: Path, *more: str) -> DictConfig:
+def config(folder: Path, *more: str) -> RunConfig:
     arguments = [
         "model.hidden_dropout=0.0",
         "model.attention_dropout=0.0",
@@ -64,10 +63,10 @@ def config(folder: Path, *more: str) -> DictConfig:
         *more,
     ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
+        return resolved(compose("train", arguments))
 
 
-def ours(cfg: DictConfig, parts: RunInputs, machine: Hardware, folder: Path) -> Result:
+def ours(cfg: RunConfig, parts: RunInputs, machine: Hardware, folder: Path) -> Result:
     """Train as `python train.py` does, with all its callbacks and loggers."""
     task, adaptation = components.build_task(cfg, parts)
     data = components.build_data(cfg, parts, task)
@@ -83,7 +82,7 @@ def ours(cfg: DictConfig, parts: RunInputs, machine: Hardware, folder: Path) -> 
     return Result(ends[-1] - ends[0], len(ends) - 1, clock.losses[-2])
 
 
-def raw(cfg: DictConfig, parts: RunInputs, machine: Hardware) -> Result:
+def raw(cfg: RunConfig, parts: RunInputs, machine: Hardware) -> Result:
     """Train as one would write it by hand for this model."""
     task, _ = components.build_task(cfg, parts)
     data = components.build_data(cfg, parts, task)
@@ -128,7 +127,7 @@ def endless(data, steps: int) -> Iterator[dict[str, torch.Tensor]]:
         epoch += 1
 
 
-def compare(cfg: DictConfig, folder: Path, repeats: int) -> tuple[list[Result], list[Result]]:
+def compare(cfg: RunConfig, folder: Path, repeats: int) -> tuple[list[Result], list[Result]]:
     machine = choose_hardware(cfg)
     results: dict[str, list[Result]] = {"ours": [], "raw": []}
     for repeat in range(repeats):
@@ -143,7 +142,7 @@ def compare(cfg: DictConfig, folder: Path, repeats: int) -> tuple[list[Result], 
     return results["ours"], results["raw"]
 
 
-def show(cfg: DictConfig, mine: list[Result], bare: list[Result]) -> float:
+def show(cfg: RunConfig, mine: list[Result], bare: list[Result]) -> float:
     """Print the report; return the median of the paired ratios of steps a second."""
     ratios = [b.seconds / m.seconds for m, b in zip(mine, bare, strict=True)]
     rates = {

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from support.commands import csv_file, only_run, small, train
+from support.commands import csv_file, only_run, small, train, tunesmith
 from tunesmith import load
-from tunesmith.errors import ConfigError, DataError
+from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.inference import predict_file
 
 
@@ -194,7 +194,7 @@ def test_the_train_split_is_scored_under_its_name(stored, folder):
 
 def test_a_run_is_scored_where_the_variable_that_named_its_rows_is_gone(stored, folder):
     assert "ROWS_OF_THIS_TEST" not in os.environ
-    assert stored.cfg.data.train_file == f"{folder}/train.csv"
+    assert stored.config.data.train_file == f"{folder}/train.csv"
     assert stored.evaluate("train")
 
 
@@ -248,13 +248,19 @@ def test_a_run_in_half_precision_is_used_without_a_gpu(run, tmp_path, caplog):
     assert "trainer.precision=16-mixed: needs a GPU; used with 32" in caplog.text
 
 
-def test_a_run_from_before_a_key_is_read_with_its_default(run, stored, tmp_path, caplog):
-    place = changed(run, tmp_path / "older", r"\n  language: null(?=\n)", "")
-    with caplog.at_level("WARNING"):
-        older = load(place)
-    assert caplog.messages == [f"{place} is older than data.language: read with the defaults"]
-    assert older.cfg == load(run).cfg
-    assert older.evaluate("validation") == stored.evaluate("validation")
+def test_a_run_of_another_format_is_refused_in_one_line(run, tmp_path):
+    place = shutil.copytree(run, tmp_path / "other")
+    known = json.loads((place / "environment.json").read_text())
+    for version in ({"format": known["format"] + 1}, {}):
+        own = {name: value for name, value in known.items() if name != "format"}
+        (place / "environment.json").write_text(json.dumps(own | version))
+        with pytest.raises(ModelError) as caught:
+            load(place)
+        number = version.get("format")
+        assert str(caught.value) == (
+            f"error[RUN] {place}: is a run of format {number}, this version reads format "
+            f"{known['format']}; train it again"
+        )
 
 
 def test_a_finished_run_is_scored_without_a_trainer(stored, run, monkeypatch):
@@ -263,3 +269,39 @@ def test_a_finished_run_is_scored_without_a_trainer(stored, run, monkeypatch):
     logged = json.loads((run / "metrics.json").read_text())["scores"]
     scores = stored.evaluate("validation")
     assert scores == {k: v for k, v in logged.items() if k.startswith("val/")}
+
+
+OWN_TASK = """
+from typing import Annotated, Any, ClassVar
+from annotated_types import Ge, Lt
+from tunesmith.tasks.capabilities import Generates
+from tunesmith.tasks.multi_label import MultiLabel
+
+class Mine(MultiLabel, Generates):
+    inference_options: ClassVar = ("margin",)
+
+    def __init__(self, *, margin: Annotated[float, Ge(0), Lt(1)], **common: Any) -> None:
+        super().__init__(**common)
+        self.threshold = margin
+
+    def generated_examples(self, answers, rows):
+        return []
+"""
+
+
+def test_set_changes_an_option_of_a_task_of_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "own_task.py").write_text(OWN_TASK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["task=multi_label", "task._target_=own_task.Mine", "trust=[own_task]"]
+    own += ["+task.margin=0.5", "loss.class_weights=none", "trainer.max_epochs=1"]
+    done = train([*small(tmp_path), *own])
+    assert done.returncode == 0, done.stderr[-3000:]
+    options = {"trust": ["own_task"], "options": {"task.margin": 0}}
+    assert len(load(only_run(tmp_path), **options).predict(["lovely"])[0]["labels"]) == 2
+    command = ["predict", only_run(tmp_path), "--text", "lovely", "--trust", "own_task", "--set"]
+    done = tunesmith([*command, "task.margin=0"])
+    assert len(json.loads(done.stdout)["labels"]) == 2, done.stderr
+    done = tunesmith([*command, "task.margin=1"])
+    assert done.returncode == 2
+    assert done.stderr == "error[CONF-RANGE] task.margin=1: must be a number >= 0 and < 1\n"

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
-from tunesmith.config import instantiate
+from support.runs import composed
+from tunesmith.config import instantiate, resolved
 from tunesmith.pipeline import components
 from tunesmith.tasks.classification import Classification
 
@@ -33,23 +33,14 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **task: Any) -> dict[str, Any]:
     """Return what names the encoded rows of a run with this task."""
-    names = ("on_truncation", "batch_size", "eval_batch_size", "bucket_window", "workers")
-    data = dict.fromkeys((*names, "language_temperature"))
-    cfg = OmegaConf.create(
-        {
-            "task": {"_target_": "my_task.Mine", **task},
-            "trust": ["my_task"],
-            "data": {**data, "truncation": "right"},
-            "trainer": dict.fromkeys(("micro_batches", "limit_train_batches", "limit_val_batches")),
-            "paths": {"cache": str(tmp_path)},
-            "seed": 0,
-        }
+    config = resolved(composed(f"paths.cache={tmp_path}")).model_copy(
+        update={"task": {"_target_": "my_task.Mine", **task}, "trust": ["my_task"]}
     )
     rows = SimpleNamespace(splits={}, fingerprint="f", hashes={}, labels=["a"])
     source = SimpleNamespace(tokenizer_fingerprint="t")
     parts = SimpleNamespace(rows=rows, model=source, max_length=8)
     monkeypatch.setattr(components, "DataModule", lambda *_, identity, **__: identity)
-    return components.build_data(cfg, parts, None)  # type: ignore[arg-type, return-value]
+    return components.build_data(config, parts, SimpleNamespace(max_length=8))  # type: ignore[arg-type, return-value]
 
 
 def test_encoded_rows_are_those_of_the_task_as_it_is_now(

@@ -13,6 +13,7 @@ from support import runs
 from support.commands import only_run
 from support.tiny_models import WORDS, tiny_bert, tiny_model
 from tunesmith import load
+from tunesmith.config import resolved
 from tunesmith.errors import TunesmithError
 from tunesmith.models.spec import first_position
 from tunesmith.pipeline.components import build_data, build_task
@@ -48,9 +49,9 @@ def composed(folder, *changes):
 
 def built(folder, *changes):
     cfg = composed(folder, *changes)
-    parts = load_inputs(cfg)
-    made, _ = build_task(cfg, parts)
-    return made.eval(), build_data(cfg, parts, made), parts
+    parts = load_inputs(resolved(cfg))
+    made, _ = build_task(resolved(cfg), parts)
+    return made.eval(), build_data(resolved(cfg), parts, made), parts
 
 
 def test_each_token_of_a_document_and_its_end_is_in_one_block(folder):
@@ -105,7 +106,7 @@ def finished(folder):
 def test_perplexity_is_that_of_whole_logits(finished, folder):
     recorded = json.loads((finished / "metrics.json").read_text())
     scores = recorded["scores"]
-    splits = load_inputs(composed(folder)).rows.splits
+    splits = load_inputs(resolved(composed(folder))).rows.splits
     texts = [splits[name]["text"][:] for name in ("validation", "train")]
     loss, accuracy, unigram = reference(finished / "model", *texts)
     assert [scores["val/lm_loss"], scores["val/loss"]] == pytest.approx([loss, loss], rel=1e-5)
@@ -123,7 +124,7 @@ def test_evaluate_repeats_what_validation_scored_and_predict_adds_up_to_it(finis
     stored = load(finished)
     again = stored.evaluate("validation")
     assert again == {name: recorded[name] for name in again}
-    texts = load_inputs(composed(folder)).rows.splits["validation"]["text"][:]
+    texts = load_inputs(resolved(composed(folder))).rows.splits["validation"]["text"][:]
     answers = stored.predict(texts)
     total = sum(a["tokens"] for a in answers)
     mean = sum(a["loss"] * a["tokens"] for a in answers) / total
@@ -212,7 +213,7 @@ def test_tensorboard_shows_how_the_first_texts_go_on_at_each_validation(finished
     assert len(events) == 6
     tables = [e.tensor_proto.string_val[0].decode().split("\n") for e in events]
     task = load(finished).task
-    [row] = load_inputs(composed(folder)).rows.splits["validation"].select([0]).to_list()
+    [row] = load_inputs(resolved(composed(folder))).rows.splits["validation"].select([0]).to_list()
     [block, *_] = task.encode(row)
     half = block["length"] // 2
     for table in tables:
@@ -289,7 +290,7 @@ def test_a_tokenizer_without_ends_is_refused(folder, tmp_path):
     tokens = json.loads((tmp_path / "model/tokenizer_config.json").read_text())
     tokens["sep_token"] = None
     (tmp_path / "model/tokenizer_config.json").write_text(json.dumps(tokens))
-    parts = load_inputs(composed(folder, "task=mlm", f"model.path={tmp_path}/model"))
+    parts = load_inputs(resolved(composed(folder, "task=mlm", f"model.path={tmp_path}/model")))
     parts.tokenizer.sep_token = None
     from tunesmith.tasks.base import TaskContext
 

@@ -16,6 +16,7 @@ from support.runs import composed, predicted, scored_again, to_the_bit, trained
 from support.tiny_models import KINDS, TOKENIZERS, sentences, tiny_bert, tiny_model
 from tunesmith import load
 from tunesmith.cli.entry import exit_code
+from tunesmith.config import resolved
 from tunesmith.errors import TunesmithError
 from tunesmith.models import heads
 from tunesmith.models.encoder import head_parameters, load_model
@@ -237,7 +238,7 @@ def test_the_head_is_that_of_the_best_weights_on_the_drawn_rows(finished, inputs
     model = AutoModel.from_pretrained(directory / "model").eval()  # as anybody loads it
     words = AutoTokenizer.from_pretrained(directory / "model")
 
-    rows = load_inputs(composed(*inputs[1])).rows.splits["train"].to_list()
+    rows = load_inputs(resolved(composed(*inputs[1]))).rows.splits["train"].to_list()
     assert Counter(row["label"] for row in rows) == {"neg": 6, "pos": 6}
     with torch.no_grad():
         means = [model(**words(r["text"], return_tensors="pt"))[0].mean(1) for r in rows]
@@ -267,7 +268,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, inputs):
 def test_another_seed_draws_other_rows_and_a_fixed_draw_does_not(inputs, tmp_path):
 
     asked = [[], ["seed=1"], ["seed=1", "data.shot_seed=0"]]
-    first, other, held = (load_inputs(composed(*inputs[1], *more)).rows.hashes for more in asked)
+    first, other, held = (
+        load_inputs(resolved(composed(*inputs[1], *more))).rows.hashes for more in asked
+    )
     assert first["validation"] == other["validation"] == held["validation"]
     assert first["train"] == held["train"] != other["train"]
 

@@ -14,6 +14,7 @@ from support.runs import composed, of_files, predicted, scored_again, to_the_bit
 from support.tiny_models import sentences, tiny_bert
 from tunesmith import load
 from tunesmith.cli.entry import exit_code
+from tunesmith.config import resolved
 from tunesmith.errors import DataError, ModelError, SafetyError, TunesmithError
 from tunesmith.inference import finished_run
 from tunesmith.models import media_encoder, media_spec
@@ -189,9 +190,9 @@ def test_a_run_cannot_name_weights_outside_of_it(finished, inputs, tmp_path):
 @pytest.fixture(scope="module", params=FUSIONS)
 def built(request, inputs):
     cfg = composed(*inputs[1], f"task.fusion={request.param}", "name=built")
-    parts = load_inputs(cfg)
-    task, _ = build_task(cfg, parts)
-    return cfg, parts, task.eval(), build_data(cfg, parts, task)
+    parts = load_inputs(resolved(cfg))
+    task, _ = build_task(resolved(cfg), parts)
+    return cfg, parts, task.eval(), build_data(resolved(cfg), parts, task)
 
 
 def logits_of(task, features):
@@ -227,7 +228,7 @@ def test_every_part_is_read(built):
 
 def test_the_head_learns_where_all_else_is_frozen(inputs):
     cfg = composed(*inputs[1], "name=frozen")
-    task, _ = build_task(cfg, load_inputs(cfg))
+    task, _ = build_task(resolved(cfg), load_inputs(resolved(cfg)))
     everything = set(full(task, 10.0).factors)
     factors = frozen(task, "all", 10.0).factors
     assert set(factors) == head_names(task) < everything
@@ -343,7 +344,7 @@ def test_the_same_text_with_another_image_is_another_row(inputs, tmp_path, caplo
         train = write(tmp_path / "train.jsonl", rows + more)
         dev = write(tmp_path / "dev.jsonl", [{**row, "text": "dev " + row["text"]} for row in rows])
         files = [f"data.train_file={train}", f"data.validation_file={dev}", "data.image=photo"]
-        notes = load_inputs(composed(*words, *files)).rows.notes
+        notes = load_inputs(resolved(composed(*words, *files))).rows.notes
         assert len([note for note in notes if "two labels" in note]) == count
 
 
@@ -353,12 +354,12 @@ def test_a_file_that_was_replaced_under_its_name_makes_other_rows(inputs, tmp_pa
         shutil.copy(inputs[0] / f"{split}.jsonl", tmp_path)
     files = [f"data.{split}_file={tmp_path}/{split}.jsonl" for split in ("train", "validation")]
     cfg = composed(*inputs[1], *files, "test=false", f"paths.cache={tmp_path}/cache")
-    before, again = load_inputs(cfg).rows, load_inputs(cfg).rows
+    before, again = load_inputs(resolved(cfg)).rows, load_inputs(resolved(cfg)).rows
     assert (again.fingerprint, again.hashes) == (before.fingerprint, before.hashes)
     shutil.copy(tmp_path / "photos/1.png", tmp_path / "photos/0.png")
-    after = load_inputs(cfg).rows
+    after = load_inputs(resolved(cfg)).rows
     assert after.fingerprint != before.fingerprint
     assert after.hashes["train"] != before.hashes["train"]
     (tmp_path / "photos/0.png").unlink()
     with pytest.raises(TunesmithError, match=r"photo 'photos/0.png': no such file in "):
-        load_inputs(cfg)
+        load_inputs(resolved(cfg))

@@ -14,6 +14,7 @@ from transformers import AutoModelForMaskedLM, BertForPreTraining, pipeline
 from support import runs
 from support.tiny_models import KINDS, WORDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
+from tunesmith.config import resolved
 from tunesmith.models import heads
 from tunesmith.models.encoder import load_model, save
 from tunesmith.models.spec import resolve_model, tokenizer
@@ -49,9 +50,9 @@ def composed(folder, *changes, task="pretraining"):
 
 def built(folder, *changes, task="pretraining"):
     cfg = composed(folder, *changes, task=task)
-    parts = load_inputs(cfg)
-    made, _ = build_task(cfg, parts)
-    return made.eval(), build_data(cfg, parts, made), parts
+    parts = load_inputs(resolved(cfg))
+    made, _ = build_task(resolved(cfg), parts)
+    return made.eval(), build_data(resolved(cfg), parts, made), parts
 
 
 @pytest.fixture(scope="module", params=["nsp", "sop"])
@@ -394,7 +395,7 @@ def test_bbc_news_is_split_as_for_classification(tmp_path):
         cfg = runs.composed(f"task={task}", f"paths.cache={tmp_path}")
         from tunesmith.pipeline.inputs import read_rows
 
-        splits = read_rows(cfg).splits
+        splits = read_rows(resolved(cfg)).splits
         return {name: rows["text"][:] for name, rows in splits.items()}, splits["train"]
 
     (ours, rows), (theirs, _) = texts("mlm"), texts("classification")

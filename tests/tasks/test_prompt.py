@@ -276,7 +276,7 @@ BAD = {
     ),
     "a word that yaml reads as something else": (
         ["task.verbalizer={neg: b, pos: true}"],
-        "error[CONF-RANGE] task.verbalizer={'neg': 'b', 'pos': True}: must be a mapping of labels "
+        "error[CONF-TYPE] task.verbalizer={'neg': 'b', 'pos': True}: must be a mapping of labels "
         "to ",
     ),
     "a pair that the template does not show": (

@@ -23,6 +23,7 @@ from support.runs import (
 )
 from support.tiny_models import KINDS, sentences, tiny_bert, tiny_model
 from tunesmith import load
+from tunesmith.config import resolved
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.pipeline.inputs import read_rows
@@ -243,9 +244,9 @@ def test_stsb_is_read_as_the_hub_has_it(tmp_path):
         + "---\n"
     )
     more = [f"data.path={tmp_path}/hub", f"paths.cache={tmp_path}/cache"]
-    usual = read_rows(composed("task=similarity", "data=stsb", *more))
+    usual = read_rows(resolved(composed("task=similarity", "data=stsb", *more)))
     assert len(usual.splits["train"]) + len(usual.splits["validation"]) == 40
     assert max(usual.splits["test"]["label"]) <= 5 and not usual.hidden_labels
     own = ["data.splits.validation=validation", "data.splits.test=test"]
-    theirs = read_rows(composed("task=similarity", "data=stsb", *more, *own))
+    theirs = read_rows(resolved(composed("task=similarity", "data=stsb", *more, *own)))
     assert theirs.hidden_labels == {"test"}

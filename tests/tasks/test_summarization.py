@@ -14,7 +14,7 @@ from support import runs
 from support.commands import only_run, searched, train
 from support.tiny_models import WORDS, tiny_bert, tiny_model
 from tunesmith import load
-from tunesmith.config import inference_options
+from tunesmith.config import inference_options, resolved
 from tunesmith.errors import TunesmithError
 from tunesmith.inference.predict_file import predict_file
 from tunesmith.models import heads
@@ -65,9 +65,9 @@ def composed(folder, *changes):
 
 def built(folder, *changes):
     cfg = composed(folder, *changes)
-    parts = load_inputs(cfg)
-    made, _ = build_task(cfg, parts)
-    return made.eval(), build_data(cfg, parts, made), parts
+    parts = load_inputs(resolved(cfg))
+    made, _ = build_task(resolved(cfg), parts)
+    return made.eval(), build_data(resolved(cfg), parts, made), parts
 
 
 @pytest.fixture(scope="module")
@@ -159,14 +159,14 @@ def test_what_it_writes_by_is_set_anew(finished):
     [
         (
             ["task.tie_encoder_decoder=false"],
-            "error[CONF-KEY] task.tie_encoder_decoder: cannot be set anew once a run is trained; "
+            "error[CONF-KEY] task.tie_encoder_decoder: cannot be set once a run is trained; "
             "only "
             "task.min_target_length, task.num_beams, task.length_penalty, "
             "task.no_repeat_ngram_size, task.rouge_words",
         ),
         (
             ["task.num_beam=2"],
-            "error[CONF-KEY] task.num_beam: cannot be set anew once a run is trained; "
+            "error[CONF-KEY] task.num_beam: cannot be set once a run is trained; "
             "did you mean 'task.num_beams'?",
         ),
         (
@@ -316,7 +316,7 @@ def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(folder, tmp_path):
     (tmp_path / "hub/README.md").write_text(card)
     named = ["task=summarization", "data=cnn_dailymail", "model=base", "data.max_length=32"]
     named += [f"model.path={folder}/model", f"data.path={tmp_path}/hub", f"paths.runs={tmp_path}"]
-    splits = load_inputs(runs.composed(*named)).rows.splits
+    splits = load_inputs(resolved(runs.composed(*named))).rows.splits
     assert {split: len(rows) for split, rows in splits.items()} == SPLITS
     gist = rows_of(40, 0)[0]["gist"]
     assert splits["train"][0]["target"] == f"{gist}\n{gist}"

@@ -15,6 +15,7 @@ from support.runs import composed
 from support.tiny_models import TOKENIZERS, WORDS, tiny_bert
 from tunesmith import load
 from tunesmith.cli.entry import exit_code
+from tunesmith.config import resolved
 from tunesmith.pipeline.inputs import load_inputs
 from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.base import IGNORE, TaskContext
@@ -395,8 +396,8 @@ def test_another_stride_is_another_encoding(inputs):
     keys, counts = set(), set()
     for stride in (0, 6):
         cfg = composed(*arguments, f"task.stride={stride}")
-        parts = load_inputs(cfg)
-        data = build_data(cfg, parts, make_task(cfg, parts))
+        parts = load_inputs(resolved(cfg))
+        data = build_data(resolved(cfg), parts, make_task(resolved(cfg), parts))
         keys.add(data.key)
         counts.add(len(data.encoded["train"].features))
     assert len(keys) == len(counts) == 2
@@ -451,7 +452,7 @@ def test_the_hub_sets_are_read(data, configs, inputs, tmp_path):
     hub_folder(tmp_path / "hub", list(plain.data.labels), configs)
     more = ["model=base", f"model.path={folder}/model", "data.max_length=32"]
     more += [f"data.path={tmp_path}/hub", f"paths.runs={tmp_path}/runs"]
-    parts = load_inputs(composed("task=token_classification", f"data={data}", *more))
+    parts = load_inputs(resolved(composed("task=token_classification", f"data={data}", *more)))
     assert parts.rows.labels == list(plain.data.labels)
     assert set(parts.rows.splits) == {"train", "validation", "test"}
     assert parts.rows.splits["train"]["tags"][:] == [tags for _, tags in tagged(6, 0)]

@@ -6,10 +6,10 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tunesmith import config
+from tunesmith.config import RunConfig
 from tunesmith.config.compose import diagnose
 from tunesmith.errors import ConfigError, raise_all
 
@@ -24,15 +24,15 @@ def make(sources: Sequence[str], output: Path, size: int, lowercase: bool) -> in
         raise ConfigError("CLI", f"--output {output}", what, "name a new folder")
     overrides = [word for word in sources if "=" in word]
     files = [word for word in sources if "=" not in word]
-    cfgs = [_composed(overrides, file) for file in files] or [_composed(overrides)]
+    configs = [_composed(overrides, file) for file in files] or [_composed(overrides)]
     from tunesmith.models import wordpiece
 
-    tokenizer = wordpiece.train(_texts(cfgs), size, lowercase)
+    tokenizer = wordpiece.train(_texts(configs), size, lowercase)
     wordpiece.write(tokenizer, output)
     return len(tokenizer)
 
 
-def _composed(overrides: Sequence[str], file: str | None = None) -> DictConfig:
+def _composed(overrides: Sequence[str], file: str | None = None) -> RunConfig:
     data = ["data=files"] if file is not None else []
     words = [*data, *overrides, "task=mlm"]  # whatever task is named: texts alone are read
     try:
@@ -43,14 +43,13 @@ def _composed(overrides: Sequence[str], file: str | None = None) -> DictConfig:
         raise
     if file is not None:
         cfg.data.train_file = file  # not as an override: any name is allowed
-    raise_all(config.check(cfg))
-    return cfg
+    return config.resolved(cfg)
 
 
-def _texts(cfgs: Sequence[DictConfig]) -> Iterator[str]:
+def _texts(configs: Sequence[RunConfig]) -> Iterator[str]:
     from tunesmith.pipeline.inputs import read_rows
 
-    for cfg in cfgs:
-        train: Any = read_rows(cfg, splits=["train"]).splits["train"]
+    for one in configs:
+        train: Any = read_rows(one, splits=["train"]).splits["train"]
         for row in train:
             yield row["text"]

@@ -1,8 +1,8 @@
 """A config as a whole: is it right, which run is it, what of it may be written down."""
 
-from tunesmith.config.check import check
+from tunesmith.config.check import check, resolved
 from tunesmith.config.check_targets import unknown_argument
-from tunesmith.config.check_values import check_value, suggestion
+from tunesmith.config.check_values import check_value, suggestion, typed
 from tunesmith.config.cross_checks import monitor_of
 from tunesmith.config.fingerprint import NOT_HASHED, config_diff, config_hash
 from tunesmith.config.instantiate import CONF  # the folder of the packaged configs
@@ -25,6 +25,8 @@ __all__ = [
     "monitor_of",
     "read_saved_config",
     "redact_config",
+    "resolved",
     "suggestion",
+    "typed",
     "unknown_argument",
 ]

@@ -8,7 +8,8 @@ from tunesmith.config import schema
 from tunesmith.config.instantiate import CONF
 from tunesmith.config.interpolation import Found, Unresolved
 from tunesmith.config.redact import as_typed, names_secret
-from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
+from tunesmith.config.run_config import RunConfig
+from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
 from tunesmith.runtime.options import Key, choices, describe, is_of_type, is_valid
 from tunesmith.runtime.secrets import MASK
 
@@ -33,6 +34,13 @@ def wrong_values(values: dict[str, Any], hidden: Collection[str]) -> Found:
         if error is not None:
             found.append((path, error))
     return found
+
+
+def typed(values: Mapping[str, Any]) -> RunConfig:
+    """Return plain values as a typed config; raise every mistake in them at once."""
+    plain = dict(values)
+    raise_all(error for _, error in wrong_values(plain, ()) + missing(plain))
+    return RunConfig.model_validate(plain)
 
 
 def violation(key: Key, value: Any, shown: str) -> TunesmithError | None:

@@ -59,14 +59,14 @@ def diagnose(
         fix = did_you_mean(config_name, known)
         return [ConfigError("CONF-NAME", f"--config-name {config_name}", f"not in {conf}", fix)]
     _sort(found, overrides)
-    cfg = _compose(found)
-    if cfg is None:
+    composed = _compose(found)
+    if composed is None:
         return found.mistakes
     for override in found.values:
-        _apply(found, cfg, override)
-    with open_dict(cfg):
-        cfg.pop("hydra", None)
-    return found.mistakes + config.check(cfg)
+        _apply(found, composed, override)
+    with open_dict(composed):
+        composed.pop("hydra", None)
+    return found.mistakes + config.check(composed)
 
 
 def composer(
@@ -79,13 +79,15 @@ def composer(
 
     def compose(overrides: Sequence[str]) -> DictConfig:
         try:
-            cfg: DictConfig = files.load_configuration(config_name, list(overrides), RunMode.RUN)
+            composed: DictConfig = files.load_configuration(
+                config_name, list(overrides), RunMode.RUN
+            )
         except Exception:
             raise_all(diagnose(overrides, config_name, conf, config_dir))
             raise
-        with open_dict(cfg):
-            cfg.pop("hydra", None)
-        return cfg
+        with open_dict(composed):
+            composed.pop("hydra", None)
+        return composed
 
     return compose
 
@@ -233,32 +235,34 @@ def _uncomposable(where: str, error: Exception) -> TunesmithError:
     return ConfigError("CONF-COMPOSE", where, " ".join(plain[:2]) or cause or type(error).__name__)
 
 
-def _apply(found: Diagnosis, cfg: Any, override: Any) -> None:
+def _apply(found: Diagnosis, composed: Any, override: Any) -> None:
     """Set one value; report the key that does not exist."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
     try:
-        ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
+        ConfigLoaderImpl._apply_overrides_to_config([override], composed)
     except (*REFUSALS, TypeError) as error:  # a TypeError for ~list.0: only Hydra runs in here
-        found.mistakes.append(_wrong_key(found, cfg, override, error))
+        found.mistakes.append(_wrong_key(found, composed, override, error))
 
 
-def _wrong_key(found: Diagnosis, cfg: Any, override: Any, error: Exception) -> TunesmithError:
+def _wrong_key(found: Diagnosis, composed: Any, override: Any, error: Exception) -> TunesmithError:
     key = override.key_or_group
     parent, _, last = key.rpartition(".")
     sets = not (override.is_add() or override.is_delete())
     add = f"write +{override.input_line}" if sets else ""
     if add and _is_mapping(key):
         return ConfigError("CONF-KEY", key, "takes keys that are not there yet", add)
-    if override.is_add() or _exists(cfg, key):
+    if override.is_add() or _exists(composed, key):
         return _uncomposable(override.input_line, error)
-    node: Any = OmegaConf.select(cfg, parent) if parent else None
+    node: Any = OmegaConf.select(composed, parent) if parent else None
     if OmegaConf.is_dict(node) and instantiate.TARGET in node and not override.is_delete():
-        taken = _taken(node[instantiate.TARGET], cfg, parent, last, override)
+        taken = _taken(node[instantiate.TARGET], composed, parent, last, override)
         if taken is not None:
             return taken
     visible = {
-        name: cfg[name] for name in cfg if name != "hydra" and not OmegaConf.is_missing(cfg, name)
+        name: composed[name]
+        for name in composed
+        if name != "hydra" and not OmegaConf.is_missing(composed, name)
     }
     known = [*_paths(visible), *found.loader.list_groups("")]
     fix = config.suggestion(key, known)
@@ -271,18 +275,20 @@ def _is_mapping(path: str) -> bool:
     return any(key.annotation == AnyMapping for key in schema.packaged_keys().get(path, ()))
 
 
-def _exists(cfg: Any, key: str) -> bool:
+def _exists(composed: Any, key: str) -> bool:
     parent, _, last = key.rpartition(".")
     try:
-        node: Any = OmegaConf.select(cfg, parent) if parent else cfg
+        node: Any = OmegaConf.select(composed, parent) if parent else composed
     except OmegaConfBaseException:
         return False
     return OmegaConf.is_dict(node) and last in node
 
 
-def _taken(name: str, cfg: Any, parent: str, last: str, override: Any) -> TunesmithError | None:
+def _taken(
+    name: str, composed: Any, parent: str, last: str, override: Any
+) -> TunesmithError | None:
     """Tell a key that the target takes, and that only needs a +, from one that it does not."""
-    node: Any = OmegaConf.select(cfg, parent)
+    node: Any = OmegaConf.select(composed, parent)
     keys = [key for key in node if not str(key).startswith("_")]
     if near := did_you_mean(last, keys):
         written = f"{parent}.{near.split(chr(39))[1]}"
@@ -290,7 +296,7 @@ def _taken(name: str, cfg: Any, parent: str, last: str, override: Any) -> Tunesm
             "CONF-KEY", f"{parent}.{last}", "no such key", f"did you mean {written!r}?"
         )
     try:
-        takes, _ = arguments(name, cfg.get("trust") or [])
+        takes, _ = arguments(name, composed.get("trust") or [])
     except TunesmithError as error:
         return error
     given = config.PROVIDED.get(parent.partition(".")[0], set())

@@ -49,9 +49,9 @@ def mode_of(metric: str, task: Any) -> str | None:
     return "min" if name == "loss" else task.metrics.get(name)
 
 
-def monitor_of(cfg: Any, task: Any) -> tuple[str, str]:
+def monitor_of(composed: Any, task: Any) -> tuple[str, str]:
     """Return the score that says "best", and whether more or less of it is better."""
-    how = cfg.callbacks.checkpoint
+    how = composed.callbacks.checkpoint
     name = how.monitor or f"val/{task.monitor}"
     return name, how.mode or mode_of(name, task) or "max"
 

@@ -23,13 +23,13 @@ NOT_HASHED = (
 )
 
 
-def config_hash(cfg: Config) -> str:
+def config_hash(composed: Config) -> str:
     """Return the SHA-256 of all that decides the result.
 
     Secrets are not part of it: a new token makes no other run, and a hash that stands beside
     all the rest of what it was made of would let a short password be guessed.
     """
-    text = json.dumps(_deciding(cfg), sort_keys=True, ensure_ascii=True)
+    text = json.dumps(_deciding(composed), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -44,10 +44,10 @@ def config_diff(a: Config, b: Config) -> list[str]:
     ]
 
 
-def _deciding(cfg: Config) -> dict[str, Any]:
+def _deciding(composed: Config) -> dict[str, Any]:
     """Flatten what decides the result into dotted keys; a list is one value."""
     return {
         path: value
-        for path, value in leaves(redact_config(cfg))
+        for path, value in leaves(redact_config(composed))
         if not any(path == key or path.startswith(f"{key}.") for key in NOT_HASHED)
     }

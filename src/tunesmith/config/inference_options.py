@@ -1,21 +1,23 @@
-"""Options of a finished run that may be set anew: those that change its answers, not its model."""
+"""Options of a finished run that may be changed: those of its answers, not of its model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tunesmith.config import instantiate
-from tunesmith.config.check_values import check_value
+from tunesmith.config.check_values import violation
+from tunesmith.config.run_config import RunConfig
+from tunesmith.config.signatures import argument_keys
 from tunesmith.errors import ConfigError, did_you_mean
 
 
-def parse_set_options(words: Sequence[str]) -> dict[str, Any]:
+def parse_set_options(arguments: Sequence[str]) -> dict[str, Any]:
     """Read `task.num_beams=4` as {"task.num_beams": 4}; ConfigError for anything else."""
-    parts = [word.partition("=") for word in words]
-    for word, (_, sign, _) in zip(words, parts, strict=True):
+    parts = [word.partition("=") for word in arguments]
+    for word, (_, sign, _) in zip(arguments, parts, strict=True):
         if not sign:
             raise ConfigError("CLI", f"--set {word}", "is not of the form task.OPTION=VALUE")
     try:
@@ -24,23 +26,25 @@ def parse_set_options(words: Sequence[str]) -> dict[str, Any]:
         raise ConfigError("CLI", "--set", f"holds a value that cannot be read: {error}") from None
 
 
-def with_options(cfg: DictConfig, options: Mapping[str, Any]) -> DictConfig:
+def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:
     """Return the config of a run with other options of its task.
 
     Raises ConfigError for an option that is not in its task's `inference_options`, and for a
     value that it cannot have.
     """
     if not options:
-        return cfg
-    cfg = cfg.copy()
-    task = instantiate.resolve(cfg.task._target_, cfg.trust)
-    free = [f"task.{name}" for name in getattr(task, "inference_options", ())]
+        return config
+    name = config.task[instantiate.TARGET]
+    task = instantiate.resolve(name, config.trust)
+    free = [f"task.{option}" for option in getattr(task, "inference_options", ())]
+    keys = argument_keys("task", name, config.trust)
+    changes = {}
     for path, value in options.items():
         if path not in free:
             fix = did_you_mean(path, free) or (f"only {', '.join(free)}" if free else "")
-            raise ConfigError("CONF-KEY", path, "cannot be set anew once a run is trained", fix)
-        error = check_value(path, value)
+            raise ConfigError("CONF-KEY", path, "cannot be set once a run is trained", fix)
+        error = violation(keys[path], value, str(value)) if path in keys else None
         if error is not None:
             raise error
-        cfg.task[path.partition(".")[2]] = value
-    return cfg
+        changes[path.partition(".")[2]] = value
+    return config.model_copy(update={"task": config.task | changes})

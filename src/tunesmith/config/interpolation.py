@@ -26,9 +26,9 @@ UNRESOLVED = Unresolved()
 LOGGERS = "logger."  # their values may be filled in by the run
 
 
-def resolve(cfg: Config) -> tuple[dict[str, Any], Found, Fed]:
+def resolve(composed: Config) -> tuple[dict[str, Any], Found, Fed]:
     """Return plain values, what could not be resolved, and what the environment feeds."""
-    node = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
+    node = composed if isinstance(composed, DictConfig) else OmegaConf.create(dict(composed))
     found: Found = []
     fed: Fed = {}
     return _plain(node, "", found, fed), found, fed

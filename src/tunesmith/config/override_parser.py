@@ -6,7 +6,7 @@ from typing import Any
 
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 
-OPTIONS = ("--help", "--cfg", "--debug", "--multirun", "--config-dir", "--config-name")
+OPTIONS = ("--help", "--composed", "--debug", "--multirun", "--config-dir", "--config-name")
 
 
 def parse_override(text: str) -> Any:

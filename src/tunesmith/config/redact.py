@@ -17,14 +17,14 @@ READ = re.compile(r"oc\.env:\s*([^,}\s]*)")  # the variable that an interpolatio
 SHORT = 6  # a shorter secret is masked where it stands, not wherever its letters occur
 
 
-def redact_config(cfg: Config) -> dict[str, Any]:
+def redact_config(composed: Config) -> dict[str, Any]:
     """Return a plain, resolved dict with `***` for secrets, fit to be written down.
 
     Masked are the values of keys that name a secret, what was read from a variable that does
     (`${oc.env:HF_TOKEN}`), also where another key repeats it, and passwords in addresses.
     What else comes from the environment stays: without it a run could not be used again.
     """
-    values, _, fed = resolve(cfg)
+    values, _, fed = resolve(composed)
     values.pop("hydra", None)
     hidden = {
         path: value

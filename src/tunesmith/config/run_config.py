@@ -74,6 +74,10 @@ class RunConfig(Options):
     executor: Node
     logger: dict[str, Node]
 
+    def with_options(self, group: str, **changes: Any) -> "RunConfig":
+        """Return the config with other options of a plain group."""
+        return self.model_copy(update={group: getattr(self, group).model_copy(update=changes)})
+
 
 @functools.cache
 def plain_keys() -> Mapping[str, Key]:

@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
-from tunesmith import config, runs
-from tunesmith.config import inference_options, older
+from tunesmith import runs
+from tunesmith.config import RunConfig, inference_options, read_saved_config, typed
 from tunesmith.data.columns import Column, Rows, SourceName
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.inference.input_rows import Given, check_is_row_list, given_row
+from tunesmith.models.options import saved_model
 from tunesmith.models.spec import resolve_model
 from tunesmith.models.untrusted_files import inside
 from tunesmith.models.weights import check_weights, read_weights
@@ -45,16 +45,16 @@ class FinishedRun:
     `trust=["my_package"]` again.
     """
 
-    def __init__(self, directory: Path, cfg: DictConfig) -> None:
-        self.directory, self.cfg = directory, _with_own_encoders(cfg, directory)
-        self.hardware = _hardware(cfg)
+    def __init__(self, directory: Path, config: RunConfig) -> None:
+        self.directory, self.config = directory, _with_own_encoders(config, directory)
+        self.hardware = _hardware(config)
         self._task: Task | None = None
 
     @property
     def task(self) -> Task:
         """The trained task, in evaluation mode, loaded when first used."""
         if self._task is None:
-            self._task = _load_task(self.cfg, self._inputs())
+            self._task = _load_task(self.config, self._inputs())
         return self._task
 
     @property
@@ -67,7 +67,7 @@ class FinishedRun:
     @property
     def columns(self) -> dict[str, SourceName]:
         """The columns that a prediction reads: {our name: its name or names in the run's files}."""
-        named = {name: self.cfg.data[name] for name in inputs_of(self.task)}
+        named = {name: getattr(self.config.data, name) for name in inputs_of(self.task)}
         return {
             ours: theirs if isinstance(theirs, str) else list(theirs)
             for ours, theirs in named.items()
@@ -81,7 +81,7 @@ class FinishedRun:
         for what is no list of rows, DataError for a row that the run was not trained to read.
         """
         check_is_row_list(rows)
-        separator = self.cfg.data.label_separator
+        separator = self.config.data.label_separator
         inputs, read = inputs_of(self.task), self.columns
         columns = {name: column for name, column in inputs.items() if name in read}
         given = (
@@ -95,7 +95,7 @@ class FinishedRun:
         task, remaining = self.task, iter(rows)
         with torch_settings(self.hardware, True):
             while chunk := list(islice(remaining, self.chunk)):
-                yield from _answers(task, chunk, self.cfg.data.eval_batch_size, self.hardware)
+                yield from _answers(task, chunk, self.config.data.eval_batch_size, self.hardware)
 
     def evaluate(self, split: str | None = None, data: str | None = None) -> dict[str, float]:
         """Score a split of the run's own data, or a labelled file, as training did: to the bit.
@@ -106,17 +106,17 @@ class FinishedRun:
         if split is not None and data is not None:
             what = f"split {split!r} and a file: one of them is scored"
             raise ConfigError("CLI", "evaluate", what, "leave out the split")
-        split, cfg = split or "test", self.cfg.copy()
+        split, config = split or "test", _with_model(self.config, self.directory)
         if data is not None:
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
             whole = {"limit": None, "shots_per_class": None, "validation_shots_per_class": None}
-            cfg.data = OmegaConf.merge(cfg.data, files, whole)
+            config = config.with_options("data", **files, **whole)
         with (
-            torch_settings(self.hardware, cfg.trainer.deterministic),
+            torch_settings(self.hardware, config.trainer.deterministic),
             _cache_of(self.directory) as cache,
         ):
-            cfg = _with_model(cfg, self.directory, cache)
-            inputs = load_inputs(cfg, [split])
+            config = config.with_options("paths", cache=str(cache))
+            inputs = load_inputs(config, [split])
             if split not in inputs.rows.splits:
                 raise DataError("DATA-SPLIT", split, "this run's data has no such split")
             if split in inputs.rows.hidden_labels:
@@ -125,7 +125,7 @@ class FinishedRun:
                 self._refuse_other_rows(split, inputs.rows.hashes[split])
             if split == "test":
                 self._count(inputs.rows.hashes[split], whole=data is None)
-            return _evaluate(cfg, inputs, self.task, split, self.hardware)
+            return _evaluate(config, inputs, self.task, split, self.hardware)
 
     def _refuse_other_rows(self, split: str, hashed: str) -> None:
         if self._trained_on.get(split, hashed) != hashed:
@@ -149,14 +149,15 @@ class FinishedRun:
 
     def _inputs(self) -> RunInputs:
         """Return what a task is built from, without its data."""
-        labels = list(self.cfg.data.labels) if self.cfg.data.labels is not None else None
+        named = self.config.data.labels
+        labels = list(map(str, named)) if named is not None else None
         model = resolve_model(
             str(self.directory / "model"),
-            attention=self.cfg.model.attention,  # the same arithmetic: scores repeat to the bit
+            attention=self.config.model.attention,  # the same arithmetic: scores repeat to the bit
             labels=labels,
-            head=task_class(self.cfg).head,
+            head=task_class(self.config).head,
         )
-        return fitting_inputs(self.cfg, Rows({}, labels, ""), model)
+        return fitting_inputs(self.config, Rows({}, labels, ""), model)
 
 
 def load(
@@ -169,11 +170,6 @@ def load(
     ConfigError for an option.
     """
     directory = runs.resolve(Path(run))
-    whole, added = older.completed(config.read_saved_config(directory / "config.yaml", trust=trust))
-    if added:
-        log.warning("%s is older than %s: read with the defaults", run, ", ".join(added))
-    cfg = OmegaConf.create(whole)
-    cfg.trust = list(trust)
     if not runs.is_finished(directory):
         state = runs.read_status(directory).get("state", "unfinished")
         raise ModelError(
@@ -181,7 +177,9 @@ def load(
         )
     if not (directory / "model").is_dir():
         raise ModelError("RUN", str(run), "has no model/")
-    return FinishedRun(directory, inference_options.with_options(cfg, options or {}))
+    runs.check_format(directory)
+    config = typed(read_saved_config(directory / "config.yaml", trust=trust))
+    return FinishedRun(directory, inference_options.with_options(config, options or {}))
 
 
 # Inside
@@ -194,16 +192,16 @@ def inputs_of(task: Task) -> dict[str, Column]:
     }
 
 
-def _hardware(cfg: DictConfig) -> Hardware:
-    """Take the precision and threads of the run; its device where this hardware has it."""
-    how = cfg.trainer
+def _hardware(config: RunConfig) -> Hardware:
+    """Take the precision and threads of the run; its device where this machine has it."""
+    threads = config.trainer.num_threads
     try:
-        return resolve_hardware("auto", 1, 1, "auto", how.precision, how.num_threads)
+        return resolve_hardware("auto", 1, 1, "auto", config.trainer.precision, threads)
     except MachineError as error:
         if error.code != "ENV-PRECISION":
             raise
         log.warning("%s: %s; used with 32: scores may differ a little", error.where, error.what)
-        return resolve_hardware("auto", 1, 1, "auto", "32", how.num_threads)
+        return resolve_hardware("auto", 1, 1, "auto", "32", threads)
 
 
 @contextmanager
@@ -217,25 +215,23 @@ def _cache_of(directory: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _with_model(cfg: DictConfig, directory: Path, cache: Path) -> DictConfig:
+def _with_model(config: RunConfig, directory: Path) -> RunConfig:
     """Return the config with the trained model in place of the one it started from."""
-    cfg = cfg.copy()
-    cfg.model = {"path": str(directory / "model"), "attention": cfg.model.attention}
-    cfg.paths = {"cache": str(cache)}
-    return cfg
+    model = saved_model(str(directory / "model"), config.model.attention)
+    return config.model_copy(update={"model": model})
 
 
-def _with_own_encoders(cfg: DictConfig, directory: Path) -> DictConfig:
+def _with_own_encoders(config: RunConfig, directory: Path) -> RunConfig:
     """Return the config with the run's own encoders in place of those that it started from."""
-    cfg = cfg.copy()
-    for name in modality_columns(task_class(cfg)):
+    task = dict(config.task)
+    for name in modality_columns(task_class(config)):
         own = {"path": str(directory / "model" / name), "revision": None}
-        cfg.task[name] = {**cfg.task[name], **own, "pretrained": True, "config": {}}
-    return cfg
+        task[name] = {**task[name], **own, "pretrained": True, "config": {}}
+    return config.model_copy(update={"task": task})
 
 
-def _load_task(cfg: DictConfig, inputs: RunInputs) -> Task:
-    task = make_task(cfg, inputs)
+def _load_task(config: RunConfig, inputs: RunInputs) -> Task:
+    task = make_task(config, inputs)
     if (inputs.model.folder / "task.safetensors").exists():
         _restore(task, inside(inputs.model.folder, "task.safetensors"))
     return task.eval()
@@ -268,16 +264,16 @@ def _restore(task: Task, file: Path) -> None:
 
 
 def _evaluate(
-    cfg: DictConfig, inputs: RunInputs, task: Task, split: str, hardware: Hardware
+    config: RunConfig, inputs: RunInputs, task: Task, split: str, hardware: Hardware
 ) -> dict[str, float]:
-    data = build_data(cfg, inputs, task)
+    data = build_data(config, inputs, task)
     evaluation = evaluate(
         task,
         data.evaluation_loader(split),
         data.encoded[split],
         without_files(inputs.rows.splits[split]),
         hardware,
-        cfg.data.train_languages or (),
+        list(map(str, config.data.train_languages or ())),
     )
     return evaluation.scores_of("val" if split == "validation" else split)
 

@@ -26,7 +26,7 @@ READING = (
 
 
 def predict_file(
-    stored: FinishedRun, source: Path, output: Path | None, out: IO[str], excel_safe: bool = False
+    run: FinishedRun, source: Path, output: Path | None, out: IO[str], excel_safe: bool = False
 ) -> int:
     """Answer each row of a file; write the same rows plus the answers, to `out` as json lines.
 
@@ -36,15 +36,15 @@ def predict_file(
     all. Returns the number of rows.
     """
     check_output(output)
-    options = {key: stored.cfg.data[key] for key in READING}
-    needed = [name for named in stored.columns.values() for name in names_of(named)]
+    options = {key: getattr(run.config.data, key) for key in READING}
+    needed = [name for named in run.columns.values() for name in names_of(named)]
     columns = _columns(source, needed, options)
     rows = 0
     with _whole_file(output, out) as file:
         as_csv = output is not None and output.suffix.lower() in CSV
         writer = _CsvRows(file, output, excel_safe) if as_csv else _JsonRows(file)
         writer.begin(columns)
-        for row, answer in _paired(stored, source, columns, options):
+        for row, answer in _paired(run, source, columns, options):
             writer.write(row, answer)
             rows += 1
         writer.close()
@@ -89,23 +89,23 @@ def _need(have: Collection[str], needed: Iterable[str], where: str) -> None:
 
 
 def _paired(
-    stored: FinishedRun, source: Path, columns: Collection[str], options: Mapping[str, Any]
+    run: FinishedRun, source: Path, columns: Collection[str], options: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, Any], Answer]]:
     """Pair each raw row with its answer, a chunk in memory at a time."""
     raw = stream(source, **options)
-    kinds, separator = stored.task.columns, stored.cfg.data.label_separator
-    folder = Path(stored.cfg.data.media or source.absolute().parent).expanduser()
+    kinds, separator = run.task.columns, run.config.data.label_separator
+    folder = Path(run.config.data.media or source.absolute().parent).expanduser()
     read = {
         ours: (kinds[ours], theirs, reader(kinds[ours], separator, folder))
-        for ours, theirs in stored.columns.items()
+        for ours, theirs in run.columns.items()
     }
     known = set(columns)
-    while chunk := list(islice(raw, stored.chunk)):
+    while chunk := list(islice(raw, run.chunk)):
         for line, row in chunk:
             if not row.keys() <= known:
                 raise DataError("DATA-COL", f"{source}:{line}", "changed while it was read")
         wanted = [_converted(row, read, f"{source}:{line}") for line, row in chunk]
-        yield from zip((row for _, row in chunk), stored.predict_stream(wanted), strict=True)
+        yield from zip((row for _, row in chunk), run.predict_stream(wanted), strict=True)
 
 
 def _converted(

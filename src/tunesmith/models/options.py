@@ -50,6 +50,16 @@ class ModelOptions(Options):
     attention: Literal["sdpa", "eager"] = Field(description="The implementation of attention.")
 
 
+def saved_model(path: str, attention: str) -> ModelOptions:
+    """Return the options by which the model of a finished run is loaded as it was saved."""
+    off = ("revision", "sha256", "hidden_dropout", "attention_dropout", "classifier_dropout")
+    return ModelOptions.model_validate(
+        dict.fromkeys(off)
+        | {"path": path, "attention": attention, "pretrained": True, "new_head": False}
+        | {"sizes": {}, "config": {}}
+    )
+
+
 class EncoderOptions(Options):
     """Every key of an encoder beside the text's."""
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from tunesmith.config import instantiate, monitor_of
+from tunesmith.config.run_config import RunConfig
 from tunesmith.data.batching.datamodule import DataModule
 from tunesmith.data.batching.loaders import no_augmentation
 from tunesmith.data.columns import Rows
@@ -20,7 +20,7 @@ from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models import media_encoder
 from tunesmith.models.encoder import load_model
-from tunesmith.pipeline.inputs import RunInputs, task_class, to_dict
+from tunesmith.pipeline.inputs import RunInputs, task_class
 from tunesmith.pipeline.run_context import RunContext
 from tunesmith.pipeline.run_length import check_interval, total_steps
 from tunesmith.pipeline.trainer import build_trainer
@@ -55,7 +55,7 @@ class Training:
 
 
 def build_training(
-    config: DictConfig, inputs: RunInputs, context: RunContext, hardware: Hardware
+    config: RunConfig, inputs: RunInputs, context: RunContext, hardware: Hardware
 ) -> Training:
     """Load the weights and put the run together; read the checkpoint that it goes on from."""
     task, adaptation = build_task(config, inputs)
@@ -72,7 +72,7 @@ def build_training(
 # The task
 
 
-def build_task(config: DictConfig, inputs: RunInputs) -> tuple[Task, Adaptation]:
+def build_task(config: RunConfig, inputs: RunInputs) -> tuple[Task, Adaptation]:
     """Load the weights, put a seeded head on them, fit the task to the train split."""
     set_seed(derive_seed(config.seed, "head"))
     task = make_task(config, inputs)
@@ -84,7 +84,7 @@ def build_task(config: DictConfig, inputs: RunInputs) -> tuple[Task, Adaptation]
     return task, instantiate.instantiate(config.adapt, trust=config.trust, task=task)
 
 
-def make_task(config: DictConfig, inputs: RunInputs) -> Task:
+def make_task(config: RunConfig, inputs: RunInputs) -> Task:
     """Return the task around its model, as it is before anything is fitted to rows."""
     loss = instantiate.instantiate(config.loss, trust=config.trust)
     model = load_model(inputs.model)
@@ -102,7 +102,7 @@ def make_task(config: DictConfig, inputs: RunInputs) -> Task:
     )
 
 
-def _check_monitor(config: DictConfig, task: Task, rows: Rows) -> None:
+def _check_monitor(config: RunConfig, task: Task, rows: Rows) -> None:
     """Refuse a run without a best checkpoint: its score is no number on these rows."""
     monitor, _ = monitor_of(config, task)
     if not isinstance(task, HasUndefinedMetrics) or "validation" not in rows.splits:
@@ -117,7 +117,7 @@ def _check_monitor(config: DictConfig, task: Task, rows: Rows) -> None:
 # Data and module
 
 
-def build_data(config: DictConfig, inputs: RunInputs, task: Task) -> DataModule:
+def build_data(config: RunConfig, inputs: RunInputs, task: Task) -> DataModule:
     """Encode the splits, or open what was encoded before."""
     names = ("on_truncation", "batch_size", "eval_batch_size", "bucket_window", "workers")
     return DataModule(
@@ -129,7 +129,7 @@ def build_data(config: DictConfig, inputs: RunInputs, task: Task) -> DataModule:
             "features": FORMAT,
             "rows": inputs.rows.fingerprint,
             "tokenizer": inputs.model.tokenizer_fingerprint,
-            "task": to_dict(config.task),
+            "task": dict(config.task),
             "code": instantiate.code_of(task_class(config)),
             "labels": inputs.rows.labels,
             "max_length": inputs.max_length,
@@ -142,7 +142,7 @@ def build_data(config: DictConfig, inputs: RunInputs, task: Task) -> DataModule:
         limit_train_batches=config.trainer.limit_train_batches,
         limit_val_batches=config.trainer.limit_val_batches,
         language_temperature=config.data.language_temperature,
-        **{name: config.data[name] for name in names},
+        **{name: getattr(config.data, name) for name in names},
     )
 
 
@@ -153,7 +153,7 @@ def _truncation_note(task: Task) -> str:
 
 
 def build_module(
-    config: DictConfig,
+    config: RunConfig,
     inputs: RunInputs,
     task: Task,
     adaptation: Adaptation,
@@ -163,20 +163,20 @@ def build_module(
     """Put the task under its optimizer and schedule."""
     steps = total_steps(config, per_epoch)
     check_interval(config, steps)
-    schedule = to_dict(config.scheduler)
+    schedule = dict(config.scheduler)
     every = schedule.pop("frequency") * (per_epoch if schedule.pop("interval") == "epoch" else 1)
     monitor = schedule.pop("monitor")
-    optimizer = to_dict(config.optimizer)
+    optimizer = dict(config.optimizer)
     if hardware.precision == "16-mixed" and "fused" in optimizer:
         optimizer["fused"] = None  # a fused step unscales gradients after they were clipped
     return TaskModule(
         task,
         instantiate.instantiate(optimizer, trust=config.trust),
         _make_scheduler(schedule, every, config.trust),
-        lr=config.optimizer.lr,
+        lr=config.optimizer["lr"],
         factors=adaptation.factors,
         rows={split: without_files(rows) for split, rows in inputs.rows.splits.items()},
-        learnt_languages=config.data.train_languages or (),
+        learnt_languages=list(map(str, config.data.train_languages or ())),
         total_steps=steps,
         scheduler_every=every,
         scheduler_monitor=monitor,

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from tunesmith import runs
+from tunesmith.config.run_config import RunConfig
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ModelError
 from tunesmith.models import media_encoder
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def finalize(
-    config: DictConfig,
+    config: RunConfig,
     inputs: RunInputs,
     context: RunContext,
     hardware: Hardware,
@@ -66,7 +65,7 @@ def save_model(task: Task, folder: Path) -> None:
 
 
 def _test(
-    config: DictConfig, inputs: RunInputs, hardware: Hardware, training: Training
+    config: RunConfig, inputs: RunInputs, hardware: Hardware, training: Training
 ) -> dict[str, float]:
     """Score the test split on one device, whatever the training ran on; log the scores."""
     module, checkpoints = training.module, training.checkpoints

@@ -3,12 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config import instantiate
+from tunesmith.config.run_config import RunConfig
 from tunesmith.data.columns import COLUMNS, LANGUAGE, Column, ColumnType, Rows
 from tunesmith.data.load import read
 from tunesmith.errors import ConfigError
@@ -50,7 +49,7 @@ class RunInputs:
     encoders: Mapping[str, MediaSpec] = field(default_factory=dict)
 
 
-def load_inputs(config: DictConfig, splits: Collection[str] | None = None) -> RunInputs:
+def load_inputs(config: RunConfig, splits: Collection[str] | None = None) -> RunInputs:
     """Read the rows and find the model; refuse what does not fit.
 
     `splits` names those to read; without it all, but not the test split of a run that does
@@ -62,11 +61,11 @@ def load_inputs(config: DictConfig, splits: Collection[str] | None = None) -> Ru
     has_pairs = "text_pair" in task.columns and bool(config.data.text_pair)
     check_truncation(task.__name__, truncation_modes(task), config.data.truncation, has_pairs)
     rows = read_rows(config, splits)
-    model = resolve_model(**to_dict(config.model), labels=rows.labels, head=task.head)
+    model = resolve_model(**dict(config.model), labels=rows.labels, head=task.head)
     return fitting_inputs(config, rows, model)
 
 
-def fitting_inputs(config: DictConfig, rows: Rows, model: ModelSpec) -> RunInputs:
+def fitting_inputs(config: RunConfig, rows: Rows, model: ModelSpec) -> RunInputs:
     """Return the inputs of rows and a model; refuse them where the task cannot learn from them."""
     longest = max_tokens(model)
     length = config.data.max_length or longest
@@ -81,30 +80,28 @@ def fitting_inputs(config: DictConfig, rows: Rows, model: ModelSpec) -> RunInput
     own_tokenizer.truncation_side = truncation_side(config.data.truncation)
     check_room(own_tokenizer, length, config.data.truncation)
     task = task_class(config)
-    columns = frozenset(name for name in task.columns if config.data[name])
-    task.check(
-        TaskContext(to_dict(config.task), rows.labels, own_tokenizer, length, longest, columns)
-    )
+    columns = frozenset(name for name in task.columns if getattr(config.data, name))
+    task.check(TaskContext(dict(config.task), rows.labels, own_tokenizer, length, longest, columns))
     return RunInputs(rows, model, own_tokenizer, length, find_encoders(config, task))
 
 
-def task_class(config: DictConfig) -> type[Task]:
-    return instantiate.resolve(config.task._target_, trust=config.trust)
+def task_class(config: RunConfig) -> type[Task]:
+    return instantiate.resolve(config.task[instantiate.TARGET], trust=config.trust)
 
 
-def find_encoders(config: DictConfig, task: type[Task]) -> dict[str, MediaSpec]:
+def find_encoders(config: RunConfig, task: type[Task]) -> dict[str, MediaSpec]:
     """Find the encoders of the columns that have one of their own, where the rows have them."""
     return {
-        name: media_spec.resolve_media_encoder(name, **to_dict(config.task[name]))
+        name: media_spec.resolve_media_encoder(name, **config.task[name])
         for name in modality_columns(task)
-        if config.data[name] is not None
+        if getattr(config.data, name) is not None
     }
 
 
-def read_rows(config: DictConfig, splits: Collection[str] | None = None) -> Rows:
+def read_rows(config: RunConfig, splits: Collection[str] | None = None) -> Rows:
     """Read the columns that the task needs, of these splits."""
     columns = dict(task_class(config).columns)
-    data = {str(k): v for k, v in to_dict(config.data).items() if k not in ENCODING_KEYS}
+    data = config.data.model_dump(exclude=set(ENCODING_KEYS))
     names = {column: data.pop(column) for column in COLUMNS}
     data["shot_seed"] = few_shot_seed(config)
     if data["languages"] is not None:
@@ -114,14 +111,14 @@ def read_rows(config: DictConfig, splits: Collection[str] | None = None) -> Rows
     return read(columns, names=names, **data, cache=Path(config.paths.cache), only=splits)
 
 
-def few_shot_seed(config: DictConfig) -> int:
+def few_shot_seed(config: RunConfig) -> int:
     """Return the seed by which few rows of a class are drawn: the run's own unless it is set."""
     return int(config.seed if config.data.shot_seed is None else config.data.shot_seed)
 
 
-def check_runnable(config: DictConfig, inputs: RunInputs, hardware: Hardware) -> None:
+def check_runnable(config: RunConfig, inputs: RunInputs, hardware: Hardware) -> None:
     """Refuse a run that would not take a step, or never be scored, or not be logged."""
-    for node in to_dict(config.logger).values():
+    for node in dict(config.logger).values():
         check_logger(node)
     steps = total_steps(config, steps_per_epoch(config, len(inputs.rows.splits["train"])))
     if steps < 1:
@@ -138,11 +135,4 @@ def check_runnable(config: DictConfig, inputs: RunInputs, hardware: Hardware) ->
             f"cannot be divided over {hardware.processes} devices x {micro_batches} micro-batches",
         )
     if issubclass(task, UsesOtherRows):
-        task.check_micro_batches(to_dict(config.task), hardware.processes * micro_batches)
-
-
-def to_dict(node: Any) -> dict[str, Any]:
-    """Return a config node as a plain, resolved dict of its own."""
-    if OmegaConf.is_config(node):
-        return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
-    return dict(node)
+        task.check_micro_batches(dict(config.task), hardware.processes * micro_batches)

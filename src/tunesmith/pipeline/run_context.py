@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import runs
 from tunesmith.config import config_diff, config_hash, read_saved_config, redact_config
+from tunesmith.config.interpolation import Config
+from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.runtime import environment
@@ -38,7 +40,7 @@ class RunContext:
     directory: Path
     resumed: bool
     checkpoint: Path | None  # full training state to go on from
-    hparams: Mapping[str, Any] | None = None  # of its HPARAMS row; None: the whole config
+    hparams: Mapping[str, Any] = field(default_factory=dict)  # of its HPARAMS row in TensorBoard
     group: str = ""  # runs of one group share a row
 
     @property
@@ -48,50 +50,69 @@ class RunContext:
         return self.checkpoint is not None and self.checkpoint.parent.absolute() == own.absolute()
 
 
+@dataclass(frozen=True)
+class ConfigRecord:
+    """What is written down of a config: secrets are masked."""
+
+    redacted: Mapping[str, Any]
+    config_hash: str
+    overrides: Sequence[str]
+
+    @classmethod
+    def of(cls, composed: Config, overrides: Sequence[str]) -> "ConfigRecord":
+        shown = [environment.redact_text(override) for override in overrides]
+        return cls(redact_config(composed), config_hash(composed), shown)
+
+    @property
+    def hparams(self) -> dict[str, Any]:
+        return _flat(dict(self.redacted))
+
+
 # The run directory
 
 
-def resolve_resume(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | None]:
+def resolve_resume(composed: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | None]:
     """Find the run to go on with and check that it is the same run."""
-    if config.resume is None:
-        return config, None
-    if config.resume == "auto":
-        return config, runs.unfinished(Path(config.paths.runs), config_hash(config))
-    directory = runs.resolve(Path(config.resume))
-    saved = OmegaConf.create(read_saved_config(directory / "config.yaml", trust=config.trust))
-    if not [
-        o
-        for o in overrides
-        if not o.startswith(("resume=", "trust=", "paths.", "trainer.pause_at_step="))
-    ]:
-        saved.resume, saved.trainer.pause_at_step = config.resume, config.trainer.pause_at_step
-        saved.paths = config.paths
+    if composed.resume is None:
+        return composed, None
+    if composed.resume == "auto":
+        return composed, runs.unfinished(Path(composed.paths.runs), config_hash(composed))
+    directory = runs.resolve(Path(composed.resume))
+    runs.check_format(directory)
+    saved = OmegaConf.create(read_saved_config(directory / "config.yaml", trust=composed.trust))
+    free = ("resume=", "trust=", "paths.", "trainer.pause_at_step=")
+    if not [override for override in overrides if not override.startswith(free)]:
+        saved.resume, saved.trainer.pause_at_step = composed.resume, composed.trainer.pause_at_step
+        saved.paths = composed.paths
         return saved, directory
-    if runs.read_status(directory).get("identity") != config_hash(config):
+    if runs.read_status(directory).get("identity") != config_hash(composed):
         for group, key in FILLED_IN:
-            saved[group][key] = config[group][key]
-        differ = "; ".join(config_diff(saved, config)[:3])
-        raise ConfigError("RESUME-CONFIG", f"resume={config.resume}", f"another config: {differ}")
-    return config, directory
+            saved[group][key] = composed[group][key]
+        differ = "; ".join(config_diff(saved, composed)[:3])
+        message = f"another config: {differ}"
+        raise ConfigError("RESUME-CONFIG", f"resume={composed.resume}", message)
+    return composed, directory
 
 
-def open_context(config: DictConfig, directory: Path | None) -> RunContext:
+def open_context(
+    config: RunConfig, hparams: Mapping[str, Any], directory: Path | None
+) -> RunContext:
     """Make the run's directory, or open the one to go on in."""
     if directory is not None:
         checkpoint = checkpoint_io.newest_intact(directory / "checkpoints", log.warning)
         # Stopped before its first checkpoint: it starts where it was to start.
-        return RunContext(directory, True, checkpoint or _named_checkpoint(config))
+        return RunContext(directory, True, checkpoint or _named_checkpoint(config), hparams)
     checkpoint = _named_checkpoint(config)
     home = Path(config.paths.runs)
     if not distributed.is_launched():
-        return RunContext(runs.create(home, config.name), False, checkpoint)
+        return RunContext(runs.create(home, config.name), False, checkpoint, hparams)
     directory = runs.shared_directory(home, config.name)
     if distributed.rank() == 0:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return RunContext(directory, False, checkpoint)
+    return RunContext(directory, False, checkpoint, hparams)
 
 
-def _named_checkpoint(config: DictConfig) -> Path | None:
+def _named_checkpoint(config: RunConfig) -> Path | None:
     """Resolve ckpt_path: best or last of the newest run of this name, a run, or a file."""
     named = config.ckpt_path
     if named is None:
@@ -116,8 +137,8 @@ def _named_checkpoint(config: DictConfig) -> Path | None:
 
 @contextmanager
 def recording(
-    config: DictConfig,
-    overrides: Sequence[str],
+    seed: int,
+    record: ConfigRecord,
     hardware: Hardware,
     inputs: RunInputs,
     context: RunContext,
@@ -128,7 +149,7 @@ def recording(
             stack.enter_context(runs.lock(context.directory))
             stack.enter_context(exit_on_sigterm(lambda: record_sigterm(context.directory)))
             stack.enter_context(runs.setup_log(context.directory))
-            record_start(config, overrides, hardware, inputs, context)
+            record_start(seed, record, hardware, inputs, context)
         try:
             yield
         except BaseException as error:
@@ -137,8 +158,8 @@ def recording(
 
 
 def record_start(
-    config: DictConfig,
-    overrides: Sequence[str],
+    seed: int,
+    record: ConfigRecord,
     hardware: Hardware,
     inputs: RunInputs,
     context: RunContext,
@@ -148,7 +169,7 @@ def record_start(
         precision=hardware.precision,
         threads=hardware.threads,
         processes=hardware.processes,
-        seed=config.seed,
+        seed=seed,
     )
     path = context.directory / "environment.json"
     if context.resumed and path.exists():
@@ -156,26 +177,25 @@ def record_start(
         if changed:
             log.warning("bit-exact not promised: %s", "; ".join(changed))
     else:
-        runs.write_json(path, now)
-        saved = _saved_config(config, hardware, inputs)
+        runs.write_json(path, {"format": runs.FORMAT, **now})
+        saved = _saved_config(record.redacted, hardware, inputs)
         runs.write_text(context.directory / "config.yaml", saved)
-        shown = [environment.redact_text(override) for override in overrides]
-        runs.write_text(context.directory / "overrides.yaml", OmegaConf.to_yaml(shown))
+        overrides = OmegaConf.to_yaml(list(record.overrides))
+        runs.write_text(context.directory / "overrides.yaml", overrides)
     step = "the start" if context.checkpoint is None else context.checkpoint.name
     if context.resumed:
         log.info("going on with %s from %s", context.directory, step)
     # A resumed run keeps its hash: its saved config is filled in, and would have another.
-    identity = {} if context.resumed else {"identity": config_hash(config)}
+    identity = {} if context.resumed else {"identity": record.config_hash}
     runs.write_status(context.directory, state="running", started=time.time(), **identity)
 
 
-def _saved_config(config: DictConfig, hardware: Hardware, inputs: RunInputs) -> str:
+def _saved_config(redacted: Mapping[str, Any], hardware: Hardware, inputs: RunInputs) -> str:
     """Return the config with what the data and the machine decided, enough to rebuild the run."""
-    plain = redact_config(config)
-    plain["data"]["labels"] = inputs.rows.labels
-    plain["data"]["max_length"] = inputs.max_length
-    plain["trainer"] |= {"precision": hardware.precision, "num_threads": hardware.threads}
-    return OmegaConf.to_yaml(OmegaConf.create(plain))
+    data = {**redacted["data"], "labels": inputs.rows.labels, "max_length": inputs.max_length}
+    machine = {"precision": hardware.precision, "num_threads": hardware.threads}
+    trainer = {**redacted["trainer"], **machine}
+    return OmegaConf.to_yaml(OmegaConf.create({**redacted, "data": data, "trainer": trainer}))
 
 
 def record_end(directory: Path, error: BaseException) -> None:
@@ -189,3 +209,14 @@ def record_end(directory: Path, error: BaseException) -> None:
 def record_sigterm(directory: Path) -> None:
     if not runs.is_finished(directory):
         record_end(directory, Interrupted())
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten a nested config into dotted names, without what does not belong in a table."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if key not in ("paths", "logger", "callbacks", "resume", "ckpt_path", "trust"):
+            flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
+    return flat

@@ -2,19 +2,18 @@
 
 import math
 
-from omegaconf import DictConfig
-
+from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import ConfigError
 
 
-def steps_per_epoch(config: DictConfig, rows: int) -> int:
+def steps_per_epoch(config: RunConfig, rows: int) -> int:
     """Return the steps of an epoch in which each row is one feature."""
     batches = -(-rows // config.data.batch_size)
     limit = config.trainer.limit_train_batches
     return batches if limit is None else min(batches, limit)
 
 
-def total_steps(config: DictConfig, per_epoch: int) -> int:
+def total_steps(config: RunConfig, per_epoch: int) -> int:
     """Return the horizon of the run in optimizer steps."""
     ends = []
     if config.trainer.max_epochs is not None:
@@ -29,13 +28,13 @@ def step_at_fraction(fraction: float, total: int) -> int:
     return max(1, math.ceil(fraction * total - 1e-9))  # 1/3 of 9 is 3, whatever floats say
 
 
-def pause_step(config: DictConfig, total: int) -> int | None:
+def pause_step(config: RunConfig, total: int) -> int | None:
     """Return the optimizer step at which a run pauses; a fraction is one of `total`."""
     step = config.trainer.pause_at_step
     return step_at_fraction(step, total) if isinstance(step, float) else step
 
 
-def check_interval(config: DictConfig, steps: int) -> None:
+def check_interval(config: RunConfig, steps: int) -> None:
     """Raise ConfigError where a run of so many steps ends before its first validation."""
     interval = config.trainer.val_check_interval
     if isinstance(interval, int) and interval > steps:

@@ -11,12 +11,18 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import runs
-from tunesmith.config import check
-from tunesmith.errors import raise_all
+from tunesmith.config import resolved
+from tunesmith.config.run_config import RunConfig
 from tunesmith.pipeline.components import Training, build_training
 from tunesmith.pipeline.finalize import finalize
 from tunesmith.pipeline.inputs import check_runnable, load_inputs
-from tunesmith.pipeline.run_context import RunContext, open_context, recording, resolve_resume
+from tunesmith.pipeline.run_context import (
+    ConfigRecord,
+    RunContext,
+    open_context,
+    recording,
+    resolve_resume,
+)
 from tunesmith.training import distributed
 from tunesmith.training.checkpoint_callback import StoppedEarly
 from tunesmith.training.hardware import Hardware, resolve_hardware, torch_settings
@@ -25,24 +31,25 @@ from tunesmith.training.signals import StopOnSignal
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig) -> float | None:
+def train(composed: DictConfig) -> float | None:
     """Train, test and save what the config describes; return the best monitored score.
 
     Further processes of a run on several devices return None.
     """
     overrides = _overrides()
-    config, directory = resolve_resume(config, overrides)
-    raise_all(check(config))
+    composed, directory = resolve_resume(composed, overrides)
+    config = resolved(composed)
     if directory is not None and runs.is_finished(directory):
         print(f"{directory} is already finished")
         return runs.read_json(directory / "metrics.json")["best"]
     hardware = choose_hardware(config)
+    record = ConfigRecord.of(composed, overrides)
     runs.check_writable(Path(config.paths.runs))
     with torch_settings(hardware, config.trainer.deterministic):
         inputs = load_inputs(config)
         check_runnable(config, inputs, hardware)
-        context = open_context(config, directory)
-        with recording(config, overrides, hardware, inputs, context):
+        context = open_context(config, record.hparams, directory)
+        with recording(config.seed, record, hardware, inputs, context):
             with launched_ranks(config, hardware, context):
                 training = build_training(config, inputs, context, hardware)
                 fit(training, context)
@@ -54,10 +61,10 @@ def train(config: DictConfig) -> float | None:
     return scores[training.checkpoints.monitor]
 
 
-def choose_hardware(config: DictConfig) -> Hardware:
+def choose_hardware(config: RunConfig) -> Hardware:
     """Resolve device, precision and threads by the `trainer` group."""
     names = ("accelerator", "devices", "num_nodes", "strategy", "precision")
-    requested = {name: config.trainer[name] for name in names}
+    requested = {name: getattr(config.trainer, name) for name in names}
     return resolve_hardware(**requested, threads=config.trainer.num_threads)
 
 
@@ -80,13 +87,13 @@ def fit(training: Training, context: RunContext) -> None:
 
 
 def launched_ranks(
-    config: DictConfig, hardware: Hardware, context: RunContext
+    config: RunConfig, hardware: Hardware, context: RunContext
 ) -> AbstractContextManager[Any]:
     """Start the other processes of this machine, unless something else has."""
     if hardware.devices == 1 or distributed.is_launched():
         return nullcontext()
     payload = {
-        "config": OmegaConf.to_container(config, resolve=True),
+        "config": config.model_dump(),
         "directory": str(context.directory),
         "resumed": context.resumed,
         "checkpoint": str(context.checkpoint) if context.checkpoint else None,
@@ -99,7 +106,7 @@ def launched_ranks(
 
 def train_as_rank(payload: Mapping[str, Any]) -> None:
     """Train as a further process of a run, by what the first one sends: see `launched_ranks`."""
-    config = OmegaConf.create(payload["config"])
+    config = RunConfig.model_validate(payload["config"])
     hardware = choose_hardware(config)
     checkpoint = Path(payload["checkpoint"]) if payload["checkpoint"] else None
     context = RunContext(Path(payload["directory"]), payload["resumed"], checkpoint)

@@ -7,11 +7,10 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
-from omegaconf import DictConfig
 
-from tunesmith.config import instantiate, monitor_of, redact_config
+from tunesmith.config import instantiate, monitor_of
+from tunesmith.config.run_config import RunConfig
 from tunesmith.data.batching.datamodule import DataModule
-from tunesmith.pipeline.inputs import to_dict
 from tunesmith.pipeline.run_context import RunContext
 from tunesmith.pipeline.run_length import pause_step, step_at_fraction
 from tunesmith.runtime.seeds import derive_seed
@@ -26,7 +25,7 @@ from tunesmith.training.tensorboard_callback import ValidationFigures
 
 
 def build_trainer(
-    config: DictConfig,
+    config: RunConfig,
     hardware: Hardware,
     context: RunContext,
     module: TaskModule,
@@ -85,10 +84,10 @@ def _strategy(hardware: Hardware) -> Any:
     return "deepspeed_stage_2" if hardware.strategy == "deepspeed" else hardware.strategy
 
 
-def _callbacks(config: DictConfig, context: RunContext, module: TaskModule) -> list[L.Callback]:
+def _callbacks(config: RunConfig, context: RunContext, module: TaskModule) -> list[L.Callback]:
     checkpoint, early_stopping = config.callbacks.checkpoint, config.callbacks.early_stopping
     monitor, mode = monitor_of(config, module.task)
-    total, hparams = module.total_steps, context.hparams
+    total = module.total_steps
     checkpoints = CheckpointCallback(
         context.directory / "checkpoints",
         monitor=monitor,
@@ -99,7 +98,7 @@ def _callbacks(config: DictConfig, context: RunContext, module: TaskModule) -> l
         min_delta=early_stopping.min_delta,
         validate_at_steps=[step_at_fraction(f, total) for f in config.trainer.validate_at],
         pause_at_step=pause_step(config, total),
-        hparams=_flat(redact_config(config)) if hparams is None else dict(hparams),
+        hparams=dict(context.hparams),
         group=context.group,
     )
     shown: list[L.Callback] = [ProgressCallback(bar=config.callbacks.progress)]
@@ -108,9 +107,10 @@ def _callbacks(config: DictConfig, context: RunContext, module: TaskModule) -> l
     return [SeedEachStep(derive_seed(config.seed, "steps")), checkpoints, *shown]
 
 
-def _loggers(config: DictConfig, directory: Path, resumed_step: int | None) -> list[Logger]:
+def _loggers(config: RunConfig, directory: Path, resumed_step: int | None) -> list[Logger]:
     loggers = []
-    for node in to_dict(config.logger).values():
+    for options in config.logger.values():
+        node = dict(options)
         if node["_target_"].startswith("tunesmith."):
             purge = None if resumed_step is None else resumed_step + 1
             node |= {"run_dir": str(directory), "purge_step": purge}
@@ -122,14 +122,3 @@ def _loggers(config: DictConfig, directory: Path, resumed_step: int | None) -> l
         ):
             loggers.append(instantiate.instantiate(node, trust=config.trust))
     return loggers
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten a nested config into dotted names, without what does not belong in a table."""
-    if not isinstance(node, dict):
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if key not in ("paths", "logger", "callbacks", "resume", "ckpt_path", "trust"):
-            flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
-    return flat

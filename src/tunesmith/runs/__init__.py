@@ -3,7 +3,7 @@
 from tunesmith.runs.cells import scores
 from tunesmith.runs.ending import Command, print_summary, summary
 from tunesmith.runs.safe_io import read_json, write_json, write_text
-from tunesmith.runs.find import find, is_finished, resolve, unfinished
+from tunesmith.runs.find import FORMAT, check_format, find, is_finished, resolve, unfinished
 from tunesmith.runs.lock import is_held, lock
 from tunesmith.runs.log import quiet_libraries, setup_log
 from tunesmith.runs.create import check_writable, create, shared_directory
@@ -13,7 +13,9 @@ from tunesmith.runs.tables import listing, show
 from tunesmith.runs.test_use_log import count_test_use, is_test_set
 
 __all__ = [
+    "FORMAT",
     "Command",
+    "check_format",
     "check_writable",
     "count_test_use",
     "create",

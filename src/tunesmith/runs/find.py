@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.errors import ModelError, SafetyError
+from tunesmith.runs.safe_io import read_json
 from tunesmith.runs.status import read_status
 from tunesmith.runs.study_dirs import is_study, winner_of
 
 DEEPEST = 6  # folders below which runs are looked for
+FORMAT = 1  # of a run directory, as environment.json records it
 
 
 def resolve(path: str | Path) -> Path:
@@ -39,6 +41,14 @@ def find(folder: Path) -> list[Path]:
 def is_run(folder: Path) -> bool:
     """Say whether a folder is a run directory, complete or not."""
     return any((folder / name).is_file() for name in ("config.yaml", "status.json"))
+
+
+def check_format(run: Path) -> None:
+    """Raise ModelError for a run that another version of Tunesmith wrote in another format."""
+    known = read_json(run / "environment.json").get("format")
+    if known != FORMAT:
+        what = f"is a run of format {known}, this version reads format {FORMAT}"
+        raise ModelError("RUN", str(run), what, "train it again")
 
 
 def is_finished(run: Path) -> bool:

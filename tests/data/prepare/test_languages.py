@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from support.commands import make_inputs, only_run, train, tunesmith, use_inputs
 from support.runs import composed, lines
 from support.tiny_models import sentences
+from tunesmith.config import resolved
 from tunesmith.data.batching.loaders import plan_epoch
 from tunesmith.data.prepare.languages import balanced
 from tunesmith.data.synthetic import multilingual
@@ -61,7 +62,7 @@ def counted(rows):
 
 def test_a_column_says_the_language(column):
     whole = Counter(dict.fromkeys(LANGUAGES, 12))
-    assert counted(read_rows(composed(*column))) == dict.fromkeys(
+    assert counted(read_rows(resolved(composed(*column)))) == dict.fromkeys(
         ("train", "validation", "test"), whole
     )
 
@@ -69,26 +70,26 @@ def test_a_column_says_the_language(column):
 @pytest.mark.parametrize("source", ["column", "files"])
 def test_one_is_learnt_from_and_chosen_by_and_all_are_tested(source, request):
     given = [*request.getfixturevalue(source), "data.train_languages=[en]"]
-    found = counted(read_rows(composed(*given)))
+    found = counted(read_rows(resolved(composed(*given))))
     assert found["train"] == found["validation"] == {"en": 12}
     assert found["test"] == Counter(dict.fromkeys(LANGUAGES, 12))
-    more = counted(read_rows(composed(*given, "data.validation_languages=[de,fr]")))
+    more = counted(read_rows(resolved(composed(*given, "data.validation_languages=[de,fr]"))))
     assert more["validation"] == {"de": 12, "fr": 12}
 
 
 def test_a_split_cut_from_train_has_the_languages_it_is_told(column):
     given = [word for word in column if "validation_file" not in word and "test_file" not in word]
     given += ["data.split.validation=0.2", "data.split.test=0.3", "data.train_languages=[en,de]"]
-    found = counted(read_rows(composed(*given, "data.validation_languages=[fr]")))
+    found = counted(read_rows(resolved(composed(*given, "data.validation_languages=[fr]"))))
     assert set(found["train"]) == {"en", "de"}
     assert set(found["validation"]) == {"fr"}
     assert set(found["test"]) == set(LANGUAGES)
 
 
 def test_other_languages_make_other_rows(column):
-    every = read_rows(composed(*column)).fingerprint
-    assert read_rows(composed(*column, "data.train_languages=[en]")).fingerprint != every
-    assert read_rows(composed(*column)).fingerprint == every
+    every = read_rows(resolved(composed(*column))).fingerprint
+    assert read_rows(resolved(composed(*column, "data.train_languages=[en]"))).fingerprint != every
+    assert read_rows(resolved(composed(*column))).fingerprint == every
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_other_languages_make_other_rows(column):
 )
 def test_what_is_not_there_is_refused(column, more, error, message):
     with pytest.raises(error) as caught:
-        read_rows(composed(*column, *more))
+        read_rows(resolved(composed(*column, *more)))
     assert message in str(caught.value)
 
 
@@ -122,13 +123,13 @@ def test_a_row_must_say_its_language(column, tmp_path, language):
     rows = [{**row, "lang": "en"} for row in rows_of("en", 3)]
     lines(tmp_path / "test.jsonl", [*rows, {"text": "a", "label": "pos", "lang": language}])
     with pytest.raises(DataError, match=r"test\.jsonl:4: lang is empty"):
-        read_rows(composed(*column))
+        read_rows(resolved(composed(*column)))
 
 
 def test_files_of_other_columns_do_not_go_together(files, tmp_path):
     lines(tmp_path / "test.de.jsonl", [{"text": "a", "tag": "pos"}])
     with pytest.raises(DataError, match="columns or labels are not those of"):
-        read_rows(composed(*files, "data.train_languages=[en]"))
+        read_rows(resolved(composed(*files, "data.train_languages=[en]")))
 
 
 # How often each is drawn
@@ -277,7 +278,7 @@ def test_xnli_is_read_from_a_folder_in_the_layout_of_the_hub(tmp_path):
     (tmp_path / "hub/README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n")
     words = ["data=xnli", f"data.path={tmp_path}/hub", "data.languages=[en,de]", "model=base"]
     words += [f"model.path={tmp_path}/model", "data.max_length=32", f"paths.runs={tmp_path}/runs"]
-    rows = load_inputs(composed(*words)).rows
+    rows = load_inputs(resolved(composed(*words))).rows
     assert rows.labels == names
     assert counted(rows) == {
         "train": {"en": 6},

@@ -14,7 +14,7 @@ from support.commands import only_run
 from support.runs import composed
 from support.tiny_models import sentences, tiny_bert
 from tunesmith import config
-from tunesmith.config import CONF
+from tunesmith.config import CONF, resolved
 from tunesmith.pipeline.inputs import read_rows
 from tunesmith.pipeline.train import train as run
 
@@ -134,7 +134,7 @@ def arguments(name: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_is_read_by_its_name(name, tmp_path):
     hub, cfg = SETS[name], composed(*arguments(name, tmp_path))
-    found = read_rows(cfg)
+    found = read_rows(resolved(cfg))
     assert sorted(found.splits) == ["test", "train", "validation"]
     assert found.hidden_labels == set()
     assert found.labels == (list(hub.classes) or None)
@@ -154,7 +154,7 @@ def test_a_set_is_read_by_its_name(name, tmp_path):
 )
 def test_splits_that_hide_their_labels_are_read_without_them(name, validation, test, tmp_path):
     more = [f"data.splits.validation={validation}", f"data.splits.test={test}"]
-    found = read_rows(composed(*arguments(name, tmp_path), *more))
+    found = read_rows(resolved(composed(*arguments(name, tmp_path), *more)))
     assert found.hidden_labels == {"test"}
     assert {ours: len(data) for ours, data in found.splits.items()} == {x: ROWS[x] for x in THREE}
     assert "label" not in found.splits["test"].column_names
@@ -163,7 +163,7 @@ def test_splits_that_hide_their_labels_are_read_without_them(name, validation, t
 
 def test_the_other_genres_of_mnli_are_one_override_away(tmp_path):
     more = "data.splits.test=validation_mismatched"
-    found = read_rows(composed(*arguments("mnli", tmp_path), more))
+    found = read_rows(resolved(composed(*arguments("mnli", tmp_path), more)))
     assert found.splits["test"]["text"][:] == texts("premise", "validation_mismatched")
 
 

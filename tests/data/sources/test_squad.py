@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset, Features, List, Value
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from support.bad_inputs import named, row
 from support.load_rows import rows, write
@@ -13,7 +14,6 @@ from tunesmith.config import CONF
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.sources.files import columns_of, stream
 from tunesmith.errors import DataError
-from tunesmith.pipeline.inputs import to_dict
 
 QA = {
     "question": Column(ColumnType.TEXT),
@@ -232,10 +232,14 @@ def test_the_hub_sets_are_read_by_their_names(name: str, impossible: bool) -> No
         data.to_parquet(f"hub/{folder}/{split}-00000-of-00001.parquet")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["task=question_answering", f"data={name}", "data.path=hub"])
-    options = {k: v for k, v in to_dict(cfg.data).items() if k in ("path", "id", "splits", "split")}
+    options = {
+        k: v
+        for k, v in OmegaConf.to_container(cfg.data, resolve=True).items()
+        if k in ("path", "id", "splits", "split")
+    }
     found = rows(QA, **options | {"split": {"validation": 0.2}})
     assert sorted(found.splits) == ["test", "train", "validation"]
     assert [r["id"] for r in found.splits["test"]] == [r["id"] for r in flat]
     assert len(found.splits["train"]) + len(found.splits["validation"]) == len(more)
-    assert to_dict(cfg.data)["path"] == "hub"
+    assert OmegaConf.to_container(cfg.data, resolve=True)["path"] == "hub"
     assert cfg.data.max_length == 384

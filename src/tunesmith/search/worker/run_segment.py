@@ -9,16 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from tunesmith import config, runs
-from tunesmith.config import instantiate
+from tunesmith import runs
+from tunesmith.config import RunConfig, monitor_of, typed
 from tunesmith.errors import Interrupted, explain
 from tunesmith.models.spec import fingerprint
 from tunesmith.pipeline.components import Training, build_training
 from tunesmith.pipeline.finalize import finalize, write_metrics
-from tunesmith.pipeline.inputs import RunInputs, check_runnable, load_inputs
-from tunesmith.pipeline.run_context import RunContext, record_end, record_start
+from tunesmith.pipeline.inputs import RunInputs, check_runnable, load_inputs, task_class
+from tunesmith.pipeline.run_context import ConfigRecord, RunContext, record_end, record_start
 from tunesmith.pipeline.run_length import step_at_fraction
 from tunesmith.pipeline.train import choose_hardware, fit, launched_ranks
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN, OUT_OF_MEMORY
@@ -58,36 +56,37 @@ def run_segment(segment: Segment, warm: InputCache) -> Result:
 
 
 @contextlib.contextmanager
-def _ready(cfg: DictConfig, warm: InputCache) -> Iterator[tuple[Hardware, RunInputs]]:
+def _ready(config: RunConfig, warm: InputCache) -> Iterator[tuple[Hardware, RunInputs]]:
     """Settle the hardware; yield it, and the rows and model of a config that can be trained."""
-    hardware = choose_hardware(cfg)
-    with torch_settings(hardware, cfg.trainer.deterministic):
-        inputs = warm.inputs_of(cfg)
-        check_runnable(cfg, inputs, hardware)
+    hardware = choose_hardware(config)
+    with torch_settings(hardware, config.trainer.deterministic):
+        inputs = warm.inputs_of(config)
+        check_runnable(config, inputs, hardware)
         yield hardware, inputs
 
 
 def _trained(segment: Segment, warm: InputCache) -> Result:
-    cfg = OmegaConf.create(dict(segment.config))
-    with _ready(cfg, warm) as (hardware, inputs):
-        # In the config every rank reads it. Only encoded rows tell how many steps there are.
-        cfg.trainer.pause_at_step = float(segment.until) if segment.until < 1 else None
-        training = _train(cfg, hardware, inputs, segment)
+    # In the config every rank reads it. Only encoded rows tell how many steps there are.
+    pause = float(segment.until) if segment.until < 1 else None
+    config = typed(segment.config).with_options("trainer", pause_at_step=pause)
+    with _ready(config, warm) as (hardware, inputs):
+        training = _train(config, hardware, inputs, segment)
     return _result(segment, hardware, inputs, training)
 
 
-def _train(cfg: DictConfig, hardware: Hardware, inputs: RunInputs, segment: Segment) -> Training:
+def _train(config: RunConfig, hardware: Hardware, inputs: RunInputs, segment: Segment) -> Training:
     """Train in the segment's directory, which is a run directory, from where it stands."""
     directory = Path(segment.directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with runs.lock(directory), runs.setup_log(directory):
         begun = (directory / "config.yaml").exists()
         checkpoint = checkpoint_io.newest_intact(directory / "checkpoints", log.warning)
-        context = RunContext(directory, begun, checkpoint, segment.hparams, segment.name)
-        record_start(cfg, list(segment.overrides), hardware, inputs, context)
+        context = RunContext(directory, begun, checkpoint, segment.hparams or {}, segment.name)
+        record = ConfigRecord.of(config.model_dump(), segment.overrides)
+        record_start(config.seed, record, hardware, inputs, context)
         try:
-            with launched_ranks(cfg, hardware, context):
-                training = build_training(cfg, inputs, context, hardware)
+            with launched_ranks(config, hardware, context):
+                training = build_training(config, inputs, context, hardware)
                 _fit(training, context, training.checkpoints.pause_at_step)
             if training.checkpoints.finished:
                 hashes = inputs.rows.hashes
@@ -112,26 +111,26 @@ def _fit(training: Training, context: RunContext, end: int | None) -> None:
 
 def _checked(segment: Segment, warm: InputCache) -> Result:
     """Read the rows and the model of the study's own config; say what they are, what decides."""
-    cfg = OmegaConf.create(dict(segment.config))
-    with _ready(cfg, warm) as (_, inputs):
+    config = typed(segment.config)
+    with _ready(config, warm) as (_, inputs):
         rows = {name: len(rows) for name, rows in inputs.rows.splits.items()}
         read = {"rows": inputs.rows.fingerprint, "model": fingerprint(inputs.model)}
-    metric, mode = config.monitor_of(cfg, instantiate.resolve(cfg.task._target_, trust=cfg.trust))
+    metric, mode = monitor_of(config, task_class(config))
     return result_of(segment, "done", metric=metric, mode=mode, rows=rows, inputs=read)
 
 
 def _saved(segment: Segment, warm: InputCache) -> Result:
     """Save the best weights of a finished trial as a model; "test" scores its test split too."""
-    cfg = OmegaConf.create({**segment.config, "test": segment.kind == "test"})
+    config = typed({**segment.config, "test": segment.kind == "test"})
     directory = Path(segment.directory)
-    hardware = choose_hardware(cfg)
-    with torch_settings(hardware, cfg.trainer.deterministic):
-        inputs = load_inputs(cfg)
+    hardware = choose_hardware(config)
+    with torch_settings(hardware, config.trainer.deterministic):
+        inputs = load_inputs(config)
         checkpoint = checkpoint_io.newest_intact(directory / "checkpoints", log.warning)
         context = RunContext(directory, True, checkpoint, {})
         with runs.lock(directory), runs.setup_log(directory):
-            training = build_training(cfg, inputs, context, hardware)
-            scores = finalize(cfg, inputs, context, hardware, training)
+            training = build_training(config, inputs, context, hardware)
+            scores = finalize(config, inputs, context, hardware, training)
     return result_of(segment, "done", scores=scores)
 
 
