@@ -75,7 +75,8 @@ def leaves(file: Path) -> list[str]:
     node = OmegaConf.to_container(OmegaConf.create(text) or OmegaConf.create())
     node.pop("defaults", None)
     is_global = "@package _global_" in text or file.parent == CONF
-    group = "" if is_global else f"{file.parent.name}."
+    folder = ".".join(file.parent.relative_to(CONF).parts)
+    group = "" if is_global else f"{folder}."
     return [path for path, _ in schema_leaves(node, group)]
 
 

@@ -23,7 +23,12 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     folder = tmp_path_factory.mktemp("searched")
     options = [word for word in small(folder, rows=240) if not word.startswith("optimizer.lr=")]
     options += ["optimizer.lr=tag(log,interval(1e-3,4e-3))", "trainer.max_epochs=2"]
-    options += ["search=asha", "search.sampler=random", "search.trials=3", "search.rungs=[0.5,1]"]
+    options += [
+        "search=asha",
+        "search/sampler=random",
+        "search.trials=3",
+        "search.policy.rungs=[0.5,1]",
+    ]
     options += ["search.confirm.top=0", "executor.workers=1", "study=made", "test=false"]
     done = train(["-m", *options], cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -288,7 +288,7 @@ def on_two_rungs(low: list[float]) -> list[str]:
 def test_a_lower_rung_that_tells_nothing_is_to_be_raised() -> None:
     [only] = on_two_rungs([0.5, 0.9, 0.6, 0.8, 0.55, 0.85, 0.52, 0.7, 0.65])
     assert only.startswith("Scores at rung 1/3 say little about those at full: start higher,")
-    assert "search.rungs=[1]" in only
+    assert "search.policy.rungs=[1]" in only
     assert "Kendall's τ between the two is 0.00 over 9 trials" in only
 
 

@@ -76,8 +76,8 @@ def command(arguments: list[str], env=None, **options) -> subprocess.CompletedPr
 
 def searched(folder: Path, arguments: list[str]) -> tuple[subprocess.CompletedProcess[str], dict]:
     """Search learning rates over three trials of a run; return what it printed and its summary."""
-    search = ["search=asha", "search.trials=3", "search.rungs=[1/2,1]", "study=rates"]
-    search += ["search.confirm.top=0", "executor.workers=1", "search.sampler=random"]
+    search = ["search=asha", "search.trials=3", "search.policy.rungs=[1/2,1]", "study=rates"]
+    search += ["search.confirm.top=0", "executor.workers=1", "search/sampler=random"]
     words = [word for word in arguments if not word.startswith("optimizer.lr")]
     rates = "optimizer.lr=1e-3,5e-3,1e-2"
     done = train(["-m", *words, *search, rates, f"paths.runs={folder}/runs"])

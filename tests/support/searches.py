@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.commands import ROOT, small
 
-RUNGS = "search.rungs=[1/9,1/3,1]"
+RUNGS = "search.policy.rungs=[1/9,1/3,1]"
 
 
 def inputs(folder: Path) -> list[str]:
@@ -29,7 +29,7 @@ def asha(folder: Path, *more: str) -> list[str]:
         "search=asha",
         "search.trials=4",
         RUNGS,
-        "search.sampler=random",
+        "search/sampler=random",
         "search.confirm.top=1",
         "search.confirm.seeds=2",
         "optimizer.lr=tag(log,interval(3e-3,2e-2))",

@@ -4,9 +4,8 @@ import math
 from concurrent.futures import Future
 from pathlib import Path
 
+from support.plugins import node
 from tunesmith.search.executors.base import Executor
-from tunesmith.search.policies import make
-from tunesmith.search.samplers import sampler
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.study_db import Store
@@ -72,9 +71,6 @@ def settings(
     known = {
         "replicates": 1,
         "seed": 0,
-        "rungs": (1.0,) if policy == "full" else RUNGS,
-        "reduction_factor": 3,
-        "min_results_per_rung": 3,
         "initial_points": (),
         "budget": None,
         "timeout": None,
@@ -84,25 +80,28 @@ def settings(
         "confirm_top": 0,
         "confirm_seeds": 2,
     }
-    return Settings(sampler=sampler, policy=policy, trials=trials, **{**known, **more})
+    options = {"rungs": list(RUNGS), "reduction_factor": 3, "min_results_per_rung": 3}
+    options |= {name: more.pop(name) for name in list(more) if name in options}
+    nodes = {"sampler": node("sampler", sampler), "policy": node("policy", policy, **options)}
+    return Settings(**nodes, trials=trials, **{**known, **more})
 
 
 def study(folder: Path, executor: Executor, how: Settings, mode: str = "max", seeds=(0,)) -> Study:
     """Open the study in `folder`, as a controller that is started does."""
     folder.mkdir(exist_ok=True)
-    space = Space(LISTED if how.is_grid else NUMERIC)
+    space = Space(LISTED if how.lists_points else NUMERIC)
     return Study(
         folder,
         how,
         space,
-        sampler(how.sampler, space, how.seed),
-        make(how.policy, how.rungs, how.reduction_factor, how.min_results_per_rung),
+        how.make_sampler(space),
+        how.make_policy(),
         Store(folder, folder.name, mode, space.dimensions),
         executor,
         lambda overrides: {"trainer": {"devices": 1}, "typed": list(overrides)},
         mode=mode,
         seeds=list(seeds),
-        default=None if how.is_grid else {"lr": 1e-4, "warmup": 0.1},
+        default=None if how.lists_points else {"lr": 1e-4, "warmup": 0.1},
     )
 
 

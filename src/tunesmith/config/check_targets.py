@@ -37,8 +37,9 @@ def unknown_argument(path: str, key: str, name: str, takes: Iterable[str]) -> Co
 
 def _target_nodes(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for group in schema.TARGET_GROUPS:
-        if values.get(group) is not None:
-            yield group, group, values[group]
+        node = schema.node_of(values, group)
+        if node is not None:
+            yield group, group, node
     loggers = values.get(schema.LOGGERS)
     if isinstance(loggers, Mapping):
         for name, node in loggers.items():

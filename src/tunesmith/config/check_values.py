@@ -27,7 +27,7 @@ def wrong_values(values: dict[str, Any], hidden: Collection[str]) -> Found:
             error = violation(keys[path], value, shown)
         elif path in branches:
             error = ConfigError("CONF-TYPE", f"{path}={shown}", "must be a mapping of keys")
-        elif path.partition(".")[0] in (*schema.TARGET_GROUPS, schema.LOGGERS):
+        elif schema.target_group(path) or path.startswith(f"{schema.LOGGERS}."):
             error = _not_finite(path, value)
         else:
             error = ConfigError("CONF-KEY", path, "no such key", suggestion(path, keys))

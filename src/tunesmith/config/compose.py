@@ -299,7 +299,7 @@ def _taken(
         takes, _ = arguments(name, composed.get("trust") or [])
     except TunesmithError as error:
         return error
-    given = config.PROVIDED.get(parent.partition(".")[0], set())
+    given = config.PROVIDED.get(parent, set())
     if last in takes and last not in given:
         what = f"not in this config, but {name} takes it"
         return ConfigError("CONF-KEY", f"{parent}.{last}", what, f"write +{override.input_line}")

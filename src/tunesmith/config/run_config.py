@@ -24,7 +24,16 @@ from tunesmith.training.options import CallbackOptions, TrainerOptions
 
 Node = dict[str, Any]  # a group that holds a `_target_` beside the target's arguments
 
-TARGET_GROUPS = ("task", "loss", "adapt", "optimizer", "scheduler", "executor")
+TARGET_GROUPS = (
+    "task",
+    "loss",
+    "adapt",
+    "optimizer",
+    "scheduler",
+    "search.sampler",
+    "search.policy",
+    "executor",
+)
 LOGGERS = "logger"  # holds any number of nodes with a target
 
 
@@ -77,6 +86,19 @@ class RunConfig(Options):
     def with_options(self, group: str, **changes: Any) -> "RunConfig":
         """Return the config with other options of a plain group."""
         return self.model_copy(update={group: getattr(self, group).model_copy(update=changes)})
+
+
+def node_of(values: Mapping[str, Any], group: str) -> Any:
+    """Return what a config has for a group, such as search.policy; None where it has nothing."""
+    node: Any = values
+    for name in group.split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node
+
+
+def target_group(path: str) -> str | None:
+    """Return the group with a target that a key is below, or that it is."""
+    return next((g for g in TARGET_GROUPS if path == g or path.startswith(f"{g}.")), None)
 
 
 @functools.cache

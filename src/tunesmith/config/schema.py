@@ -10,7 +10,9 @@ from tunesmith.config.instantiate import CONF
 from tunesmith.config.interpolation import Unresolved
 from tunesmith.config.run_config import LOGGERS as LOGGERS
 from tunesmith.config.run_config import TARGET_GROUPS as TARGET_GROUPS
+from tunesmith.config.run_config import node_of as node_of
 from tunesmith.config.run_config import plain_keys as plain_keys
+from tunesmith.config.run_config import target_group as target_group
 from tunesmith.config.signatures import argument_keys
 from tunesmith.runtime.options import Key
 from tunesmith.training.options import SchedulerStepOptions
@@ -25,7 +27,7 @@ def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
     packages = tuple(p for p in trust if isinstance(p, str)) if isinstance(trust, list) else ()
     keys = dict(plain_keys())
     for group in TARGET_GROUPS:
-        node = values.get(group)
+        node = node_of(values, group)
         name = node.get(instantiate.TARGET) if isinstance(node, Mapping) else None
         if isinstance(name, str) and not isinstance(name, Unresolved):
             keys |= argument_keys(group, name, packages)
@@ -46,7 +48,9 @@ def packaged_keys() -> Mapping[str, tuple[Key, ...]]:
 @functools.cache
 def _targets_of(group: str) -> list[str]:
     """Return the targets of conf/<group>/*.yaml."""
-    texts = [file.read_text(encoding="utf-8") for file in (CONF / group).glob("*.yaml")]
+    texts = [
+        file.read_text(encoding="utf-8") for file in (CONF / group.replace(".", "/")).glob("*.yaml")
+    ]
     return sorted({name for text in texts for name in re.findall(r"_target_: (\S+)", text)})
 
 

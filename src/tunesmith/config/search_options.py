@@ -1,8 +1,7 @@
 """The `search` group: which points are tried, how far each is trained, what is confirmed."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from annotated_types import Ge
 from pydantic import Field
 
 from tunesmith.runtime.options import Amount, Count, CountOrZero, Options, Rule
@@ -18,12 +17,8 @@ class ConfirmOptions(Options):
 class SearchOptions(Options):
     """Every key of `search`."""
 
-    sampler: Literal["grid", "random", "qmc", "tpe", "gp", "cmaes"] = Field(
-        description="What proposes the next point."
-    )
-    policy: Literal["full", "asha", "hyperband", "median"] = Field(
-        description="What decides how far a trial is trained."
-    )
+    sampler: dict[str, Any]  # what proposes the next point: a target
+    policy: dict[str, Any]  # what decides how far a trial is trained: a target
     trials: Count | None = Field(
         description="How many trials in all; a larger number extends a finished study; null: the "
         "whole grid."
@@ -34,15 +29,6 @@ class SearchOptions(Options):
     seed: CountOrZero = Field(description="The seed of the sampler.")
     initial_points: Annotated[list[dict[str, Any]], Rule("a list of mappings")] = Field(
         description="Points that are tried first: [{optimizer.lr: 3.0e-5}]."
-    )
-    rungs: Annotated[list[Any], Rule("a list of fractions like 1/9")] = Field(
-        description="Where trials are compared: fractions of their steps; the last is 1."
-    )
-    reduction_factor: Annotated[int, Ge(2)] = Field(
-        description="One trial of so many goes on from a rung."
-    )
-    min_results_per_rung: Count = Field(
-        description="Policy median: results at a rung before it judges."
     )
     budget: Amount | None = Field(
         description="A duration such as 8h, after which the search ends with a usable result."

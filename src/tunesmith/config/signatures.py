@@ -29,6 +29,7 @@ PROVIDED = {
     "adapt": {"task"},
     "optimizer": {"params"},
     "scheduler": {"optimizer", "steps"},
+    "search.sampler": {"space", "seed"},
     "logger": {"run_dir", "purge_step", "save_dir"},
 }
 # torch's own signatures say no ranges.
@@ -192,7 +193,7 @@ def _tree(path: Path) -> ast.Module:
 @functools.cache
 def sentences(group: str, name: str) -> dict[str, str]:
     """Return {argument: the sentence beside it} of the packaged yaml file of a target."""
-    for file in sorted((instantiate.CONF / group).glob("*.yaml")):
+    for file in sorted((instantiate.CONF / group.replace(".", "/")).glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         if f"_target_: {name}\n" in text:
             return _comments(text)

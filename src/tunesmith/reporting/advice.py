@@ -182,7 +182,7 @@ def _rungs(summary: Summary) -> Iterator[Advice]:
             )
             yield Advice(
                 f"Scores at rung {low} say little about those at {high}: start higher, "
-                f"search.rungs=[{kept}].",
+                f"search.policy.rungs=[{kept}].",
                 f"Kendall's τ between the two is {pair.tau:.2f} over {len(pair.points)} trials.",
             )
 

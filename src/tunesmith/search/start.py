@@ -27,7 +27,6 @@ from tunesmith.search.ending import (
     write_unended,
 )
 from tunesmith.search.executors.base import Executor
-from tunesmith.search.samplers import sampler as make_sampler
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.study_db import FILE, Store
 from tunesmith.search.study import frozen_config
@@ -36,7 +35,6 @@ from tunesmith.search.study.parse_request import (
     checked,
     config_name_of,
     folder_of,
-    policy_of,
     sources_of,
 )
 from tunesmith.search.study.segments import ConfigOf
@@ -85,14 +83,14 @@ def _run(
                 folder,
                 settings,
                 space,
-                make_sampler(settings.sampler, space, settings.seed),
-                policy_of(settings),
+                settings.make_sampler(space),
+                settings.make_policy(),
                 store,
                 executor,
                 config_of,
                 mode=mode,
                 seeds=_seeds(space, settings, base.seed),
-                default=None if settings.is_grid else _default(space, base, compose),
+                default=None if settings.lists_points else _default(space, base, compose),
             )
             with (
                 _unended(study, spec),

@@ -57,7 +57,7 @@ def test_the_best_experiment_composes_to_the_winner(tmp_path, own, overrides):
     assert config.config_diff(winner, best_of_it) == []
     assert config.config_hash(winner) == config.config_hash(best_of_it)
     assert best_of_it.paths == winner.paths
-    assert best_of_it.search.policy == "full" and best_of_it.study is None
+    assert best_of_it.search.policy["_target_"].endswith(".FullPolicy") and best_of_it.study is None
 
 
 def test_the_best_experiment_can_be_changed_further(tmp_path, own):

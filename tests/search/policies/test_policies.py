@@ -7,8 +7,8 @@ import pytest
 
 from support import reference_policies as reference
 from support import scripted_study as scripted
+from support.plugins import make_policy, names
 from support.scripted_study import Began, Ended, Score, search, segments, standings
-from tunesmith.search.policies import BUILD, make
 from tunesmith.search.policies.base import Policy, Promote, Start, TrialState
 from tunesmith.search.policies.hyperband import HyperbandPolicy, bracket_sizes
 
@@ -39,11 +39,11 @@ workers = pytest.mark.parametrize("workers", [1, 2, 3, 4])
 
 
 def policy(name: str) -> Policy:
-    return make(name, RUNGS[name], 3)
+    return make_policy(name, RUNGS[name], 3)
 
 
 def test_every_policy_is_here() -> None:
-    assert set(RUNGS) == set(REFERENCE) == set(BUILD)
+    assert set(RUNGS) == set(REFERENCE) == set(names("policy"))
 
 
 @every_policy
@@ -64,7 +64,7 @@ def test_other_rungs_are_those_of_the_reference_too(
     bracket = brackets if name == "hyperband" else reference.one_bracket
     rule = reference.median_rule(3) if name == "median" else reference.halving(factor)
     expected = reference.search(scripted.scores(5), 40, len(rungs) - 1, bracket, rule)
-    found = search(make(name, rungs, factor, min_results_per_rung=3), scripted.scores(5), 40)
+    found = search(make_policy(name, rungs, factor, min_results_per_rung=3), scripted.scores(5), 40)
     assert segments(found) == expected
 
 

@@ -60,7 +60,7 @@ WRONG = [
     (
         {"texts": ["optimizer.lr=shuffle(1e-5,1e-4)"]},
         "error[CONF-SWEEP] optimizer.lr=shuffle(1e-5,1e-4): shuffle() has no seed: no two studies "
-        "agree; search.sampler=random draws in random order",
+        "agree; search/sampler=random draws in random order",
     ),
     (
         {"texts": ["optimizer.lr=glob(*)"]},

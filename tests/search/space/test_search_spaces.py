@@ -52,8 +52,13 @@ def test_a_key_is_searched_only_where_its_condition_holds(tmp_path, configs):
 
 def test_a_trial_of_two_processes_is_paused_and_promoted_among_two_workers(tmp_path):
     words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=choice(2)"]
-    words += ["search=asha", "search.sampler=grid", "search.rungs=[1/2,1]", "search.trials=2"]
-    words += ["search.reduction_factor=2", "search.confirm.top=0", "executor.workers=2"]
+    words += [
+        "search=asha",
+        "search/sampler=grid",
+        "search.policy.rungs=[1/2,1]",
+        "search.trials=2",
+    ]
+    words += ["search.policy.reduction_factor=2", "search.confirm.top=0", "executor.workers=2"]
     words += ["trainer.max_epochs=2", "optimizer.lr=5e-3,1e-2"]
     trials = searched(tmp_path, *inputs(tmp_path), *words)
     assert [trial["params"]["trainer.devices"] for trial in trials] == [2, 2]

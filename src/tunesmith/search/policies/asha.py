@@ -1,8 +1,12 @@
 """ASHA: promote a trial as soon as it is among the best of its rung."""
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Ge
 
 from tunesmith.search.policies.base import Action, Level, Policy, Promote, Start, TrialState, levels
+from tunesmith.search.policies.options import Rungs, parse_rungs
 
 
 class AshaPolicy(Policy):
@@ -14,8 +18,8 @@ class AshaPolicy(Policy):
     better: a trial is judged by those before it only.
     """
 
-    def __init__(self, rungs: Sequence[float], reduction_factor: int) -> None:
-        self.rungs = tuple(rungs)
+    def __init__(self, rungs: Rungs, reduction_factor: Annotated[int, Ge(2)]) -> None:
+        self.rungs = parse_rungs(rungs)
         self.reduction_factor = reduction_factor
 
     def next(self, standings: Sequence[TrialState], may_start: bool) -> Action | None:

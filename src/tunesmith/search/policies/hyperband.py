@@ -1,9 +1,13 @@
 """Hyperband: several ASHA brackets that differ in how early they judge."""
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Ge
 
 from tunesmith.search.policies.asha import promotable
 from tunesmith.search.policies.base import Action, Level, Policy, Promote, Start, TrialState, levels
+from tunesmith.search.policies.options import Rungs, parse_rungs
 
 
 class HyperbandPolicy(Policy):
@@ -14,8 +18,8 @@ class HyperbandPolicy(Policy):
     a reduction factor of 3.
     """
 
-    def __init__(self, rungs: Sequence[float], reduction_factor: int) -> None:
-        self.rungs = tuple(rungs)
+    def __init__(self, rungs: Rungs, reduction_factor: Annotated[int, Ge(2)]) -> None:
+        self.rungs = parse_rungs(rungs)
         self.reduction_factor = reduction_factor
         self._deal = deal(bracket_sizes(len(self.rungs), reduction_factor))
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from tunesmith.runtime.options import Count
 from tunesmith.search.policies.base import Action, Level, Policy, Promote, Start, TrialState, levels
+from tunesmith.search.policies.options import Rungs, parse_rungs
 
 
 class MedianPolicy(Policy):
@@ -14,8 +16,8 @@ class MedianPolicy(Policy):
     judged again whenever a result comes to its rung, and goes on if the median has fallen to it.
     """
 
-    def __init__(self, rungs: Sequence[float], min_results_per_rung: int = 5) -> None:
-        self.rungs = tuple(rungs)
+    def __init__(self, rungs: Rungs, min_results_per_rung: Count) -> None:
+        self.rungs = parse_rungs(rungs)
         self.min_results_per_rung = min_results_per_rung
 
     def next(self, standings: Sequence[TrialState], may_start: bool) -> Action | None:

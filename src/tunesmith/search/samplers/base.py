@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.space.space import Space
@@ -28,6 +28,8 @@ class Sampler(ABC):
     saves time. A point holds the active dimensions and no others, each within its range.
     """
 
+    lists_points: ClassVar[bool] = False  # True: its points are those listed, and no others
+
     def __init__(self, space: Space, seed: int) -> None:
         self.space, self.seed = space, seed
 
@@ -40,6 +42,6 @@ class Sampler(ABC):
         return derive_seed(self.seed, "ask", number, *names)
 
     def placed(self, units: Sequence[float]) -> dict[str, Any]:
-        """Return the point at a place of the unit cube, one side a dimension; drop the inactive."""
+        """Return the point at these coordinates of the unit cube; drop what is inactive there."""
         values = {d.key: d.at(u) for d, u in zip(self.space.dimensions, units, strict=True)}
         return {d.key: values[d.key] for d in self.space.active(values)}

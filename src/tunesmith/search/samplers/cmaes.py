@@ -34,7 +34,7 @@ class CmaesSampler(Sampler):
         numeric = [d for d in space.dimensions if _is_learnt(d)]
         if sum(not d.when for d in numeric) < 2:
             what = "needs two ranges at least that are always searched"
-            raise ConfigError("CONF-SAMPLER", "search.sampler=cmaes", what, "choose tpe")
+            raise ConfigError("CONF-SAMPLER", "search/sampler=cmaes", what, "choose tpe")
         if others := [d.key for d in space.dimensions if not _is_learnt(d) and not is_constant(d)]:
             log.info("cmaes learns nothing of choices, it draws them: %s", ", ".join(others))
         self._learnt = {

@@ -12,11 +12,13 @@ from tunesmith.search.space.space import Space
 class GridSampler(Sampler):
     """Trial n has the n-th point; points that differ only in what is inactive are one."""
 
+    lists_points = True
+
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(space, seed)
         for dimension in space.dimensions:
             if not dimension.is_listed:
-                where = f"search.sampler=grid, {dimension.key}"
+                where = f"search/sampler=grid, {dimension.key}"
                 fix = "list its values, give it a step, or choose random, qmc, tpe"
                 raise ConfigError("CONF-SAMPLER", where, "is a range without a step", fix)
         self._coming = space.points()

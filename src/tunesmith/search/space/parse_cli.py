@@ -29,7 +29,7 @@ def _refuse_what_is_not_one(override: Any) -> None:
     if override.is_delete():
         raise ConfigError("CONF-SWEEP", text, "a key is removed in all trials or in none")
     if getattr(sweep, "shuffle", False):
-        fix = "search.sampler=random draws in random order"
+        fix = "search/sampler=random draws in random order"
         raise ConfigError("CONF-SWEEP", text, "shuffle() has no seed: no two studies agree", fix)
     for tag in sorted(getattr(sweep, "tags", set()) - {"log"}):
         fix = did_you_mean(tag, ["log"]) or "the only tag is log"

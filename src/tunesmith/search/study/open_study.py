@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunesmith.config.interpolation import leaves
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.reporting.results import CRASH
 from tunesmith.runtime import environment
@@ -20,7 +21,7 @@ from tunesmith.search.trial import Result, Segment
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries")
+MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries", "trust")
 READ = {  # what a worker reads before the search -> how it is said that it is another one
     "rows": "the rows of train or validation have changed",
     "model": "the files of the base model (model.path) have changed",
@@ -104,7 +105,7 @@ def identity_of(space: Space, settings: Settings) -> dict[str, Any]:
     """
     fixed = {k: v for k, v in vars(settings).items() if k not in MAY_CHANGE and "confirm" not in k}
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()}
-    return {"space": space.identity(), "settings": plain}
+    return {"space": space.identity(), "settings": dict(leaves(plain))}
 
 
 def refuse_another(folder: Path, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
@@ -137,13 +138,12 @@ def spec_of(
         "command": _command(),
         "metric": metric,
         "mode": mode,
-        "sampler": settings.sampler,
-        "policy": settings.policy,
-        "reduction_factor": settings.reduction_factor,
+        **settings.names,
+        "reduction_factor": settings.policy.get("reduction_factor", 0),
         "seed": settings.seed,
-        "explicit_grid": settings.is_grid,
+        "explicit_grid": settings.lists_points,
         "target": settings.trials,
-        "rungs": list(settings.rungs),
+        "rungs": list(settings.make_policy().rungs),
         "space": [dimension.plain() for dimension in space.dimensions],
     }
 

@@ -10,9 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, runs
 from tunesmith.errors import ConfigError, TunesmithError, raise_all
-from tunesmith.search.policies import make as make_policy
-from tunesmith.search.policies.base import Policy
-from tunesmith.search.samplers import sampler as make_sampler
 from tunesmith.search.space.space import Space
 from tunesmith.search.study import frozen_config
 from tunesmith.search.study.settings import Settings, settings_from
@@ -69,14 +66,14 @@ def checked(
     _refuse_launchers(cfg)
     raise_all(_starts(cfg))
     plain: Any = OmegaConf.to_container(cfg.search, resolve=True)
-    is_grid = plain["sampler"] == "grid" and plain["policy"] == "full"
-    space, mistakes = read(arguments, cfg, loader.get_group_options, adaptive=not is_grid)
-    raise_all(mistakes + check_space(space, compose))
-    settings = settings_from(plain)
+    is_listed = _lists_points(plain, cfg.trust)
+    space, errors = read(arguments, cfg, loader.get_group_options, adaptive=not is_listed)
+    raise_all(errors + check_space(space, compose))
+    settings = settings_from(plain, cfg.trust)
     raise_all(error for point in settings.initial_points for error in check_point(space, point))
-    policy_of(settings)
-    make_sampler(settings.sampler, space, settings.seed)
-    if not settings.is_grid and settings.trials is None:
+    settings.make_policy()
+    settings.make_sampler(space)
+    if not settings.lists_points and settings.trials is None:
         raise ConfigError("CONF-TRIALS", "search.trials=null", "how many?", "search.trials=20")
     return space, settings
 
@@ -98,7 +95,10 @@ def _starts(cfg: DictConfig) -> Iterator[TunesmithError]:
         yield ConfigError("CONF-SWEEP", f"ckpt_path={cfg.ckpt_path}", "is of one run", fix)
 
 
-def policy_of(settings: Settings) -> Policy:
-    """Make the policy that the settings name; raises ConfigError for rungs that it cannot use."""
-    eta, least = settings.reduction_factor, settings.min_results_per_rung
-    return make_policy(settings.policy, settings.rungs, eta, least)
+def _lists_points(search: Any, trust: Sequence[str]) -> bool:
+    """Tell whether a search runs exactly what is listed, each trial to its end."""
+    try:
+        settings = settings_from(search, trust)
+        return settings.lists_points and len(settings.make_policy().rungs) == 1
+    except (TunesmithError, AttributeError, KeyError, TypeError):
+        return False  # what is wrong with it is told with all the rest

@@ -4,25 +4,26 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
+from typing import Annotated, Any
 
 from tunesmith.errors import ConfigError, raise_all
+from tunesmith.runtime.options import Rule
 
-WHERE = "search.rungs"
-
-
-def default_rungs(reduction_factor: int, levels: int = 3) -> tuple[float, ...]:
-    """Return rungs that are a reduction factor apart: 1/9, 1/3, 1 for 3."""
-    return tuple(float(Fraction(1, reduction_factor**i)) for i in reversed(range(levels)))
+# What `rungs` of a policy may be; `parse_rungs` says what of it is wrong.
+Rungs = Annotated[list[Any] | tuple[Any, ...], Rule("a list of fractions like 1/9")]
+WHERE = "search.policy.rungs"
 
 
 def parse_rungs(written: Sequence[str | float]) -> tuple[float, ...]:
-    """Read rungs as a user writes them, "1/9" or 0.5; report every one that is no number."""
+    """Read the rungs of a policy that promotes, "1/9" or 0.5; raise all that is wrong with them."""
     read = [_fraction(rung) for rung in written]
     raise_all(rung for rung in read if isinstance(rung, ConfigError))
-    return tuple(rung for rung in read if isinstance(rung, float))
+    rungs = tuple(rung for rung in read if isinstance(rung, float))
+    raise_all(errors_in(rungs))
+    return rungs
 
 
-def mistakes_in(rungs: Sequence[float]) -> Iterator[ConfigError]:
+def errors_in(rungs: Sequence[float]) -> Iterator[ConfigError]:
     """Yield what is wrong with the rungs: 0 < rung <= 1, ascending, the last 1."""
     where = f"{WHERE}={[round(rung, 4) for rung in rungs]}"
     if any(not 0 < rung <= 1 for rung in rungs):
@@ -32,6 +33,9 @@ def mistakes_in(rungs: Sequence[float]) -> Iterator[ConfigError]:
         yield ConfigError("CONF-RANGE", where, "rungs must rise", "write them in ascending order")
     elif not rungs or rungs[-1] != 1:
         yield ConfigError("CONF-RANGE", where, "the last rung must be 1", "append 1")
+    elif len(rungs) == 1:
+        what = "a policy that promotes needs two rungs at least"
+        yield ConfigError("CONF-VALUE", where, what, "use [1/9,1/3,1], or search/policy=full")
 
 
 def _fraction(written: str | float) -> float | ConfigError:
