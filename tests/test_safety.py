@@ -524,6 +524,37 @@ def test_a_secret_is_in_no_file_of_a_run(tmp_path):
     assert SECRET not in done.stdout + done.stderr
 
 
+OWN_LOGGER = """
+from lightning.pytorch.loggers import Logger
+
+class Mine(Logger):
+    name = version = ""
+
+    def __init__(self, headers, tokens_per_batch):
+        super().__init__()
+        assert headers["x-api-key"].startswith("hunter2"), "the logger itself gets the real one"
+
+    def log_metrics(self, metrics, step=None): ...
+    def log_hyperparams(self, *arguments, **options): ...
+"""
+
+
+def test_a_header_named_x_api_key_is_in_no_file_and_tokens_per_batch_is(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/own_logger.py").write_text(OWN_LOGGER)
+    headers = f"{{x-api-key: {SECRET}, Authorization: 'Bearer {SECRET}'}}"
+    mine = f"{{_target_: own_logger.Mine, headers: {headers}, tokens_per_batch: 40961}}"
+    arguments = [*secretive(tmp_path), "trust=[own_logger]", f"+logger.mine={mine}"]
+    env = {"TUNESMITH_TEST_TOKEN": SECRET, "PYTHONPATH": str(tmp_path / "code")}
+    done = train(arguments, env=env)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert holding_the_secret(tmp_path) == []
+    assert SECRET not in done.stdout + done.stderr
+    saved = (only_run(tmp_path) / "config.yaml").read_text()
+    assert "tokens_per_batch: 40961" in saved
+    assert "x-api-key: '***'" in saved
+
+
 def test_a_secret_is_in_no_file_of_a_run_that_failed(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("TUNESMITH_TEST_TOKEN", SECRET)
     arguments = [*secretive(tmp_path), "optimizer.lr=1e30", "trainer.precision=32"]

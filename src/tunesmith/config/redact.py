@@ -5,14 +5,15 @@ from collections.abc import Collection
 from typing import Any
 
 from tunesmith.config.interpolation import Config, Unresolved, resolve
-from tunesmith.runtime.secrets import MASK, mask_url_passwords
-
-SECRET = re.compile(
-    r"password|passwd|secret|api_?key|credential|token(?!i|s\b|_id|_type)", re.IGNORECASE
+from tunesmith.runtime.secrets import (
+    MASK,
+    mask_url_passwords,
+    names_secret,
+    names_secret_variable,
 )
+
 # A key and its value inside of {key: value}, as an override spells a mapping.
 PAIR = re.compile(r"([\w.\-]+)\s*:\s*(\"[^\"]*\"|'[^']*'|[^,{}\[\]]+)")
-VARIABLE = re.compile(rf"{SECRET.pattern}|passphrase|_(?:pass|pwd|key|auth)$", re.IGNORECASE)
 READ = re.compile(r"oc\.env:\s*([^,}\s]*)")  # the variable that an interpolation reads
 SHORT = 6  # a shorter secret is masked where it stands, not wherever its letters occur
 
@@ -75,12 +76,7 @@ def _masked(key: Any, path: str, value: Any, hidden: Collection[str], secrets: l
 
 def _reads_secret(text: str) -> bool:
     """Say whether an interpolation reads a variable named as secrets are, or cannot be told."""
-    return any("$" in name or VARIABLE.search(name) for name in READ.findall(text))
-
-
-def names_secret(path: str) -> bool:
-    """Say whether a key's name tells that its value is a secret."""
-    return SECRET.search(path.rpartition(".")[2]) is not None
+    return any("$" in name or names_secret_variable(name) for name in READ.findall(text))
 
 
 def as_typed(value: Any) -> str:

@@ -18,6 +18,7 @@ from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.runtime import environment
+from tunesmith.runtime.secrets import mask_text
 from tunesmith.training import checkpoint_io, distributed
 from tunesmith.training.hardware import Hardware
 from tunesmith.training.signals import exit_on_sigterm
@@ -60,7 +61,7 @@ class ConfigRecord:
 
     @classmethod
     def of(cls, composed: Config, overrides: Sequence[str]) -> "ConfigRecord":
-        shown = [environment.redact_text(override) for override in overrides]
+        shown = [mask_text(override) for override in overrides]
         return cls(redact_config(composed), config_hash(composed), shown)
 
     @property

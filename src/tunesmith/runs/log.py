@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.environment import redact_text
+from tunesmith.runtime.secrets import mask_text
 from tunesmith.errors import printable
 from tunesmith.runs.safe_io import unwritable
 
@@ -68,7 +68,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         lines = super().format(record).split("\n")
-        return "\n".join(redact_text(printable(line)) for line in lines)
+        return "\n".join(mask_text(printable(line)) for line in lines)
 
 
 class _LogFile(logging.FileHandler):

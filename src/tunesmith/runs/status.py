@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.environment import redact_text
+from tunesmith.runtime.secrets import mask_text
 from tunesmith.runs.safe_io import read_json, write_json
 
 
@@ -16,7 +16,7 @@ def write_status(run: Path, state: str, **facts: Any) -> None:
     its test data had been looked at when it was done) and what else is known.
     """
     if "error" in facts and facts["error"] is not None:
-        facts["error"] = redact_text(str(facts["error"]))
+        facts["error"] = mask_text(str(facts["error"]))
     process = {"pid": os.getpid(), "host": socket.gethostname(), "state": state}
     old = {key: value for key, value in read_status(run).items() if key != "error"}
     write_json(run / "status.json", {**old, **facts, **process})

@@ -6,13 +6,13 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.secrets import MASK, mask_url_passwords
+from tunesmith.runtime.secrets import mask_arguments
 
 PACKAGES = (
     "tunesmith", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy",
@@ -29,15 +29,6 @@ VARIABLES = (
     "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_NTASKS", "SLURM_RESTART_COUNT", "WORLD_SIZE",
 )  # fmt: skip
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
-
-# Tokenizers and counts of tokens are no secrets; a token is.
-SECRET_KEY = re.compile(r"passw(?:or)?d|token(?!iz|s)|secret|api[_-]?key|credential", re.IGNORECASE)
-_WORD = r"[\w.\-+@/]*"
-_VALUE = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,}\]]+"
-_ASSIGNED = re.compile(
-    rf"({_WORD}(?:{SECRET_KEY.pattern}){_WORD}[\"']?\s*[=:]\s*)(?:{_VALUE})", re.IGNORECASE
-)
-_LOGIN = re.compile(r"(\b[\w+.\-]+://)[^/\s@]+@")  # user:password@ of an address
 
 
 def describe(
@@ -60,7 +51,7 @@ def describe(
         "precision": str(precision),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "git": git_state(Path.cwd()),
-        "command": redact(sys.argv),
+        "command": mask_arguments(sys.argv),
         "seeds": seeds,
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
@@ -72,35 +63,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     pairs += [("processor", _get(old, "processor", "model"), _get(new, "processor", "model"))]
     pairs += [(key, old.get(key), new.get(key)) for key in SETTINGS]
     return [f"{name} {_word(a)} -> {_word(b)}" for name, a, b in pairs if a != b]
-
-
-def redact(arguments: Sequence[str]) -> list[str]:
-    """Hide the values of passwords, tokens, secrets and keys in a command line."""
-    shown: list[str] = []
-    for argument in arguments:
-        key, assigned, _ = argument.partition("=")
-        asked = shown and shown[-1].startswith("--") and "=" not in shown[-1]
-        if asked and SECRET_KEY.search(shown[-1]):  # --password VALUE
-            shown.append(MASK)
-        elif assigned and SECRET_KEY.search(key):
-            shown.append(f"{key}={MASK}")
-        else:
-            shown.append(redact_text(argument))
-    return shown
-
-
-def redact_text(text: str) -> str:
-    """Hide `password=...`, `token: ...` and `user:password@` wherever they stand in a text."""
-    return _ASSIGNED.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", mask_url_passwords(text)))
-
-
-def redact_tree(tree: Any) -> Any:
-    """Return a copy of nested dicts and lists in which no secret is left; for loggers."""
-    if isinstance(tree, Mapping):
-        return {key: _hidden(key, value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [redact_tree(value) for value in tree]
-    return redact_text(tree) if isinstance(tree, str) else tree
 
 
 @functools.cache
@@ -178,11 +140,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _hidden(key: Any, value: Any) -> Any:
-    plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    return MASK if plain and SECRET_KEY.search(str(key)) else redact_tree(value)
 
 
 def _get(tree: Mapping[str, Any], key: str, name: str) -> Any:

@@ -12,8 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tunesmith import config, runs
-from tunesmith.config.redact import names_secret
-from tunesmith.runtime.secrets import mask_url_passwords
+from tunesmith.runtime.secrets import mask_url_passwords, names_secret
 from tunesmith.search.study.frozen_config import Composer
 
 FILE = "experiment/best.yaml"

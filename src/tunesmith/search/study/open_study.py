@@ -10,7 +10,7 @@ from typing import Any
 from tunesmith.config.interpolation import leaves
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.reporting.results import CRASH
-from tunesmith.runtime import environment
+from tunesmith.runtime.secrets import mask_arguments
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.diff import differences
 from tunesmith.search.space.space import Space
@@ -150,6 +150,6 @@ def spec_of(
 
 def _command() -> list[str]:
     """Return what was typed, as one can type it again."""
-    program, *words = environment.redact(sys.argv)
+    program, *words = mask_arguments(sys.argv)
     is_script = Path(program).suffix == ".py" and Path(program).name != "cli.py"
     return ["python", program, *words] if is_script else ["tunesmith", "train", *words]

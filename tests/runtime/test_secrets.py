@@ -1,0 +1,53 @@
+"""What is a secret by its name, and how a text is shown without it."""
+
+import pytest
+
+from tunesmith.runtime.secrets import mask_text, names_secret, names_secret_variable
+
+SECRETS = [
+    *("token", "hub_token", "hf-token", "accessToken", "x-api-key", "X-Api-Key", "api_key"),
+    *("apiKey", "apikey", "WANDB_API_KEY", "authorization", "Authorization", "password"),
+    *("db_password", "passwd", "passphrase", "client_secret", "secret", "credentials"),
+    *("aws_secret_access_key", "private_key", "ssh_key", "logger.mlflow.headers.x-api-key"),
+]
+OTHERS = [
+    *("tokens", "tokens_per_batch", "max_tokens", "tokenizer", "token_classification"),
+    *("token_type_ids", "pad_token_id", "mask_token", "pad_token", "num_tokens", "mask_rate"),
+    *("key", "monitor_key", "keyboard", "authority", "revision", "model.path"),
+]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_name_tells_a_secret(name: str) -> None:
+    assert names_secret(name)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_only_sounds_like_a_secret_is_none(name: str) -> None:
+    assert not names_secret(name)
+
+
+def test_variables_have_more_endings() -> None:
+    assert all(map(names_secret_variable, ("SSH_KEY", "PGPASS_PASS", "MY_AUTH", "HF_TOKEN")))
+    assert not any(map(names_secret_variable, ("DATA_DIR", "KEY", "OMP_NUM_THREADS")))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x=password=hunter2 y=1", "x=password=*** y=1"),
+        (
+            "{'x-api-key': 'a b', 'tokens_per_batch': 4096}",
+            "{'x-api-key': ***, 'tokens_per_batch': 4096}",
+        ),
+        ("Authorization: Basic dXNlcg== sent", "Authorization: *** sent"),
+        ("sent Bearer abcdef123456", "sent Bearer ***"),
+        (
+            "https://ghp_abc@host/x and postgresql://me:pw@h/db",
+            "https://***@host/x and postgresql://***@h/db",
+        ),
+        ("data.max_tokens=512, tokenizer: wordpiece", "data.max_tokens=512, tokenizer: wordpiece"),
+    ],
+)
+def test_a_text_is_shown_without_its_secrets(text: str, shown: str) -> None:
+    assert mask_text(text) == shown
