@@ -13,7 +13,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install browser train test check format torture bench experiments clean
+.PHONY: help install browser train test check format reference torture bench experiments clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -44,6 +44,9 @@ check: install  ## lint, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+reference: install  ## write docs/reference.md and the JSON schema from the typed options
+	$(BIN)/python -m tunesmith.config.reference docs
 
 format: install  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

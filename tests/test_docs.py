@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from support.commands import only_run
+from support.commands import only_run, tunesmith
 from support.tiny_models import sentences, tiny_bert
 from tunesmith import errors
 
@@ -208,3 +208,36 @@ def test_the_guide_shows_each_kind_of_file() -> None:
         "src/tunesmith/search/policies",
         "src/tunesmith/tasks",
     }
+
+
+def test_the_reference_is_what_the_options_say() -> None:
+    from tunesmith.config import reference
+
+    assert (ROOT / "docs/reference.md").read_text() == reference.page(), "run: make reference"
+    assert (ROOT / "docs/config.schema.json").read_text() == reference.schema()
+
+
+def test_every_key_has_its_sentence_and_no_field_a_default() -> None:
+    from tunesmith.config import reference, schema
+    from tunesmith.config.run_config import RunConfig
+    from tunesmith.runtime.options import nested
+
+    entries = [entry for section in reference.sections() for entry in section.entries]
+    assert {entry.path for entry in entries} == set(schema.packaged_keys())
+    assert [entry.path for entry in entries if not entry.sentence] == []
+
+    def with_default(options: type) -> list[str]:
+        fields = options.model_fields.items()  # type: ignore[attr-defined]
+        below = [nested(field.annotation) for _, field in fields]
+        own = [f"{options.__name__}.{name}" for name, field in fields if not field.is_required()]
+        return [*own, *(name for inner in filter(None, below) for name in with_default(inner))]
+
+    assert with_default(RunConfig) == []
+
+
+def test_a_key_is_explained_in_a_terminal() -> None:
+    done = tunesmith(["keys", "reduction_factor"])
+    assert done.stdout.splitlines()[:2] == [
+        "search.policy.reduction_factor = 3   (an integer >= 2; conf/search/policy/asha.yaml)",
+        "    one trial of so many goes on from a rung",
+    ]

@@ -92,7 +92,7 @@ def raw(cfg: RunConfig, parts: RunInputs, machine: Hardware) -> Result:
     others = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
         [{"params": decaying, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
-        lr=cfg.optimizer.lr,
+        lr=cfg.optimizer["lr"],
         fused=True,
     )
     steps, warm = cfg.trainer.max_steps, max(1, int(0.1 * cfg.trainer.max_steps))

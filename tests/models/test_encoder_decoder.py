@@ -124,7 +124,7 @@ def test_a_pair_gives_back_its_parts(made, tmp_path):
     own = writer.state_dict()
     assert same(own, model.decoder.state_dict(), own)
     assert not any("crossattention" in name for name in own)
-    bare = load_model(found(tmp_path / "saved", "embedding")).state_dict()
+    bare = load_model(found(tmp_path / "saved", heads.NO_HEAD)).state_dict()
     assert same(bare, model.encoder.state_dict(), bare)
 
 

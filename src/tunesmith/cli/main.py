@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     case.add_argument("--cased", action="store_true", help="with case and accents")
     tokenizer.set_defaults(run_command=_tokenizer)
 
+    keys = commands.add_parser("keys", help="what a key of the config may be, and what it means")
+    keys.add_argument("word", help="part of a key's name or of its meaning: lr, dropout, rungs")
+    keys.set_defaults(run_command=_keys)
     runs = commands.add_parser("runs", help="a table of runs and scores")
     runs.add_argument("folder", nargs="?", type=Path, default=Path("runs"))
     runs.set_defaults(run_command=_runs)
@@ -173,6 +176,17 @@ def _show(options: argparse.Namespace) -> None:
         run / "config.yaml", options.trust
     )  # what must not be used is not shown
     Console().print(runs.show(run))
+
+
+def _keys(options: argparse.Namespace) -> None:
+    from tunesmith.config import reference
+    from tunesmith.errors import ConfigError
+
+    lines = reference.search(options.word)
+    if not lines:
+        fix = "docs/reference.md lists all"
+        raise ConfigError("CLI", f"tunesmith keys {options.word}", "no key has this word", fix)
+    print("\n".join(lines))
 
 
 def _runs(options: argparse.Namespace) -> None:

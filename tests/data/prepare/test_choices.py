@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from hydra import compose, initialize_config_dir
 
 from support.load_rows import rows, write
-from tunesmith.config import CONF
+from tunesmith.config import CONF, resolved
 from tunesmith.data.prepare.choices import right_one
 from tunesmith.data.prepare.normalize import cell_of
 from tunesmith.data.synthetic import multiple_choice
@@ -190,7 +190,7 @@ def test_swag_is_read_as_the_hub_has_it(tmp_path):
 def found(folder, *overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         more = [f"data.path={folder}/hub", f"paths.cache={folder}/cache"]
-        return read_rows(compose("train", [*overrides, *more]))
+        return read_rows(resolved(compose("train", [*overrides, *more])))
 
 
 def test_negatives_are_of_the_train_split_and_others_may_lack_them():
