@@ -12,14 +12,11 @@ from support.media_files import write_media
 from support.tiny_models import sentences, tiny_bert
 from tunesmith.config import CONF, resolved
 from tunesmith.data.columns import ColumnType
-from tunesmith.errors import ConfigError
-from tunesmith.inference.finished_run import _answers
-from tunesmith.models.heads import is_headless
 from tunesmith.pipeline.components import build_data, build_task
 from tunesmith.pipeline.inputs import load_inputs
-from tunesmith.pipeline.train import choose_hardware
 from tunesmith.tasks.bases.text_task import TextTask
-from tunesmith.tasks.capabilities import HasUndefinedMetrics, SplitsRows, UsesOtherRows, head_names
+from tunesmith.tasks.capabilities import SplitsRows
+from tunesmith.tasks.task_conformance import TaskConformance
 
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
 OPTIONS = {  # of a task that reads nothing by default but what others read too
@@ -120,25 +117,6 @@ def test_a_task_that_makes_several_features_of_a_long_row_says_so(made, task):
     assert (len(task.encode(long)) > 1) == isinstance(task, SplitsRows)
 
 
-def test_learns_one_batch_by_heart(task, batch):
-    task.eval()
-    optimizer = torch.optim.AdamW(task.parameters(), lr=3e-3)
-    first = float(task(batch).loss)
-    for _ in range(150):
-        optimizer.zero_grad()
-        loss = task(batch).loss
-        loss.backward()
-        optimizer.step()
-    assert loss < 0.1 * first
-
-
-def test_every_trainable_parameter_gets_a_gradient(task, batch):
-    task.train()
-    task(batch).loss.backward()
-    idle = [name for name, p in task.named_parameters() if p.requires_grad and p.grad is None]
-    assert not idle
-
-
 def test_padding_and_batching_change_nothing(made, task):
     task.eval()
     data = made[3]
@@ -149,61 +127,6 @@ def test_padding_and_batching_change_nothing(made, task):
         alone = task.logits(task.collate([short]))
         padded = task.logits(task.collate([short, long]))[:1]
     torch.testing.assert_close(padded[:, : alone.size(1)], alone, atol=1e-5, rtol=1e-4)
-
-
-def test_a_loss_is_the_weighted_mean_of_its_parts_unless_parts_are_refused(made, task, batch):
-    task.eval()
-    part = {k: v[:3] if v.ndim else v for k, v in batch.items()}
-    rest = {k: v[3:] if v.ndim else v for k, v in batch.items()}
-    whole, outputs = task(batch), [task(part), task(rest)]
-    joined = sum(o.loss * o.weight for o in outputs) / sum(o.weight for o in outputs)
-    is_mean = torch.allclose(joined, whole.loss, atol=1e-5, rtol=1e-4)
-    assert is_mean == takes_micro_batches(type(task), made[0].task)
-
-
-def takes_micro_batches(kind, options):
-    if not issubclass(kind, UsesOtherRows):
-        return True
-    try:
-        kind.check_micro_batches(options, 2)
-    except ConfigError:
-        return False
-    return True
-
-
-def declared(task, scores, rows):
-    """Tell whether only those are missing that are told to be no number on these rows."""
-    missing = set(task.metrics) - set(scores)
-    undefined = task.undefined_metrics(rows) if isinstance(task, HasUndefinedMetrics) else {}
-    return set(scores) <= set(task.metrics) and missing <= set(undefined)
-
-
-def test_scores_are_what_the_task_declares(made, task):
-    cfg, parts, _, _ = made
-    rows = parts.rows.splits["validation"].to_list()
-    answers = _answers(task.eval(), rows, 4, choose_hardware(resolved(cfg)))
-    assert declared(task, task.score(answers, rows), parts.rows.splits["validation"])
-    assert task.monitor in task.metrics
-    assert set(task.metrics.values()) <= {"max", "min"}
-
-
-def test_trivial_answers_are_scored_like_others(made, task):
-    _, parts, _, _ = made
-    rows = parts.rows.splits["validation"].to_list()
-    answers = task.baseline(parts.rows.splits["train"], rows)
-    assert len(answers) == len(rows)
-    assert declared(task, task.score(answers, rows), parts.rows.splits["validation"])
-    answered = task.baseline(parts.rows.splits["train"], rows[:1])
-    assert answered == answers[:1]  # nothing of a row is read
-
-
-def test_answers_do_not_depend_on_the_batch_size(made, task):
-    cfg, parts, _, _ = made
-    rows = parts.rows.splits["validation"].to_list()
-    one = _answers(task.eval(), rows, 1, choose_hardware(resolved(cfg)))
-    many = _answers(task.eval(), rows, 8, choose_hardware(resolved(cfg)))
-    for a, b in zip(one, many, strict=True):
-        assert numbers(a) == pytest.approx(numbers(b), abs=1e-4)
 
 
 def test_in_bf16_a_prediction_is_that_of_an_evaluation(made, task, batch):
@@ -221,35 +144,17 @@ def flat(predictions):
     return [number for part in predictions for number in flat(part)]
 
 
-def numbers(answer):
-    """Return all numbers in an answer, however deep."""
-    if isinstance(answer, dict | list):
-        inner = answer.values() if isinstance(answer, dict) else answer
-        return [number for value in inner for number in numbers(value)]
-    return [answer] if isinstance(answer, float) else []
+class TestEveryTask(TaskConformance):
+    """Holds each task to what a task of a user's own can be held to."""
 
+    @pytest.fixture(autouse=True)
+    def use(self, made):
+        self.made = made
 
-def test_a_second_seed_gives_another_head(made):
-    cfg, parts, task, _ = made
-    again, _ = build_task(resolved(cfg), parts)
-    other_cfg = cfg.copy()
-    other_cfg.seed = 1
-    other, _ = build_task(resolved(other_cfg), parts)
-    drawn = {name for name, p in task.named_parameters() if p.ndim > 1}  # no norms, no biases
-    fresh = sorted(head_names(task) & drawn)
-    first, same, second = (
-        [dict(t.named_parameters())[name] for name in fresh] for t in (task, again, other)
-    )
-    assert fresh or is_headless(task.model)
-    assert all(map(torch.equal, first, same))
-    assert not any(map(torch.equal, first, second))
+    def make_task(self, seed):
+        cfg, parts, _, _ = self.made
+        config = resolved(cfg).model_copy(update={"seed": seed})
+        return build_task(config, parts)[0]
 
-
-def test_saved_is_loaded_with_the_same_weights(made, task, tmp_path):
-    torch.save(task.state_dict(), tmp_path / "task.pt")
-    cfg, parts, _, _ = made
-    fresh, _ = build_task(resolved(cfg), parts)
-    fresh.load_state_dict(torch.load(tmp_path / "task.pt", weights_only=True))
-    rows = parts.rows.splits["validation"].to_list()
-    machine = choose_hardware(resolved(cfg))
-    assert _answers(task.eval(), rows, 8, machine) == _answers(fresh.eval(), rows, 8, machine)
+    def rows(self):
+        return self.made[1].rows.splits["train"].to_list()[:16]

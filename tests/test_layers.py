@@ -39,9 +39,14 @@ SEARCH = [
     "ending",
     "start",
     "replay",
+    "api",
 ]
 ORDERS = {"": LAYERS, "search": SEARCH}  # of the modules and sub-packages of a package
-ENTRY = {"__init__", "__main__"}  # a package's own doors: they show what the last layers hold
+ENTRY = {
+    "__init__",
+    "__main__",
+    "testing",
+}  # a package's own doors: they show what the last layers hold
 HEAVY = ["torch", "transformers", "datasets", "lightning", "pyarrow"]
 LIGHT_MODULES = ["tunesmith", "tunesmith.cli.entry", "tunesmith.cli.main", "tunesmith.config"]
 

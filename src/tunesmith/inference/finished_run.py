@@ -51,6 +51,11 @@ class FinishedRun:
         self._task: Task | None = None
 
     @property
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds: the best step, the scores, the baseline."""
+        return runs.read_json(self.directory / "metrics.json")
+
+    @property
     def task(self) -> Task:
         """The trained task, in evaluation mode, loaded when first used."""
         if self._task is None:

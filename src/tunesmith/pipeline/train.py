@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -31,17 +31,25 @@ from tunesmith.training.signals import StopOnSignal
 log = logging.getLogger(__name__)
 
 
-def train(composed: DictConfig) -> float | None:
-    """Train, test and save what the config describes; return the best monitored score.
+class Outcome(NamedTuple):
+    """A run that ended: where it is, and its best monitored score (None on other ranks)."""
 
-    Further processes of a run on several devices return None.
-    """
-    overrides = _overrides()
+    directory: Path
+    score: float | None
+
+
+def train(composed: DictConfig) -> float | None:
+    """Train as Hydra's command line says; return the best monitored score."""
+    return train_run(composed, _overrides()).score
+
+
+def train_run(composed: DictConfig, overrides: list[str]) -> Outcome:
+    """Train, test and save what the config describes."""
     composed, directory = resolve_resume(composed, overrides)
     config = resolved(composed)
     if directory is not None and runs.is_finished(directory):
         print(f"{directory} is already finished")
-        return runs.read_json(directory / "metrics.json")["best"]
+        return Outcome(directory, runs.read_json(directory / "metrics.json")["best"])
     hardware = choose_hardware(config)
     record = ConfigRecord.of(composed, overrides)
     runs.check_writable(Path(config.paths.runs))
@@ -54,11 +62,11 @@ def train(composed: DictConfig) -> float | None:
                 training = build_training(config, inputs, context, hardware)
                 fit(training, context)
             if distributed.rank() != 0:
-                return None
+                return Outcome(context.directory, None)
             scores = finalize(config, inputs, context, hardware, training)
             metrics = runs.read_json(context.directory / "metrics.json")
             runs.print_summary(metrics, context.directory)
-    return scores[training.checkpoints.monitor]
+    return Outcome(context.directory, scores[training.checkpoints.monitor])
 
 
 def choose_hardware(config: RunConfig) -> Hardware:

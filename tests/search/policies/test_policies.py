@@ -11,6 +11,7 @@ from support.plugins import make_policy, names
 from support.scripted_study import Began, Ended, Score, search, segments, standings
 from tunesmith.search.policies.base import Policy, Promote, Start, TrialState
 from tunesmith.search.policies.hyperband import HyperbandPolicy, bracket_sizes
+from tunesmith.search.policies.policy_conformance import PolicyConformance
 
 NINTHS = (1 / 9, 1 / 3, 1.0)
 RUNGS = {"full": (1.0,), "asha": NINTHS, "hyperband": NINTHS, "median": NINTHS}
@@ -253,3 +254,14 @@ def test_a_trial_below_the_median_waits_and_is_judged_again() -> None:
     worse = [waiting(5, 0.5, running=True), waiting(6, failed=True)]
     assert median.next([*gone, paused, worse[0]], False) is None  # the median is 1.75
     assert median.next([*gone, paused, *worse], False) == Promote(4)  # it has fallen to 1.5
+
+
+class TestEveryPolicy(PolicyConformance):
+    """Holds each policy to what a policy of a user's own can be held to."""
+
+    @pytest.fixture(autouse=True, params=RUNGS)
+    def use(self, request: pytest.FixtureRequest) -> None:
+        self.name = request.param
+
+    def make_policy(self) -> Policy:
+        return policy(self.name)

@@ -15,6 +15,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.search.samplers.base import Observation
 from tunesmith.search.samplers.model_based import ModelledSampler, thinned
 from tunesmith.search.samplers.optuna_adapter import View
+from tunesmith.search.samplers.sampler_conformance import SamplerConformance
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
 
@@ -330,3 +331,16 @@ def test_samplers_are_named_without_importing_what_is_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+class TestEverySampler(SamplerConformance):
+    """Holds each sampler to what a sampler of a user's own can be held to."""
+
+    @pytest.fixture(autouse=True, params=SAMPLERS)
+    def use(self, request):
+        self.name = request.param
+        if self.name == "grid":
+            self.spaces = (Space(LISTED),)
+
+    def make_sampler(self, space, seed):
+        return make_sampler(self.name, space, seed)

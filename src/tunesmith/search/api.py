@@ -1,0 +1,62 @@
+"""The command line as functions: `tunesmith.train`, `tunesmith.search`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith import config, runs
+from tunesmith.config import compose
+from tunesmith.errors import raise_all
+from tunesmith.inference.finished_run import FinishedRun, load
+
+
+@dataclass(frozen=True)
+class Study:
+    """A search and what came of it."""
+
+    directory: Path
+    trust: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds: trials, rungs, confirmation, advice."""
+        return runs.read_json(self.directory / "summary.json")
+
+    @property
+    def winner(self) -> FinishedRun:
+        """The best trial's run; raises ModelError where there is none."""
+        return load(self.directory, trust=self.trust)
+
+
+def train(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> FinishedRun:
+    """Train as `python train.py OVERRIDES` does, in this process; return the finished run.
+
+    `config_dir` holds groups of yours. Raises TunesmithError for all that is wrong.
+    """
+    from tunesmith.pipeline.train import train_run
+
+    folder = Path(config_dir) if config_dir is not None else None
+    composed = compose.composer(config_dir=folder)(overrides)
+    outcome = train_run(composed, list(overrides))
+    return load(outcome.directory, trust=list(composed.trust))
+
+
+def search(overrides: Sequence[str], config_dir: str | Path | None = None) -> Study:
+    """Search as `python train.py -m OVERRIDES` does; return the study.
+
+    Trials run in processes of their own, whatever the executor. Raises TunesmithError.
+    """
+    from hydra.types import RunMode
+
+    from tunesmith.search.start import start
+
+    folder = Path(config_dir) if config_dir is not None else None
+    loader = compose.loader(config.CONF, folder)
+    try:
+        composed = loader.load_configuration("train", list(overrides), RunMode.MULTIRUN)
+    except Exception:
+        raise_all(compose.diagnose(overrides, config_dir=folder, multirun=True))
+        raise
+    summary = start(composed, list(overrides), loader)
+    return Study(Path(composed.paths.runs) / summary["study"], tuple(composed.trust))
