@@ -1,7 +1,9 @@
 """What README and CONTRIBUTING say is so: each command, table and example is tried."""
 
+import ast
 import json
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -63,7 +65,8 @@ def composed(conf: Path, overrides: list[str]) -> DictConfig:
 
 def overrides_of(command: str) -> list[str]:
     """Return a command's overrides; flags of Hydra and their values are not among them."""
-    return [word for word in shlex.split(command)[2:] if "=" in word and not word.startswith("-")]
+    words = shlex.split(command)[2:]
+    return [w for w in words if w.startswith("~") or ("=" in w and not w.startswith("-"))]
 
 
 def searches() -> list[str]:
@@ -263,3 +266,32 @@ def test_a_key_is_explained_in_a_terminal() -> None:
         "search.policy.reduction_factor = 3   (an integer >= 2; conf/search/policy/asha.yaml)",
         "    one trial of so many goes on from a rung",
     ]
+
+
+def glossary() -> list[tuple[str, str, str]]:
+    """Return (word, symbol, packages) of each entry."""
+    row = r"^\| ([^|]+) \| [^|]+ \| `([^`|]+)` \| ([^|]+) \|$"
+    return re.findall(row, (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+
+
+def test_the_glossary_is_short_and_every_word_is_in_the_code() -> None:
+    entries = glossary()
+    assert 30 <= len(entries) <= 40
+    assert len({word for word, _, _ in entries}) == len(entries)
+    for word, symbol, _ in entries:
+        assert pkgutil.resolve_name(symbol) is not None, word
+
+
+def test_a_word_of_the_glossary_names_things_in_its_packages_alone() -> None:
+    source = ROOT / "src/tunesmith"
+    names: dict[str, set[str]] = {}
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                words = re.findall(r"[A-Z]?[a-z]+", node.name)
+                package = path.relative_to(source).parts[0].removesuffix(".py")
+                for word in words:
+                    names.setdefault(word.lower().removesuffix("s"), set()).add(package)
+    for word, _, packages in glossary():
+        if packages != "any":
+            assert names.get(word, set()) <= set(packages.split(", ")) | {"testing", "config"}, word
