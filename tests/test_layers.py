@@ -36,7 +36,7 @@ SEARCH = [
     "study",
     "confirmation",
     "watching",
-    "ending",
+    "final_output",
     "start",
     "replay",
     "api",

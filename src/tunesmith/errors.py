@@ -34,13 +34,13 @@ class TunesmithError(Exception):
 
     def __str__(self) -> str:
         what, fix = _shown(self.what), f"; {_shown(self.fix)}" if self.fix else ""
-        where = f" {self._place(len(what) + len(fix))}:" if self.where else ""
+        where = f" {self._location(len(what) + len(fix))}:" if self.where else ""
         start = f"error[{self.code}]{where} "
         room = LONGEST - len(start) - len(fix)
         shown = what if len(what) <= room else what[: max(room - 1, 0)] + "…"
         return f"{start}{shown}{fix}"[:LONGEST]
 
-    def _place(self, others: int) -> str:
+    def _location(self, others: int) -> str:
         """Return where it is; of a long path the end, where the rest needs the room."""
         where = _shown(self.where)
         room = max(LONGEST - len(f"error[{self.code}] : ") - others, SHORTEST)
@@ -93,7 +93,7 @@ class SafetyError(TunesmithError):
     exit_code = 8
 
 
-class MistakesError(TunesmithError):
+class SeveralError(TunesmithError):
     """Several mistakes, reported all at once; the first one gives the exit code."""
 
     def __init__(self, errors: Iterable[TunesmithError]) -> None:
@@ -130,12 +130,12 @@ def _shown(text: str) -> str:
 
 
 def raise_all(errors: Iterable[TunesmithError]) -> None:
-    """Raise the one error as itself, several as `MistakesError`, none not at all."""
+    """Raise the one error as itself, several as `SeveralError`, none not at all."""
     errors = list(errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise MistakesError(errors)
+        raise SeveralError(errors)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -178,7 +178,7 @@ def explain(error: BaseException) -> TunesmithError:
             fix = "raise trainer.micro_batches, or lower data.max_length"
             return TrainingError("TRAIN-OOM", "memory", "there is not enough of it", fix)
     what = f"{type(error).__name__}: {error}"
-    return TunesmithError("INTERNAL", _place(error), what, "run again with --debug")
+    return TunesmithError("INTERNAL", _location(error), what, "run again with --debug")
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -194,7 +194,7 @@ def _is_out_of_memory(error: BaseException, text: str) -> bool:
     return is_one or any(part in text for part in OUT_OF_MEMORY)
 
 
-def _place(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     """Name the innermost line of ours; without one, the innermost of all."""
     places = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     ours = [place for place in places if _is_ours(place[0])]

@@ -101,7 +101,7 @@ def raw(cfg: RunConfig, parts: RunInputs, machine: Hardware) -> Result:
     )
     ends, loss = [], torch.tensor(torch.nan)
     for batch in endless(data, steps - 1):
-        inputs = task.inputs(batch)
+        inputs = task.model_inputs(batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=machine.precision == "bf16-mixed"):
             loss = F.cross_entropy(model(**inputs).logits.float(), batch["labels"])
         loss.backward()

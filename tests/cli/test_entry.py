@@ -363,7 +363,7 @@ ENDS = [
     (MemoryError(), 6, "error[TRAIN-OOM] memory: there is not enough of it; "),
     (OutOfMemoryError("CUDA"), 6, "error[TRAIN-OOM] memory: there is not enough of it; "),
     (
-        errors.MistakesError([errors.ConfigError("A", "", "a"), errors.DataError("B", "", "b")]),
+        errors.SeveralError([errors.ConfigError("A", "", "a"), errors.DataError("B", "", "b")]),
         2,
         "error[A] a\nerror[B] b",
     ),

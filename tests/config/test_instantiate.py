@@ -52,7 +52,7 @@ def test_a_refused_module_is_never_imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SafetyError, match="UNSAFE-TARGET"):
         instantiate.instantiate(
-            {"_target_": "tunesmith.errors.MistakesError", "x": {"_target_": "evil_module.f"}}
+            {"_target_": "tunesmith.errors.SeveralError", "x": {"_target_": "evil_module.f"}}
         )
     assert not canary.exists()
     assert "evil_module" not in sys.modules
@@ -72,7 +72,7 @@ def test_what_a_trusted_module_imported_is_not_trusted(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["tunesmith.config.instantiate._built", "tunesmith.errors.MistakesError.__init__"]
+    "name", ["tunesmith.config.instantiate._built", "tunesmith.errors.SeveralError.__init__"]
 )
 def test_private_names_are_refused(name):
     with pytest.raises(ConfigError):
@@ -130,7 +130,7 @@ def test_build_binds_where_the_node_is_partial():
 def test_what_is_given_is_not_copied():
     labels = ["a", "b"]
     make = instantiate.instantiate(
-        {"_target_": "tunesmith.errors.MistakesError", "_partial_": True}, errors=labels
+        {"_target_": "tunesmith.errors.SeveralError", "_partial_": True}, errors=labels
     )
     assert make.keywords["errors"] is labels
 

@@ -13,7 +13,7 @@ import torch
 
 from support.bad_inputs import named, row
 from support.tiny_models import hub_cache, tiny_bert, tiny_model
-from tunesmith.errors import MistakesError, TunesmithError
+from tunesmith.errors import SeveralError, TunesmithError
 from tunesmith.models import heads, weights
 from tunesmith.models.spec import max_tokens, resolve_model, tokenizer
 
@@ -419,7 +419,7 @@ def test_a_dropout_that_an_architecture_lacks_is_named(here):
 def test_all_wrong_dropouts_are_reported_at_once(here):
     tiny_bert(here / "m")
     error = refused("./m", hidden_dropout=2.0, classifier_dropout="x")
-    assert isinstance(error, MistakesError) and len(error.lines) == 2
+    assert isinstance(error, SeveralError) and len(error.lines) == 2
 
 
 def test_a_hash_is_checked(here, no_weights_opened):

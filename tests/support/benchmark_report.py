@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from tunesmith.runtime import environment
+from tunesmith.runtime.secrets import mask_arguments
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -19,5 +20,5 @@ def report(benchmark: str, precision: str = "auto", **numbers: Any) -> None:
     machine = environment.describe(precision)
     kept = ("packages", "python", "system", "processor", "cores", "threads", "precision", "git")
     facts = {name: machine[name] for name in kept}
-    command = environment.redact(["python", *sys.orig_argv[1:]])
+    command = mask_arguments(["python", *sys.orig_argv[1:]])
     print(json.dumps({"benchmark": benchmark, **numbers, "command": command, "machine": facts}))

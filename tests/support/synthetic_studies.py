@@ -8,7 +8,7 @@ from support.plugins import node
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
-from tunesmith.search.storage.study_db import Store
+from tunesmith.search.storage.study_db import StudyDatabase
 from tunesmith.search.study.settings import Settings
 from tunesmith.search.study.study import Study
 from tunesmith.search.trial import Segment, result_of
@@ -96,7 +96,7 @@ def study(folder: Path, executor: Executor, how: Settings, mode: str = "max", se
         space,
         how.make_sampler(space),
         how.make_policy(),
-        Store(folder, folder.name, mode, space.dimensions),
+        StudyDatabase(folder, folder.name, mode, space.dimensions),
         executor,
         lambda overrides: {"trainer": {"devices": 1}, "typed": list(overrides)},
         mode=mode,

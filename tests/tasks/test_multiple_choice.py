@@ -17,7 +17,7 @@ from support.runs import (
 )
 from support.tiny_models import KINDS, TOKENIZERS, tiny_bert, tiny_model
 from tunesmith import load
-from tunesmith.data.synthetic import multiple_choice
+from tunesmith.data.synthetic import multiple_choice_rows as multiple_choice
 from tunesmith.errors import DataError
 from tunesmith.models import heads
 from tunesmith.models.encoder import load_model

@@ -17,7 +17,7 @@ from tunesmith.models.spec import resolve_model
 from tunesmith.tasks.base import TaskContext
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.prompt import Prompt, tokens_of
-from tunesmith.tasks.text.prompt_template import Template, encoded, pieces_of
+from tunesmith.tasks.text.prompt_template import Template, encoded, tokens_of_word
 
 ONE = "{text} so it was {mask}."
 TWO = "{text}? {mask}, {text_pair}"
@@ -146,7 +146,7 @@ def test_a_word_is_the_token_that_it_is_in_its_place(kind):
     for word in [*WORDS, *LETTERS[:26]]:
         whole = tokenizer(f"a so it was {word}.")
         at = len(tokenizer("a so it was").input_ids) - 1  # before the closing token
-        pieces = pieces_of(Template(ONE), word, tokenizer)
+        pieces = tokens_of_word(Template(ONE), word, tokenizer)
         assert [token for token, _ in pieces] == whole.input_ids[at : at + len(pieces)]
         found += [word] if len(pieces) == 1 else []
     assert len(found) > 20

@@ -99,7 +99,7 @@ def compose_and_run(main: Callable[[], Any]) -> None:
     except Exception as error:  # raised again below, unless the command line explains it
         if _was_running(main, error):
             raise
-        raise_all(_mistakes(main, arguments))
+        raise_all(_command_line_errors(main, arguments))
         raise
 
 
@@ -179,7 +179,7 @@ def _was_running(main: Any, error: BaseException) -> bool:
     return any(frame.f_code is code for frame in frames)
 
 
-def _mistakes(main: Any, arguments: Any) -> list[TunesmithError]:
+def _command_line_errors(main: Any, arguments: Any) -> list[TunesmithError]:
     from tunesmith.config import CONF
     from tunesmith.config.compose import diagnose
 

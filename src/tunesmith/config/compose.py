@@ -107,49 +107,49 @@ def loader(conf: Path = config.CONF, config_dir: Path | None = None) -> Any:
     return ConfigLoaderImpl(search_path)
 
 
-def _sort(found: Diagnosis, overrides: Sequence[str]) -> None:
+def _sort(diagnosis: Diagnosis, overrides: Sequence[str]) -> None:
     """Parse each override by itself, and tell choices of a group from values."""
     for text in overrides:
         try:
             override = override_parser.parse_override(text)
-            override.config_loader = found.loader
+            override.config_loader = diagnosis.loader
             if override.is_sweep_override():
-                _sort_sweep(found, override)
+                _sort_sweep(diagnosis, override)
             else:
-                _sort_one(found, override)
+                _sort_one(diagnosis, override)
         except TunesmithError as error:
-            found.mistakes.append(error)
+            diagnosis.mistakes.append(error)
 
 
-def _sort_one(found: Diagnosis, override: Any) -> None:
-    if not _is_choice(found, override):
-        found.values.append(override)
-    elif (mistake := _wrong_choice(found, override)) is not None:
-        found.mistakes.append(mistake)
+def _sort_one(diagnosis: Diagnosis, override: Any) -> None:
+    if not _is_choice(diagnosis, override):
+        diagnosis.values.append(override)
+    elif (mistake := _wrong_choice(diagnosis, override)) is not None:
+        diagnosis.mistakes.append(mistake)
     else:
-        found.groups.append(override)
+        diagnosis.groups.append(override)
 
 
-def _sort_sweep(found: Diagnosis, override: Any) -> None:
+def _sort_sweep(diagnosis: Diagnosis, override: Any) -> None:
     """Check each value of several; the first right one stands for them where all is composed."""
-    if not found.multirun:
+    if not diagnosis.multirun:
         raise _sweep(override.input_line)
     mistakes, right = [], []
     for value in override_parser.sweep_values(override):
         single = override_parser.with_value(override, value)
-        if _is_choice(found, single):
-            mistake = _wrong_choice(found, single)
+        if _is_choice(diagnosis, single):
+            mistake = _wrong_choice(diagnosis, single)
         else:
             mistake = config.check_value(override.key_or_group, single.value())
         mistakes += [mistake] if mistake is not None else []
         right += [single] if mistake is None else []
-    found.mistakes += mistakes
+    diagnosis.mistakes += mistakes
     for single in right[:1]:
-        _sort_one(found, single)
+        _sort_one(diagnosis, single)
 
 
-def _is_choice(found: Diagnosis, override: Any) -> bool:
-    is_group = found.loader.repository.group_exists(override.key_or_group)
+def _is_choice(diagnosis: Diagnosis, override: Any) -> bool:
+    is_group = diagnosis.loader.repository.group_exists(override.key_or_group)
     return is_group and not isinstance(override.value(), dict)
 
 
@@ -160,11 +160,11 @@ def _sweep(text: str) -> TunesmithError:
     )
 
 
-def _wrong_choice(found: Diagnosis, override: Any) -> TunesmithError | None:
+def _wrong_choice(diagnosis: Diagnosis, override: Any) -> TunesmithError | None:
     if override.is_delete():
         return None
     group = override.key_or_group
-    return unknown_choice(group, override.value(), found.loader.get_group_options(group))
+    return unknown_choice(group, override.value(), diagnosis.loader.get_group_options(group))
 
 
 def unknown_choice(group: str, value: Any, options: Sequence[str]) -> TunesmithError | None:
@@ -187,44 +187,46 @@ def _listed(options: Sequence[str]) -> str:
     return f"there are {', '.join(options)}"
 
 
-def _compose(found: Diagnosis) -> Any:
+def _compose(diagnosis: Diagnosis) -> Any:
     """Compose what the choices make; without those that cannot be made."""
     try:
-        return _composed(found, found.groups)
+        return _composed(diagnosis, diagnosis.groups)
     except REFUSALS as error:
-        bad = [o for o in found.groups if _fails(found, [o])]
-        found.mistakes += [_uncomposable(o.input_line, _failure(found, [o]) or error) for o in bad]
+        bad = [o for o in diagnosis.groups if _fails(diagnosis, [o])]
+        diagnosis.mistakes += [
+            _uncomposable(o.input_line, _failure(diagnosis, [o]) or error) for o in bad
+        ]
         if not bad:
-            found.mistakes.append(_uncomposable("", error))
+            diagnosis.mistakes.append(_uncomposable("", error))
             return None
-        found.groups = [o for o in found.groups if o not in bad]
+        diagnosis.groups = [o for o in diagnosis.groups if o not in bad]
     try:
-        return _composed(found, found.groups)
+        return _composed(diagnosis, diagnosis.groups)
     except REFUSALS as error:  # a third try would say the same
-        found.mistakes.append(_uncomposable("", error))
+        diagnosis.mistakes.append(_uncomposable("", error))
         return None
 
 
-def _composed(found: Diagnosis, overrides: Sequence[Any]) -> Any:
+def _composed(diagnosis: Diagnosis, overrides: Sequence[Any]) -> Any:
     from hydra.types import RunMode
 
     lines = [override.input_line for override in overrides]
-    return found.loader.load_configuration(found.config_name, lines, RunMode.RUN)
+    return diagnosis.loader.load_configuration(diagnosis.config_name, lines, RunMode.RUN)
 
 
-def _failure(found: Diagnosis, overrides: Sequence[Any]) -> Exception | None:
+def _failure(diagnosis: Diagnosis, overrides: Sequence[Any]) -> Exception | None:
     try:
-        _composed(found, overrides)
+        _composed(diagnosis, overrides)
     except REFUSALS as error:
         return error
     return None
 
 
-def _fails(found: Diagnosis, overrides: Sequence[Any]) -> bool:
-    return _failure(found, overrides) is not None
+def _fails(diagnosis: Diagnosis, overrides: Sequence[Any]) -> bool:
+    return _failure(diagnosis, overrides) is not None
 
 
-def _uncomposable(where: str, error: Exception) -> TunesmithError:
+def _uncomposable(location: str, error: Exception) -> TunesmithError:
     if isinstance(error, TunesmithError):
         return error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -232,20 +234,24 @@ def _uncomposable(where: str, error: Exception) -> TunesmithError:
         line for line in lines if not line.startswith(("To append", "full_key", "object_type"))
     ]
     cause = str(error.__cause__).splitlines()[0] if not plain and error.__cause__ else ""
-    return ConfigError("CONF-COMPOSE", where, " ".join(plain[:2]) or cause or type(error).__name__)
+    return ConfigError(
+        "CONF-COMPOSE", location, " ".join(plain[:2]) or cause or type(error).__name__
+    )
 
 
-def _apply(found: Diagnosis, composed: Any, override: Any) -> None:
+def _apply(diagnosis: Diagnosis, composed: Any, override: Any) -> None:
     """Set one value; report the key that does not exist."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], composed)
     except (*REFUSALS, TypeError) as error:  # a TypeError for ~list.0: only Hydra runs in here
-        found.mistakes.append(_wrong_key(found, composed, override, error))
+        diagnosis.mistakes.append(_wrong_key(diagnosis, composed, override, error))
 
 
-def _wrong_key(found: Diagnosis, composed: Any, override: Any, error: Exception) -> TunesmithError:
+def _wrong_key(
+    diagnosis: Diagnosis, composed: Any, override: Any, error: Exception
+) -> TunesmithError:
     key = override.key_or_group
     parent, _, last = key.rpartition(".")
     sets = not (override.is_add() or override.is_delete())
@@ -264,7 +270,7 @@ def _wrong_key(found: Diagnosis, composed: Any, override: Any, error: Exception)
         for name in composed
         if name != "hydra" and not OmegaConf.is_missing(composed, name)
     }
-    known = [*_paths(visible), *found.loader.list_groups("")]
+    known = [*_paths(visible), *diagnosis.loader.list_groups("")]
     fix = config.suggestion(key, known)
     if add and _is_mapping(parent) and OmegaConf.is_dict(node):
         fix = did_you_mean(key, [f"{parent}.{name}" for name in node]) or add

@@ -143,10 +143,10 @@ def _wrong_mode(get: Get, path: str, monitor: str, mode: str | None, task: Any) 
         yield ConfigError("CONF-MODE", f"{path}.mode={mode}", what, fix)
 
 
-def _no_metric(where: str, monitor: str, task: Any) -> TunesmithError:
+def _no_metric(location: str, monitor: str, task: Any) -> TunesmithError:
     names = [f"val/{name}" for name in (*task.metrics, "loss")]
     fix = nearest(f"val/{monitor.removeprefix('val/')}", names)
-    return ConfigError("CONF-MONITOR", where, f"the task has {', '.join(names)}", fix)
+    return ConfigError("CONF-MONITOR", location, f"the task has {', '.join(names)}", fix)
 
 
 def _is_metric(monitor: str, task: Any) -> bool:

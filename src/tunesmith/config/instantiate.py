@@ -32,7 +32,7 @@ SHIPPED = ("tunesmith.", "torch.", "builtins.", "abc.")  # by us, or pinned: a v
 TARGET, PARTIAL = "_target_", "_partial_"
 
 
-def instantiate(node: Any, /, *, trust: Collection[str] = (), **given: Any) -> Any:
+def instantiate(node: Any, /, *, trust: Collection[str] = (), **provided: Any) -> Any:
     """Call the node's target with the node's values and `given`; `_partial_: true` binds them.
 
     Nodes inside it are built first. We do without `hydra.utils.instantiate`: what was checked
@@ -41,7 +41,7 @@ def instantiate(node: Any, /, *, trust: Collection[str] = (), **given: Any) -> A
     """
     node = _plain(node)
     raise_all(check(node, trust))
-    return _built(node, trust, given)
+    return _built(node, trust, provided)
 
 
 def resolve(name: str, trust: Collection[str] = ()) -> Any:
@@ -151,7 +151,7 @@ def packaged_targets() -> frozenset[str]:
     return frozenset(packaged_nodes())
 
 
-def _built(node: Any, trust: Collection[str], given: Mapping[str, Any]) -> Any:
+def _built(node: Any, trust: Collection[str], provided: Mapping[str, Any]) -> Any:
     if isinstance(node, list):
         return [_built(value, trust, {}) for value in node]
     if not isinstance(node, dict):
@@ -164,9 +164,9 @@ def _built(node: Any, trust: Collection[str], given: Mapping[str, Any]) -> Any:
         raise ConfigError("CONF-KEY", f"{node[TARGET]}", f"{strange[0]} is not supported")
     target = resolve(node[TARGET], trust)
     if node.get(PARTIAL):
-        return functools.partial(target, **values, **given)
+        return functools.partial(target, **values, **provided)
     try:
-        return target(**values, **given)
+        return target(**values, **provided)
     except (TypeError, ValueError) as error:
         raise ConfigError("CONF-TARGET", node[TARGET], str(error)) from error
 
@@ -209,13 +209,13 @@ def _imported(path: str, target: str) -> types.ModuleType:
         raise ConfigError("CONF-TARGET", target, f"cannot be imported: {error}") from error
 
 
-def _home(found: Any) -> str | None:
+def _home(value: Any) -> str | None:
     """Name the module that defines a class or a function; None for a constant."""
-    if isinstance(found, types.ModuleType):
-        return found.__name__
-    if not callable(found):
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if not callable(value):
         return None
-    return str(getattr(found, "__module__", None) or type(found).__module__)
+    return str(getattr(value, "__module__", None) or type(value).__module__)
 
 
 def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
@@ -269,7 +269,7 @@ def _trust(name: Any) -> str:
     return f"if it is yours: trust=[{package}]" if package.isidentifier() else ""
 
 
-def _unknown(name: str, found: Any, part: str) -> ConfigError:
-    public = [word for word in dir(found) if not word.startswith("_")]
-    where = getattr(found, "__name__", found)
+def _unknown(name: str, value: Any, part: str) -> ConfigError:
+    public = [word for word in dir(value) if not word.startswith("_")]
+    where = getattr(value, "__name__", value)
     return ConfigError("CONF-TARGET", name, f"{where} has no {part!r}", did_you_mean(part, public))

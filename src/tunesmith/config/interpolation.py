@@ -34,33 +34,33 @@ def resolve(composed: Config) -> tuple[dict[str, Any], Found, Fed]:
     return _plain(node, "", found, fed), found, fed
 
 
-def _plain(node: Any, path: str, found: Found, fed: Fed) -> Any:
+def _plain(node: Any, path: str, errors: Found, fed: Fed) -> Any:
     if path.count(".") > yaml_safety.DEEPEST:
         raise ConfigError("CONF-SIZE", path[:60], f"deeper than {yaml_safety.DEEPEST}")
     if isinstance(node, DictConfig):
         keys: list[Any] = list(node.keys())
-        return {k: _value(node, k, f"{path}.{k}" if path else str(k), found, fed) for k in keys}
+        return {k: _value(node, k, f"{path}.{k}" if path else str(k), errors, fed) for k in keys}
     if isinstance(node, ListConfig):
-        return [_value(node, i, f"{path}.{i}", found, fed) for i in range(len(node))]
+        return [_value(node, i, f"{path}.{i}", errors, fed) for i in range(len(node))]
     return node
 
 
-def _value(node: Any, key: Any, path: str, found: Found, fed: Fed) -> Any:
+def _value(node: Any, key: Any, path: str, errors: Found, fed: Fed) -> Any:
     child = node._get_node(key)
     raw = child._value() if child is not None else None
     if OmegaConf.is_missing(node, key):
         if not path.startswith(LOGGERS):  # the run fills those in
             error = ConfigError("CONF-MISSING", path, "has no value yet", f"give one: {path}=...")
-            found.append((path, error))
+            errors.append((path, error))
         return UNRESOLVED if not path.startswith(LOGGERS) else raw
     try:
         value = node[key]
     except OmegaConfBaseException as error:
-        found.append((path, _unresolved(path, raw, error)))
+        errors.append((path, _unresolved(path, raw, error)))
         return UNRESOLVED
     if isinstance(raw, str) and "oc.env" in raw and child._is_interpolation():
         fed[path] = raw, value
-    return _plain(value, path, found, fed)
+    return _plain(value, path, errors, fed)
 
 
 def _unresolved(path: str, raw: Any, error: Exception) -> TunesmithError:

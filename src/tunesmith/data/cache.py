@@ -118,29 +118,29 @@ def size_of(cell: Any) -> int:
     return len(cell) if isinstance(cell, str) else 0
 
 
-def publish(fresh: Path, place: Path) -> None:
+def publish(fresh: Path, folder: Path) -> None:
     """Give a folder its final name, unless a whole one has it already."""
     for _ in range(3):
         try:
-            os.rename(fresh, place)  # noqa: PTH104 - Path.rename would say the same
+            os.rename(fresh, folder)  # noqa: PTH104 - Path.rename would say the same
             return
         except OSError:
-            if intact(place):
+            if intact(folder):
                 return
-            aside = Path(tempfile.mkdtemp(prefix=".bad-", dir=place.parent))
-            if place.exists():
-                place.rename(aside / "damaged")
+            aside = Path(tempfile.mkdtemp(prefix=".bad-", dir=folder.parent))
+            if folder.exists():
+                folder.rename(aside / "damaged")
             shutil.rmtree(aside, ignore_errors=True)
-    raise OSError(f"{place} cannot be replaced")
+    raise OSError(f"{folder} cannot be replaced")
 
 
-def intact(place: Path) -> bool:
+def intact(folder: Path) -> bool:
     """Tell whether the stored rows, and the files that they name, are what was written."""
     try:
-        hashed, _, stamped = (place / "rows.sha256").read_text().partition(" ")
+        hashed, _, stamped = (folder / "rows.sha256").read_text().partition(" ")
         return (
-            content_hash(place / "rows.arrow") == hashed
-            and media_fingerprint(opened(place)) == stamped
+            content_hash(folder / "rows.arrow") == hashed
+            and media_fingerprint(opened(folder)) == stamped
         )
     except (OSError, UnicodeDecodeError):
         return False
@@ -170,5 +170,5 @@ def content_hash(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def opened(place: Path) -> Dataset:
-    return Dataset.from_file(str(place / "rows.arrow"))
+def opened(folder: Path) -> Dataset:
+    return Dataset.from_file(str(folder / "rows.arrow"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.cache import key_of
+from tunesmith.data.cached_splits import cache_splits, media_folders
 from tunesmith.data.columns import NAMED, Column, ColumnType, Rows, SourceName
 from tunesmith.data.opening import (
     SPLITS,
@@ -16,14 +17,13 @@ from tunesmith.data.opening import (
     sources_needed,
 )
 from tunesmith.data.prepare.few_shot import FewShotSpec
-from tunesmith.data.prepare.languages import Wanted, only_languages, wanted_of
+from tunesmith.data.prepare.languages import Wanted, languages_by_split, only_languages
 from tunesmith.data.prepare.normalize import RowSource, present_columns
 from tunesmith.data.prepare.quality import STRATA, SplitRows, check_same_source
 from tunesmith.data.prepare.split import SplitSpec
 from tunesmith.data.prepare.split_pipeline import SplitPipeline
 from tunesmith.data.sources.csv import QUOTING
 from tunesmith.data.sources.resolve import FileFormat, split_openers
-from tunesmith.data.storing import media_folders, store_all
 from tunesmith.errors import ConfigError, TunesmithError, raise_all
 
 CHOICES = {
@@ -83,10 +83,13 @@ def read(
     rules = Rules(on_missing_label, on_empty_text, leakage, limit)
     target, kind = target_of(columns)
     raise_all(
-        how.mistakes() + wrong_choices(reading, rules) + rules.mistakes() + few.mistakes(kind)
+        how.check_errors()
+        + wrong_choices(reading, rules)
+        + rules.check_errors()
+        + few.check_errors(kind)
     )
     files = {"train": train_file, "validation": validation_file, "test": test_file}
-    whose = wanted_of(train_languages, validation_languages)
+    whose = languages_by_split(train_languages, validation_languages)
     ways = partial(split_openers, revision=revision, splits=splits, reading=reading)
     found, to_cut = find_splits((files, path, config), ways, how, languages, whose)
     wanted = [name for name in SPLITS if only is None or name in only]
@@ -97,9 +100,9 @@ def read(
     if leakage != "ignore":
         raise_all(check_same_source(sources))
     chosen = choose(sources, columns, names, how)
-    parts = store_all(sources, columns, chosen, label_separator, media, reading, cache)
+    parts = cache_splits(sources, columns, chosen, label_separator, media, reading, cache)
     work = SplitPipeline(target, kind, given, wanted)
-    parts = wanted_parts(work, parts, how, to_cut, whose, few, rules)
+    parts = requested_splits(work, parts, how, to_cut, whose, few, rules)
     options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
     options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
     done = {name: work.finished(part, name, limit, how.seed) for name, part in parts.items()}
@@ -126,7 +129,7 @@ class Rules:
     leakage: str
     limit: int | None
 
-    def mistakes(self) -> list[TunesmithError]:
+    def check_errors(self) -> list[TunesmithError]:
         if self.limit is None or self.limit >= 1:
             return []
         return [ConfigError("CONF-RANGE", f"data.limit={self.limit}", "must be >= 1")]
@@ -138,18 +141,18 @@ def target_of(columns: Mapping[str, Column]) -> tuple[str | None, ColumnType | N
     return target, columns[target].kind if target is not None else None
 
 
-def wanted_parts(
+def requested_splits(
     work: SplitPipeline,
     parts: Mapping[str, SplitRows],
-    how: SplitSpec,
-    to_cut: Mapping[str, bool],
-    whose: Wanted,
+    options: SplitSpec,
+    to_make: Mapping[str, bool],
+    languages: Wanted,
     few: FewShotSpec,
     rules: Rules,
 ) -> dict[str, SplitRows]:
     """Return the splits that are wanted: cut, checked, and of the rows that are asked for."""
     whole = work.without_gaps(parts, rules.on_missing_label, rules.on_empty_text)
-    divided = only_languages(work.divided(whole, how, to_cut), whose)
+    divided = only_languages(work.divided(whole, options, to_make), languages)
     work.check_labels(divided)
     left = work.few({name: p for name, p in divided.items() if name in work.wanted}, few)
     work.check_copies(left, rules.leakage)
@@ -169,11 +172,11 @@ def choose(
     sources: Mapping[str, RowSource],
     columns: Mapping[str, Column],
     names: Mapping[str, SourceName | None],
-    how: SplitSpec,
+    options: SplitSpec,
 ) -> dict[str, dict[str, SourceName]]:
     """Return {split: {our column: the source's}}; what rows are stratified by is one of them."""
     chosen = present(sources, columns, {name: names[name] for name in [*columns, "id"]})
-    strata = strata_of(how, columns, names["label"], sources)
+    strata = strata_of(options, columns, names["label"], sources)
     if strata is not None:
         chosen["train"][STRATA] = strata
     return chosen
@@ -201,7 +204,7 @@ def present(
 
 
 def strata_of(
-    how: SplitSpec,
+    options: SplitSpec,
     columns: Mapping[str, Column],
     label: SourceName | None,
     sources: Mapping[str, RowSource],
@@ -211,5 +214,5 @@ def strata_of(
     So a task on texts alone cuts a source as classification does: nobody's test texts are its
     train texts.
     """
-    cut_here = how.method == "stratified" and "train" in sources and "label" not in columns
+    cut_here = options.method == "stratified" and "train" in sources and "label" not in columns
     return label if cut_here and label in sources["train"].columns else None

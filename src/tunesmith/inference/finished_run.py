@@ -15,7 +15,7 @@ from tunesmith.config import RunConfig, inference_options, read_saved_config, ty
 from tunesmith.data.columns import Column, Rows, SourceName
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
-from tunesmith.inference.input_rows import Given, check_is_row_list, given_row
+from tunesmith.inference.input_rows import Given, check_is_row_list, input_row
 from tunesmith.models.options import saved_model
 from tunesmith.models.spec import resolve_model
 from tunesmith.models.untrusted_files import inside
@@ -90,7 +90,7 @@ class FinishedRun:
         inputs, read = inputs_of(self.task), self.columns
         columns = {name: column for name, column in inputs.items() if name in read}
         given = (
-            given_row(row, columns, inputs.keys() - read.keys(), separator, number)
+            input_row(row, columns, inputs.keys() - read.keys(), separator, number)
             for number, row in enumerate(rows, start=1)
         )
         return list(self.predict_stream(given))

@@ -20,7 +20,7 @@ def check_is_row_list(rows: Any) -> None:
         raise TypeError("predict takes a list of rows, and this is a table: to_dict('records')")
 
 
-def given_row(
+def input_row(
     row: Given,
     columns: Mapping[str, Column],
     unread: Collection[str],
@@ -58,20 +58,20 @@ def read_cell(column: Column, cell: Any, separator: str | None, folder: Path) ->
     return [read(value) for value in cell]
 
 
-def named_cells(row: Given, columns: Collection[str], where: str) -> Mapping[str, Any]:
+def named_cells(row: Given, columns: Collection[str], location: str) -> Mapping[str, Any]:
     """Put the columns' names to a row's values; all of them must be there, and no more."""
     reads = f"the run reads {', '.join(columns)}"
     if isinstance(row, Mapping):
         missing = [name for name in columns if name not in row]
         if missing:
             there = ", ".join(map(str, row)) or "none"
-            raise DataError("DATA-COL", where, f"no {missing[0]!r}; columns: {there}", reads)
+            raise DataError("DATA-COL", location, f"no {missing[0]!r}; columns: {there}", reads)
         return row
     if isinstance(row, bytes) or not hasattr(row, "__getitem__"):
         what = f"is a {type(row).__name__}, not a text, values or a mapping"
-        raise DataError("DATA-COL", where, what, reads)
+        raise DataError("DATA-COL", location, what, reads)
     values = [row] if isinstance(row, str) else list(row)
     if len(values) != len(columns):
         many = "1 value" if len(values) == 1 else f"{len(values)} values"
-        raise DataError("DATA-COL", where, many, reads)
+        raise DataError("DATA-COL", location, many, reads)
     return dict(zip(columns, values, strict=True))

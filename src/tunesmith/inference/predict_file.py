@@ -81,11 +81,11 @@ def _columns(source: Path, needed: Iterable[str], options: Mapping[str, Any]) ->
     return list(seen)
 
 
-def _need(have: Collection[str], needed: Iterable[str], where: str) -> None:
+def _need(have: Collection[str], needed: Iterable[str], location: str) -> None:
     missing = [name for name in needed if name not in have]
     if missing:
         what = f"no column {missing[0]!r}; columns: {', '.join(have)}"
-        raise DataError("DATA-COL", where, what)
+        raise DataError("DATA-COL", location, what)
 
 
 def _paired(
@@ -109,14 +109,14 @@ def _paired(
 
 
 def _converted(
-    row: Mapping[str, Any], read: Mapping[str, tuple[Column, SourceName, Any]], where: str
+    row: Mapping[str, Any], read: Mapping[str, tuple[Column, SourceName, Any]], location: str
 ) -> dict[str, Any]:
     cells = {}
     for ours, (column, named, convert) in read.items():
         try:
             cells[ours] = read_cells(row, named, column, convert)
         except ValueError as error:
-            raise DataError("DATA-CELL", where, str(error)) from None
+            raise DataError("DATA-CELL", location, str(error)) from None
     return cells
 
 

@@ -124,7 +124,7 @@ def head_on_tokens(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[Non
     vocabulary's logits for every token would be larger than the model.
     """
 
-    def pick(module: Any, given: Any, output: Any) -> Any:
+    def pick(module: Any, inputs: Any, output: Any) -> Any:
         output["last_hidden_state"] = output.last_hidden_state[chosen].unsqueeze(0)  # (1, M, H)
         return output
 

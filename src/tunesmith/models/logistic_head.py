@@ -44,12 +44,12 @@ class LogisticHead(nn.Module):
 
 
 def _cost(
-    found: np.ndarray, rows: np.ndarray, wanted: np.ndarray, l2: float
+    probabilities: np.ndarray, rows: np.ndarray, targets: np.ndarray, l2: float
 ) -> tuple[float, np.ndarray]:
     """Return the cost of weights and biases (C, H + 1), and its gradient."""
-    weight = found[:, :-1]
-    logs = log_softmax(rows @ weight.T + found[:, -1], axis=1)  # (N, C)
-    cost = -(logs * wanted).sum() + l2 / 2 * (weight**2).sum()
-    slope = np.exp(logs) - wanted  # (N, C)
+    weight = probabilities[:, :-1]
+    logs = log_softmax(rows @ weight.T + probabilities[:, -1], axis=1)  # (N, C)
+    cost = -(logs * targets).sum() + l2 / 2 * (weight**2).sum()
+    slope = np.exp(logs) - targets  # (N, C)
     gradient = np.concatenate([slope.T @ rows + l2 * weight, slope.sum(0)[:, None]], axis=1)
     return float(cost), gradient.ravel()

@@ -45,7 +45,7 @@ def resolve_media_encoder(
     reads texts (CLIP) the part that sees is taken. Raises ConfigError, ModelError, SafetyError.
     """
     if path is None:
-        return _made(sense, f"task.{sense}", config, seconds)
+        return _read_config(sense, f"task.{sense}", config, seconds)
     folder = resolve_path.folder_of(path, revision, resolve_path.MEDIA_FILES)
     untrusted_files.refuse_ways_out(folder)
     untrusted_files.refuse_own_python(folder, path)
@@ -60,40 +60,42 @@ def resolve_media_encoder(
     return MediaSpec(sense, path, settled, processor, files, seconds)
 
 
-def _made(sense: str, where: str, config: Mapping[str, Any], seconds: float) -> MediaSpec:
+def _read_config(sense: str, location: str, config: Mapping[str, Any], seconds: float) -> MediaSpec:
     if config.get("model_type") is None:
-        what = f"no {sense} encoder: neither {where}.path nor {where}.config.model_type is set"
-        raise ConfigError("CONF-MODEL", where, what)
-    settled = _config(config, f"{where}.config")
-    _check_class(settled, sense, f"{where}.config")
-    processor = _default_processor(sense, settled, settled, f"{where}.config")
+        what = (
+            f"no {sense} encoder: neither {location}.path nor {location}.config.model_type is set"
+        )
+        raise ConfigError("CONF-MODEL", location, what)
+    settled = _config(config, f"{location}.config")
+    _check_class(settled, sense, f"{location}.config")
+    processor = _default_processor(sense, settled, settled, f"{location}.config")
     return MediaSpec(sense, None, settled, processor, (), seconds)
 
 
-def _config(raw: Mapping[str, Any], where: str) -> Any:
+def _config(raw: Mapping[str, Any], location: str) -> Any:
     kind = raw.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         fix = did_you_mean(str(kind), CONFIG_MAPPING.keys())
-        raise ModelError("MODEL-CONFIG", where, f"unknown model_type {kind!r}", fix)
+        raise ModelError("MODEL-CONFIG", location, f"unknown model_type {kind!r}", fix)
     try:
         with quiet():
             return CONFIG_MAPPING[kind].from_dict(dict(raw))
     except WRONG_SETTINGS as error:
-        raise unusable(error, where) from None
+        raise unusable(error, location) from None
 
 
-def unusable(error: Exception, where: str) -> ModelError:
+def unusable(error: Exception, location: str) -> ModelError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return ModelError("MODEL-CONFIG", where, f"its config cannot be used: {reason}")
+    return ModelError("MODEL-CONFIG", location, f"its config cannot be used: {reason}")
 
 
-def _check_class(config: PreTrainedConfig, sense: str, where: str) -> None:
+def _check_class(config: PreTrainedConfig, sense: str, location: str) -> None:
     """Raise ModelError unless transformers has a model for the config that takes the sense."""
     found: Any = MODEL_MAPPING.get(type(config), None)
     if isinstance(found, type) and getattr(found, "main_input_name", "") in INPUTS[sense]:
         return
     what = f"{config.model_type} models are no {sense} encoders"
-    raise ModelError("MODEL-CONFIG", where, what)
+    raise ModelError("MODEL-CONFIG", location, what)
 
 
 def _processor(
@@ -150,7 +152,7 @@ def _normalises_frames(config: PreTrainedConfig) -> bool:
     return getattr(config, "feat_extract_norm", None) == "layer"
 
 
-def _processor_class(sense: str, config: PreTrainedConfig, name: str, told: Any) -> Any:
+def _processor_class(sense: str, config: PreTrainedConfig, name: str, configured: Any) -> Any:
     """Return the class that a file names, if transformers has it, else the architecture's."""
     # Imported here: a run on texts alone need not load what images need.
     from transformers.models.auto.auto_mappings import FEATURE_EXTRACTOR_MAPPING_NAMES
@@ -158,11 +160,15 @@ def _processor_class(sense: str, config: PreTrainedConfig, name: str, told: Any)
 
     if sense == "audio":
         known = set(FEATURE_EXTRACTOR_MAPPING_NAMES.values())
-        found = told if told in known else FEATURE_EXTRACTOR_MAPPING_NAMES.get(config.model_type)
+        found = (
+            configured
+            if configured in known
+            else FEATURE_EXTRACTOR_MAPPING_NAMES.get(config.model_type)
+        )
     else:
         # One class works on Pillow's images alone, the other needs torchvision.
         pairs = [pair for pair in IMAGE_PROCESSOR_MAPPING_NAMES.values() if pair.get("pil")]
-        stem = str(told).removesuffix("Fast").removesuffix("Pil")
+        stem = str(configured).removesuffix("Fast").removesuffix("Pil")
         same = [p for p in pairs if p["pil"].removesuffix("Pil") == stem]
         own = IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type, {})
         found = same[0]["pil"] if same else own.get("pil")

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 def folder_of(
-    path: str, revision: str | None = None, besides: tuple[str, ...] = TOKENIZER_FILES
+    path: str, revision: str | None = None, extra: tuple[str, ...] = TOKENIZER_FILES
 ) -> Path:
     """Return the folder that `path` means: a folder, RUN/model, a package's, or the hub's.
 
@@ -65,7 +65,7 @@ def folder_of(
     if _looks_local(path):
         what = "not a directory" if folder.exists() else "no such directory"
         raise ModelError("MODEL-404", path, what)
-    return _of_hub(path, revision, besides)
+    return _of_hub(path, revision, extra)
 
 
 def _of_package(path: str) -> Path:
@@ -113,14 +113,14 @@ def _looks_local(path: str) -> bool:
     return Path(path).exists()
 
 
-def _of_hub(name: str, revision: str | None, besides: tuple[str, ...]) -> Path:
+def _of_hub(name: str, revision: str | None, extra: tuple[str, ...]) -> Path:
     cached = try_to_load_from_cache(name, "config.json", revision=revision)
-    if isinstance(cached, str) and _is_complete(Path(cached).parent, name, besides):
+    if isinstance(cached, str) and _is_complete(Path(cached).parent, name, extra):
         return Path(cached).parent
     if is_offline_mode():
         raise _unreachable(name)
     try:
-        return _download(name, revision, besides)
+        return _download(name, revision, extra)
     except GatedRepoError:
         fix = "accept its terms on the hub, then hf auth login"
         raise ModelError("MODEL-404", name, "this model is gated", fix) from None
@@ -137,7 +137,7 @@ def _of_hub(name: str, revision: str | None, besides: tuple[str, ...]) -> Path:
         raise _unreachable(name) from None
 
 
-def _download(name: str, revision: str | None, besides: tuple[str, ...]) -> Path:
+def _download(name: str, revision: str | None, extra: tuple[str, ...]) -> Path:
     # Asked once, with a short timeout: the downloader itself retries for a minute.
     siblings = HfApi().model_info(name, revision=revision, timeout=PATIENCE).siblings or []
     files = [file.rfilename for file in siblings]
@@ -145,18 +145,18 @@ def _download(name: str, revision: str | None, besides: tuple[str, ...]) -> Path
     pickled = [
         f for f in files if re.fullmatch(r"pytorch_model(-[\d-]+of-\d+)?\.bin(\..*json)?", f)
     ]
-    wanted = [*besides, *DESCRIPTION_FILES, *(safe or pickled)]
+    wanted = [*extra, *DESCRIPTION_FILES, *(safe or pickled)]
     log.info("downloading %s", name)
     return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
 
 
-def _is_complete(snapshot: Path, name: str, besides: tuple[str, ...]) -> bool:
+def _is_complete(snapshot: Path, name: str, extra: tuple[str, ...]) -> bool:
     # A download that was cut off leaves a snapshot that lacks files.
     try:
         weight_files(snapshot, name)
     except ModelError:
         return False
-    return any((snapshot / file).is_file() for file in besides)
+    return any((snapshot / file).is_file() for file in extra)
 
 
 def _unreachable(name: str) -> ModelError:

@@ -71,10 +71,10 @@ class Tabular(nn.Module):
         missing = numbers.isnan()  # (B, N)
         standard = ((numbers - self.mean) / self.deviation).masked_fill(missing, 0.0)
         tokens = standard.unsqueeze(-1) * self.scale + missing.unsqueeze(-1) * self.missing
-        values = self.value(self._places(categories))  # (B, C, H)
+        values = self.value(self._positions(categories))  # (B, C, H)
         return self.norm(torch.cat([tokens, values], dim=1) + self.column)
 
-    def _places(self, codes: Tensor) -> Tensor:
+    def _positions(self, codes: Tensor) -> Tensor:
         """Return which value each code (B, C) is, from 1; 0: none of them."""
         if not len(self.codes):
             return torch.zeros_like(codes)

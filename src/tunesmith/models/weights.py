@@ -126,5 +126,5 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
     raise _corrupt(file, "not a dictionary of tensors")
 
 
-def _corrupt(file: Path, what: str) -> ModelError:
-    return ModelError("MODEL-CORRUPT", file.name, what)
+def _corrupt(file: Path, message: str) -> ModelError:
+    return ModelError("MODEL-CORRUPT", file.name, message)

@@ -59,8 +59,8 @@ def write(tokenizer: BertTokenizer, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def _tokenizer(pieces: dict[str, int], lowercase: bool) -> BertTokenizer:
-    return BertTokenizer(vocab=pieces, do_lower_case=lowercase, model_max_length=LONGEST)
+def _tokenizer(tokens: dict[str, int], lowercase: bool) -> BertTokenizer:
+    return BertTokenizer(vocab=tokens, do_lower_case=lowercase, model_max_length=LONGEST)
 
 
 def _count_words(texts: Iterable[str], lowercase: bool) -> Counter[str]:

@@ -65,7 +65,7 @@ def _failures(summary: Summary) -> Iterator[Advice]:
 
 def _first_error(trials: Sequence[Trial]) -> str:
     error = next((str(trial["error"]) for trial in trials if trial["error"]), "")
-    return f" The first: {formatting.cut(error, 160)}" if error else ""
+    return f" The first: {formatting.shorten(error, 160)}" if error else ""
 
 
 class _Region(NamedTuple):

@@ -90,7 +90,7 @@ def listed(words: Iterable[Any], most: int = 8) -> str:
     return ", ".join(words[:most]) + left_out
 
 
-def cut(text: str, longest: int) -> str:
+def shorten(text: str, longest: int) -> str:
     """Return a text of at most `longest` characters, its middle left out."""
     if len(text) <= longest:
         return text

@@ -44,12 +44,12 @@ def csv_text(summary: Mapping[str, Any], excel_safe: bool = False) -> str:
 
 
 def _row(
-    summary: Mapping[str, Any], place: int | None, trial: Mapping[str, Any], keys: list[str]
+    summary: Mapping[str, Any], rank: int | None, trial: Mapping[str, Any], keys: list[str]
 ) -> list[Any]:
     known = {
         "deviation": None,  # a summary of an earlier version has none
         **trial,
-        "place": place,
+        "place": rank,
         "trial": trial["number"],
         "rung": None if trial["rung"] is None else summary["rungs"][trial["rung"]],
         "replicates": len(trial["replicates"]),

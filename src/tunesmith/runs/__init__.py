@@ -1,7 +1,7 @@
 """The run directory: its making, its lock, its files, and what can be said about it."""
 
 from tunesmith.runs.cells import scores
-from tunesmith.runs.ending import Command, print_summary, summary
+from tunesmith.runs.score_table import Command, print_summary, summary
 from tunesmith.runs.safe_io import read_json, write_json, write_text
 from tunesmith.runs.find import FORMAT, check_format, find, is_finished, resolve, unfinished
 from tunesmith.runs.lock import is_held, lock

@@ -48,7 +48,7 @@ class Keys:
     options: type[Options]
 
 
-def _where(holds: Any) -> AfterValidator:
+def _holds(holds: Any) -> AfterValidator:
     def check(value: Any) -> Any:
         if not holds(value):
             raise ValueError("out of range")
@@ -84,7 +84,7 @@ CountOrZero = Annotated[int, Ge(0)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Betas = Annotated[
     list[Fraction],
-    _where(lambda pair: len(pair) == 2),
+    _holds(lambda pair: len(pair) == 2),
     Rule("a list of two numbers >= 0 and < 1"),
 ]
 CountOrAuto = Annotated[Count | Literal["auto"], Rule("an integer >= 1, or auto")]
@@ -92,22 +92,22 @@ LayerCount = Annotated[CountOrZero | Literal["all"], Rule("all, or an integer >=
 
 # Texts
 
-Text = Annotated[str, _where(_is_text), Rule("text")]
-PathText = Annotated[str, _where(_is_path), Rule("a path")]
+Text = Annotated[str, _holds(_is_text), Rule("text")]
+PathText = Annotated[str, _holds(_is_path), Rule("a path")]
 # What a checkpoint holds is trusted with the weights: it is not fetched from elsewhere.
 LocalPath = Annotated[
-    str, _where(lambda x: _is_path(x) and "://" not in x), Rule("a local path, not a URL")
+    str, _holds(lambda x: _is_path(x) and "://" not in x), Rule("a local path, not a URL")
 ]
-FolderName = Annotated[str, _where(_is_relative), Rule("a folder's name, relative and without ..")]
+FolderName = Annotated[str, _holds(_is_relative), Rule("a folder's name, relative and without ..")]
 Sha256 = Annotated[
-    str, _where(re.compile(r"[0-9a-f]{64}").fullmatch), Rule("64 hexadecimal digits")
+    str, _holds(re.compile(r"[0-9a-f]{64}").fullmatch), Rule("64 hexadecimal digits")
 ]
-Package = Annotated[str, _where(re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*").fullmatch)]
+Package = Annotated[str, _holds(re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*").fullmatch)]
 Packages = Annotated[list[Package], Rule("a list of Python packages")]
 Amount = Annotated[str | int | float, Rule("an amount like 30min or 20GB")]
 Columns = Annotated[list[Text], Rule("a list of columns")]
 ColumnOrColumns = Annotated[
-    Text | Annotated[list[Text], _where(bool)], Rule("a column, or a list of columns")
+    Text | Annotated[list[Text], _holds(bool)], Rule("a column, or a list of columns")
 ]
 Labels = Annotated[list[str | int], Rule("a list of texts or integers")]
 LabelWords = Annotated[dict[Any, Text], Rule("a mapping of labels to words")]

@@ -65,13 +65,13 @@ def replay(study: str | Path, number: int, trust: Sequence[str] = ()) -> list[Re
     return replayed
 
 
-def _trial(found: saved_study.SavedStudy, number: int) -> Record:
-    if not 0 <= number < len(found.records):
-        fix = f"there are 0 to {len(found.records) - 1}" if found.records else "there is none"
-        raise ConfigError("STUDY-TRIAL", f"{found.folder} {number}", "no such trial", fix)
-    if not isinstance(found.attributes.get("spec"), dict):
-        raise ModelError("STUDY", str(found.folder), "its store does not say what it searched")
-    return found.records[number]
+def _trial(study: saved_study.SavedStudy, number: int) -> Record:
+    if not 0 <= number < len(study.records):
+        fix = f"there are 0 to {len(study.records) - 1}" if study.records else "there is none"
+        raise ConfigError("STUDY-TRIAL", f"{study.folder} {number}", "no such trial", fix)
+    if not isinstance(study.attributes.get("spec"), dict):
+        raise ModelError("STUDY", str(study.folder), "its store does not say what it searched")
+    return study.records[number]
 
 
 def _source(folder: Path, record: Record, seed: int) -> Path:

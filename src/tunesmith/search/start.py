@@ -18,7 +18,8 @@ from tunesmith.reporting import write_report
 from tunesmith.reporting.terminal import live
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
-from tunesmith.search.ending import (
+from tunesmith.search.executors.base import Executor
+from tunesmith.search.final_output import (
     raise_if_it_failed,
     say_the_end,
     summarize,
@@ -26,9 +27,8 @@ from tunesmith.search.ending import (
     write_best,
     write_unended,
 )
-from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.space import Space
-from tunesmith.search.storage.study_db import FILE, Store
+from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.study import frozen_config
 from tunesmith.search.study.open_study import opened, spec_of
 from tunesmith.search.study.parse_request import (
@@ -201,13 +201,13 @@ def _unended(study: Study, spec: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _clocked(store: Store, began: float) -> Iterator[None]:
+def _clocked(database: StudyDatabase, began: float) -> Iterator[None]:
     """Add this session's seconds to the study's, however it ends short of a kill."""
     try:
         yield
     finally:
-        spent = store.attributes.get("seconds", 0.0) + time.monotonic() - began
-        store.set("seconds", spent)
+        spent = database.attributes.get("seconds", 0.0) + time.monotonic() - began
+        database.set("seconds", spent)
 
 
 @contextlib.contextmanager

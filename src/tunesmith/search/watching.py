@@ -77,7 +77,7 @@ class Watching:
     def _workers(self, study: Study) -> tuple[live.Work, ...]:
         now = time.monotonic()
         shown = []
-        for worker, segment, since in study.executor.doing():
+        for worker, segment, since in study.executor.worker_status():
             if segment is None:
                 shown.append(live.Work(worker))
                 continue

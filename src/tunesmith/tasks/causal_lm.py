@@ -245,11 +245,11 @@ class CausalLanguageModeling(LanguageModelTask, Generates):
         return [sample for answer in answers for sample in answer.get("samples", ())]
 
 
-def new_tokens(given: int | None, max_length: int) -> int:
+def new_tokens(requested: int | None, max_length: int) -> int:
     """Return how many tokens a text is gone on with, where not given by `max_length`."""
-    return max(1, max_length // 4) if given is None else given
+    return max(1, max_length // 4) if requested is None else requested
 
 
-def _answer(found: TokenStats) -> Answer:
-    answer: Answer = {"continuation": "".join(found.written), **means(found)}
-    return answer | ({"samples": found.samples} if found.samples else {})
+def _answer(stats: TokenStats) -> Answer:
+    answer: Answer = {"continuation": "".join(stats.written), **means(stats)}
+    return answer | ({"samples": stats.samples} if stats.samples else {})

@@ -172,7 +172,7 @@ class Multimodal(SingleLabel, HasModalities):
         return Tokens(values, scatter_rows(mask, read) & present.unsqueeze(1))
 
 
-def _media(stored: Mapping[str, Any]) -> dict[str, Any] | None:
-    if not stored["bytes"] and not stored["path"]:
+def _media(saved: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not saved["bytes"] and not saved["path"]:
         return None
-    return {"bytes": stored["bytes"] or None, "path": stored["path"] or None}
+    return {"bytes": saved["bytes"] or None, "path": saved["path"] or None}

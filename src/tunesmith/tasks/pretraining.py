@@ -23,8 +23,8 @@ from tunesmith.tasks.bases.masked_lm import (
 from tunesmith.tasks.text.document_segments import (
     Segment,
     packed,
-    places_to_cut,
     sentence_starts,
+    split_positions,
     tail_like,
     token_starts,
 )
@@ -73,7 +73,7 @@ class Pretraining(MaskedLanguageModelTask):
     def block(self, segment: Segment, starts: Sequence[int]) -> Features:
         """Make the features of a block, not parted yet, that may be parted where `cuts` has a 1."""
         start, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        cuts = set(places_to_cut(starts, segment.words))
+        cuts = set(split_positions(starts, segment.words))
         length = len(segment.ids) + SPECIAL
         return {
             "input_ids": [start, *segment.ids, end],

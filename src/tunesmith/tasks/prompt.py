@@ -44,7 +44,7 @@ class Prompt(SingleLabel, NotesTruncation):
         """Raise what is wrong with the template or with a label's word."""
         need_mask_token(context)
         asked = Template(context.options["template"])
-        raise_all(asked.mistakes(context.columns))
+        raise_all(asked.check_errors(context.columns))
         tokens_of(asked, context.options["verbalizer"], context.labels or [], context.tokenizer)
         empty = dict.fromkeys(asked.texts, "")
         encoding, _, _ = prompt_template.encoded(
@@ -99,7 +99,7 @@ def tokens_of(
     errors: list[TunesmithError] = []
     label_of: dict[int, str] = {}
     for label in labels:
-        pieces = prompt_template.pieces_of(asked, given[label], tokenizer)
+        pieces = prompt_template.tokens_of_word(asked, given[label], tokenizer)
         unknown = any(token == tokenizer.unk_token_id for token, _ in pieces)
         if len(pieces) != 1 or unknown:
             names = [name for _, name in pieces]
@@ -113,10 +113,10 @@ def tokens_of(
     return list(label_of)
 
 
-def _coverage(given: Mapping[str, str], labels: Sequence[str]) -> list[TunesmithError]:
+def _coverage(verbalizer: Mapping[str, str], labels: Sequence[str]) -> list[TunesmithError]:
     """Find labels without a word, and words without a label."""
-    lacking = [label for label in labels if label not in given]
-    strange = [label for label in given if label not in labels]
+    lacking = [label for label in labels if label not in verbalizer]
+    strange = [label for label in verbalizer if label not in labels]
     found = [f"no word for label {label!r}" for label in lacking]
     errors: list[TunesmithError] = [ConfigError("CONF-WORDS", "task.verbalizer", w) for w in found]
     for label in strange:
@@ -127,11 +127,11 @@ def _coverage(given: Mapping[str, str], labels: Sequence[str]) -> list[Tunesmith
 
 
 def _no_token(
-    label: str, word: str, pieces: Sequence[str], is_unknown: bool, is_name: bool
+    label: str, word: str, tokens: Sequence[str], is_unknown: bool, is_name: bool
 ) -> ConfigError:
     where = f"task.verbalizer.{label}={word}"
-    what = f"is {len(pieces)} tokens ({', '.join(pieces)}), not one"
-    if is_unknown or not pieces:
+    what = f"is {len(tokens)} tokens ({', '.join(tokens)}), not one"
+    if is_unknown or not tokens:
         what = "is no word of the model's vocabulary"
     fix = (
         "give each label a word: 'task.verbalizer={label: word, ...}'"

@@ -35,9 +35,9 @@ from tunesmith.tasks.metrics.exact_match import best_threshold, exact_match, f1
 from tunesmith.tasks.text.answer_spans import (
     Window,
     answer,
+    answer_position,
     merged,
     offsets_of,
-    place_of,
     windows_of,
 )
 from tunesmith.tasks.text.long_text import overlap
@@ -120,31 +120,31 @@ class QuestionAnswering(
         windows = []
         for i, encoding in enumerate(encoded.encodings):
             inputs = {k: encoded[k][i] for k in names if k != "attention_mask"}
-            windows.append(inputs | self._placed(row, encoding, cut))
+            windows.append(inputs | self._with_offsets(row, encoding, cut))
         return windows
 
-    def _placed(self, row: Row, encoding: Any, cut: int) -> Features:
+    def _with_offsets(self, row: Row, encoding: Any, truncated: int) -> Features:
         """Return where the tokens of a window stand in the context, and the answer among them."""
         offsets, length = offsets_of(encoding), len(encoding)
-        placed: Features = {"length": length, "full_length": length + cut}
+        placed: Features = {"length": length, "full_length": length + truncated}
         placed |= {"starts": offsets[:, 0].tolist(), "ends": offsets[:, 1].tolist()}
         if row.get("answers") is not None:
-            placed["labels"] = place_of(row["answers"], offsets)
+            placed["labels"] = answer_position(row["answers"], offsets)
         return placed
 
     def _shortened(self, question: str) -> tuple[str, int]:
         """Return a question of at most `max_question_length` tokens, and how many were cut."""
-        offsets, most = self._pieces(question), self.max_question_length
+        offsets, most = self._token_offsets(question), self.max_question_length
         if len(offsets) <= most:
             return question, 0
         for kept in range(most, 0, -1):  # what is left may be cut into other, more tokens
             left = self.truncation == "left"
             short = question[offsets[-kept][0] :] if left else question[: offsets[kept - 1][1]]
-            if len(self._pieces(short)) <= most:
+            if len(self._token_offsets(short)) <= most:
                 return short, len(offsets) - kept
         return "", len(offsets)
 
-    def _pieces(self, text: str) -> list[tuple[int, int]]:
+    def _token_offsets(self, text: str) -> list[tuple[int, int]]:
         return self.tokenizer(text, add_special_tokens=False, verbose=False).encodings[0].offsets
 
     def collate(self, features: list[Features]) -> Batch:

@@ -224,9 +224,9 @@ class Summarization(TextTask, Generates, NotesTruncation, TruncatesLongTexts):
         ]
 
 
-def target_length(given: int | None, max_length: int) -> int:
+def target_length(requested: int | None, max_length: int) -> int:
     """Return the longest target in tokens, its end included, where not given by `max_length`."""
-    return max(2, max_length // 4) if given is None else given
+    return max(2, max_length // 4) if requested is None else requested
 
 
 def in_lines(text: str) -> str:

@@ -180,13 +180,13 @@ class TokenClassification(TextTask, SplitsRows, ShowsExamples, ShowsConfusion):
     def strict_entities_of(self, tags: Sequence[str]) -> list[Entity]:
         return well_formed(tags, self.closed) if self.entities else self.entities_of(tags)
 
-    def _answer(self, found: Sequence[Any], words: Words) -> Answer:
+    def _answer(self, windows: Sequence[Any], words: Words) -> Answer:
         """Put the windows together: a tag a word, and the entities that the tags mean."""
         names = list(self.label_to_id)
         probabilities = np.zeros((len(words.words), len(names)), dtype=np.float32)  # (N, C)
         # A limited validation may leave windows out: their words are outside of everything.
         probabilities[:, self.label_to_id.get("O", 0)] = 1.0
-        for answered, theirs in found:
+        for answered, theirs in windows:
             probabilities[answered] = theirs
         tags = [names[best] for best in probabilities.argmax(-1)]
         sure = probabilities.max(-1, initial=0.0)  # (N,)

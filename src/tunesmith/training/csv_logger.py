@@ -58,7 +58,7 @@ class CSVLogger(Logger):
 
     def _append(self, rows: list[list[Any]]) -> None:
         if self._file is None:
-            cut_back(self.path, self._purge_step)
+            truncate_rows(self.path, self._purge_step)
             self._purge_step = None  # once: the test scores open the file again
             self._file = _open(self.path, "a")
         csv.writer(self._file).writerows(rows)
@@ -74,7 +74,7 @@ class CSVLogger(Logger):
             log.warning("%s is not written any more: %s", self.path.name, error)
 
 
-def cut_back(path: Path, step: int | None) -> None:
+def truncate_rows(path: Path, step: int | None) -> None:
     """Drop the rows at `step` and after it, and a torn last row; start the file if it is not there.
 
     Without a step all whole rows stay.

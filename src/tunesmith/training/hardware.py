@@ -72,18 +72,18 @@ def resolve_hardware(
     )
 
 
-def _precision(wanted: str, accelerator: str) -> str:
-    if wanted == "auto":
+def _precision(requested: str, accelerator: str) -> str:
+    if requested == "auto":
         return "bf16-mixed" if _has_fast_bf16(accelerator) else "32"
-    if wanted == "16-mixed" and accelerator == "cpu":
+    if requested == "16-mixed" and accelerator == "cpu":
         raise MachineError(
             "ENV-PRECISION", "trainer.precision=16-mixed", "needs a GPU", "use bf16-mixed or 32"
         )
-    if wanted == "bf16-mixed" and accelerator == "gpu" and not _has_fast_bf16(accelerator):
+    if requested == "bf16-mixed" and accelerator == "gpu" and not _has_fast_bf16(accelerator):
         raise MachineError(
             "ENV-PRECISION", "trainer.precision=bf16-mixed", "this GPU has no bf16", "use 16-mixed"
         )
-    return wanted
+    return requested
 
 
 def _has_fast_bf16(accelerator: str) -> bool:

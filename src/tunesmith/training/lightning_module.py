@@ -78,10 +78,10 @@ class TaskModule(L.LightningModule):
         weight = output.weight.detach() * (~batch["blank"])
         self.window.append(torch.stack([weight, weight * output.loss.detach()]).float())
         if self.micro_batches == 1:
-            total = self._settle(index)
+            total = self._reduce_loss(index)
             return output.loss * (weight * self._ranks / total)
         if len(self.window) == self.micro_batches:
-            self._settle(index)
+            self._reduce_loss(index)
         return output.loss * weight  # divided by the batch's weight before the step
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -110,7 +110,7 @@ class TaskModule(L.LightningModule):
         """The highest learning rate of any parameter group, for the next step."""
         return max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
 
-    def _settle(self, index: int) -> Tensor:
+    def _reduce_loss(self, index: int) -> Tensor:
         """Add up the batch's pieces over the ranks; return its weight. Agree whether to stop."""
         weight, loss = torch.stack(self.window).sum(0)
         self.window = []
@@ -174,7 +174,7 @@ class TaskModule(L.LightningModule):
         if self.trainer.global_step % self.scheduler_every == 0:
             scheduler.step()
 
-    def check_optimizer(self, state: Mapping[str, Any], where: str) -> None:
+    def check_optimizer(self, state: Mapping[str, Any], location: str) -> None:
         """Raise ConfigError unless the optimizer of a checkpoint is the one of this run."""
         optimizer = self.make_optimizer(parameter_groups(self.task, self.factors, self.lr))
         ours = [len(group["params"]) for group in optimizer.param_groups]
@@ -184,7 +184,7 @@ class TaskModule(L.LightningModule):
         if (name, ours) != (was, theirs):
             what = f"has {was} over {theirs} parameters, this run {name} over {ours}"
             fix = "set model.path=RUN in place of ckpt_path: it takes the weights alone"
-            raise ConfigError("CKPT-OPTIMIZER", where, what, fix)
+            raise ConfigError("CKPT-OPTIMIZER", location, what, fix)
 
     def on_train_start(self) -> None:
         if self.from_other_run:

@@ -46,7 +46,7 @@ class ProgressCallback(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        self._show_rarely(trainer, pl_module, doing="validating")
+        self._show_rarely(trainer, pl_module, activity="validating")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._owed = bool(self._began) and trainer.is_global_zero and not trainer.sanity_checking
@@ -77,15 +77,15 @@ class ProgressCallback(Callback):
     def teardown(self, *args: Any, **kwargs: Any) -> None:
         self._stop()
 
-    def _show_rarely(self, trainer: Trainer, module: LightningModule, doing: str = "") -> None:
+    def _show_rarely(self, trainer: Trainer, module: LightningModule, activity: str = "") -> None:
         if self._bar is not None and time.monotonic() - self._shown >= REFRESH:
-            self._show(trainer, module, doing)
+            self._show(trainer, module, activity)
 
-    def _show(self, trainer: Trainer, module: LightningModule, doing: str = "") -> None:
+    def _show(self, trainer: Trainer, module: LightningModule, activity: str = "") -> None:
         assert self._bar is not None
         step, total = trainer.global_step, _total(module)
         facts = [f"{step}/{total}", f"epoch {trainer.current_epoch + 1}", *self._numbers(trainer)]
-        facts += [self._speed(step), f"{self._left(step, total)} left", doing]
+        facts += [self._speed(step), f"{self._left(step, total)} left", activity]
         words = "  ".join(fact for fact in facts if fact)
         self._bar.update(self._bar.task_ids[0], completed=step, total=total, description=words)
         self._bar.refresh()
@@ -103,7 +103,7 @@ class ProgressCallback(Callback):
         scores = {**trainer.callback_metrics, **getattr(module, "scores", {})}.items()
         step, total = trainer.global_step, _total(module)
         shown = [
-            f"{name} {_number(value)}" for name, value in sorted(scores) if _is_told(name, value)
+            f"{name} {_number(value)}" for name, value in sorted(scores) if _is_shown(name, value)
         ]
         return "  ".join([f"step {step}/{total}", *shown, f"{self._left(step, total)} left"])
 
@@ -177,6 +177,6 @@ def _number(value: Any) -> str:
     return f"{float(value):.4g}"
 
 
-def _is_told(name: str, value: Any) -> bool:
+def _is_shown(name: str, value: Any) -> bool:
     """Tell scores of the validation; one that is not defined on its rows is no news, a loss is."""
     return name.startswith("val/") and (name == "val/loss" or math.isfinite(float(value)))

@@ -33,7 +33,7 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
         is_first = not any(self._folder.glob("*tfevents*"))
         self._kwargs["purge_step"] = 0 if is_first else purge_step
         if is_first or purge_step == 0:
-            self._quietly(self._forget_row)
+            self._quietly(self._remove_row)
 
     @property
     def root_dir(self) -> str:
@@ -88,7 +88,7 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
         if self._experiment is not None:
             self._quietly(self._close)
 
-    def _forget_row(self) -> None:
+    def _remove_row(self) -> None:
         (self._folder / MARKER).unlink(missing_ok=True)  # purged, or never there
 
     def _score(

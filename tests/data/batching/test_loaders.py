@@ -8,8 +8,8 @@ import torch
 
 from tunesmith.data.batching.loaders import (
     TrainLoader,
-    cut_into_parts,
     evaluation_loader,
+    micro_batches_of,
     plan_epoch,
 )
 from tunesmith.errors import ModelError
@@ -90,7 +90,7 @@ def test_ranks_and_pieces_make_up_the_same_batches(ranks, micro_batches):
 
 
 def test_an_empty_part_is_a_blank_row():
-    assert [len(p) for p in cut_into_parts(np.arange(3), 2, 2, 1)] == [1, 0]
+    assert [len(p) for p in micro_batches_of(np.arange(3), 2, 2, 1)] == [1, 0]
     tail = loader(batch_size=999, window=0, ranks=2, rank=1)
     assert [bool(b["blank"]) for b in tail] == [False, True]
 

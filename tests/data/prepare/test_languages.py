@@ -15,7 +15,7 @@ from support.tiny_models import sentences
 from tunesmith.config import resolved
 from tunesmith.data.batching.loaders import plan_epoch
 from tunesmith.data.prepare.languages import balanced
-from tunesmith.data.synthetic import multilingual
+from tunesmith.data.synthetic import multilingual_rows as multilingual
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.pipeline.inputs import load_inputs, read_rows
 from tunesmith.tasks.metrics.per_language import by_language

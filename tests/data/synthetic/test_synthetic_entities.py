@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tunesmith.data.synthetic.entities import PARTS, rows
+from tunesmith.data.synthetic.entities_rows import PARTS, rows
 from tunesmith.tasks.metrics.entity_f1 import SCHEME, entities, scores
 
 FIXED = {word for part in PARTS for word in part.split()} | {"dr", "lake", "new", "bank", "group"}

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
-from tunesmith.data.synthetic.image_text import COLOURS, SIZES, rows
+from tunesmith.data.synthetic.image_text_rows import COLOURS, SIZES, rows
 
 
 def said(row):

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tunesmith.data.synthetic import multiple_choice, retrieval, similarity
+from tunesmith.data.synthetic import multiple_choice_rows as multiple_choice
+from tunesmith.data.synthetic import retrieval_rows as retrieval
+from tunesmith.data.synthetic import similarity_rows as similarity
 
 
 @pytest.mark.parametrize("made", [multiple_choice, similarity, retrieval])

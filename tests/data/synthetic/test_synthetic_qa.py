@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tunesmith.data.synthetic import qa
+from tunesmith.data.synthetic import qa_rows as qa
 
 
 @pytest.fixture(scope="module")

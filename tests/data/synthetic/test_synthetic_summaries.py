@@ -2,7 +2,7 @@
 
 import re
 
-from tunesmith.data.synthetic import summaries
+from tunesmith.data.synthetic import summaries_rows as summaries
 
 ROWS = summaries.rows()
 

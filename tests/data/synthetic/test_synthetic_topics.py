@@ -2,7 +2,7 @@
 
 import re
 
-from tunesmith.data.synthetic import topics
+from tunesmith.data.synthetic import topics_rows as topics
 
 
 def texts(split):

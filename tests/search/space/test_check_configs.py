@@ -4,7 +4,7 @@ import pytest
 
 from support.spaces import CONDITIONAL, FROZEN, composer, space_of, told_of_configs
 from tunesmith.config import compose
-from tunesmith.errors import MistakesError, TunesmithError
+from tunesmith.errors import SeveralError, TunesmithError
 from tunesmith.search.space.check_configs import check_point, check_space
 
 
@@ -66,7 +66,7 @@ def test_each_choice_of_a_group_is_composed_once():
 
 
 def test_composing_one_run_raises_every_mistake():
-    with pytest.raises(MistakesError) as caught:
+    with pytest.raises(SeveralError) as caught:
         composer()(["optimizer.lrr=1", "seed=-1"])
     assert [error.code for error in caught.value.errors] == ["CONF-KEY", "CONF-RANGE"]
     with pytest.raises(TunesmithError, match="several values for one run; -m sweeps"):

@@ -8,8 +8,8 @@ import pytest
 from tunesmith.tasks.text.document_segments import (
     Segment,
     packed,
-    places_to_cut,
     sentence_starts,
+    split_positions,
     tail_like,
     token_starts,
 )
@@ -65,10 +65,10 @@ def test_blocks_hold_whole_sentences_and_every_token_once():
 
 
 def test_a_block_is_parted_between_sentences_else_in_its_middle():
-    assert places_to_cut([-4, 0, 3, 7, 9], [0] * 9) == [3, 7]
-    assert places_to_cut([0], [5, 5, 6, 7, 7, 7]) == [3]
-    assert places_to_cut([0], [5, 5, 5]) == []
-    assert places_to_cut([0], []) == []
+    assert split_positions([-4, 0, 3, 7, 9], [0] * 9) == [3, 7]
+    assert split_positions([0], [5, 5, 6, 7, 7, 7]) == [3]
+    assert split_positions([0], [5, 5, 5]) == []
+    assert split_positions([0], []) == []
 
 
 def test_a_tail_is_as_long_as_what_it_stands_for():

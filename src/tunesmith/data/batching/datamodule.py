@@ -82,7 +82,7 @@ class DataModule(LightningDataModule):
         return self._train_loader(1, 0).steps
 
     def train_dataloader(self) -> TrainLoader:
-        return self._train_loader(*self._place())
+        return self._train_loader(*self._world())
 
     def val_dataloader(self) -> DataLoader:
         return self.evaluation_loader("validation")
@@ -91,7 +91,7 @@ class DataModule(LightningDataModule):
         """Return the batches of a split, the same ones whoever asks: scores repeat to the bit."""
         features, lengths, _ = self.encoded[split]
         limit = self.limit_val_batches if split == "validation" else None
-        ranks, rank = self._place()
+        ranks, rank = self._world()
         return evaluation_loader(
             features,
             lengths,
@@ -145,5 +145,5 @@ class DataModule(LightningDataModule):
             return shuffled
         return partial(balanced, groups, self.language_temperature)
 
-    def _place(self) -> tuple[int, int]:
+    def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)

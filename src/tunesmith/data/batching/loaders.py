@@ -74,7 +74,9 @@ def plan_epoch(
     return batches
 
 
-def cut_into_parts(rows: np.ndarray, micro_batches: int, ranks: int, rank: int) -> list[np.ndarray]:
+def micro_batches_of(
+    rows: np.ndarray, micro_batches: int, ranks: int, rank: int
+) -> list[np.ndarray]:
     """Return this rank's part of each of the `accumulate` pieces of a batch; parts may be empty.
 
     Pieces are runs of similar length (little padding); ranks take turns in a piece (equal work).
@@ -150,7 +152,7 @@ class TrainLoader:
         parts = [
             (part if len(part) else rows[:1], not len(part))
             for rows in self.batches(self.epoch)
-            for part in cut_into_parts(rows, self.micro_batches, self.ranks, self.rank)
+            for part in micro_batches_of(rows, self.micro_batches, self.ranks, self.rank)
         ][self.position :]
         features = AugmentedDataset(self.features, self.augment, [self.seed, self.epoch])
         loader = _data_loader(features, [rows for rows, _ in parts], self.collate, self.workers)

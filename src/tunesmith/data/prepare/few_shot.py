@@ -25,7 +25,7 @@ class FewShotSpec:
         asked = {"train": self.train, "validation": self.validation}
         return {split: count for split, count in asked.items() if count is not None}
 
-    def mistakes(self, kind: ColumnType | None) -> list[TunesmithError]:
+    def check_errors(self, kind: ColumnType | None) -> list[TunesmithError]:
         """Return what is wrong with the options for a task that is to predict this kind."""
         found: list[TunesmithError] = []
         for split, count in self.counts.items():
@@ -69,7 +69,7 @@ def sample_per_class(
 
 
 def _different_texts(
-    part: SplitRows, labels: Sequence[str | None], places: np.ndarray
+    part: SplitRows, labels: Sequence[str | None], indices: np.ndarray
 ) -> dict[str | None, list[int]]:
     """Return the places of each class's rows, in the order of the draw, copies left out.
 
@@ -78,7 +78,7 @@ def _different_texts(
     texts = part.column("_loose").tolist()
     found: dict[str | None, list[int]] = {}
     seen: set[tuple[str | None, int]] = set()
-    for row in np.argsort(places, kind="stable").tolist():
+    for row in np.argsort(indices, kind="stable").tolist():
         if (labels[row], texts[row]) not in seen:
             seen.add((labels[row], texts[row]))
             found.setdefault(labels[row], []).append(row)

@@ -94,7 +94,7 @@ class LabelColumn:
 
 
 def choose_names(
-    given: list[str] | None,
+    values: list[str] | None,
     train: Mapping[str, Seen] | None,
     kind: ColumnType,
     source: RowSource | None,
@@ -104,22 +104,22 @@ def choose_names(
     Raises DataError where those in train are of two kinds, or too few to tell apart.
     """
     least = 2 if kind is ColumnType.CLASS else 1
-    if given is not None and (len(set(given)) < len(given) or len(given) < least):
-        what = f"{len(given)} names, {len(set(given))} different; need >= {least}, all different"
+    if values is not None and (len(set(values)) < len(values) or len(values) < least):
+        what = f"{len(values)} names, {len(set(values))} different; need >= {least}, all different"
         raise ConfigError("CONF-VALUE", "data.labels", what)
     if train is not None and source is not None:
-        if given is None:
+        if values is None:
             check_one_kind(train, source)
-        used = in_order({spelling(given, train)(label): seen for label, seen in train.items()})
+        used = in_order({spelling(values, train)(label): seen for label, seen in train.items()})
         if len(used) < least:
             what = f"only label {used[0]!r} in train" if used else "no label in train"
             raise DataError("DATA-LABEL", source.name, f"{what}; need >= {least}")
-        return given or used
-    return given or []
+        return values or used
+    return values or []
 
 
 def check_one_kind(train: Mapping[str, Seen], source: RowSource) -> None:
-    place, where = source.place, source.name
+    place, where = source.line_of, source.name
     numbers = {label for label in train if NUMERIC.fullmatch(label)}
     words = set(train) - numbers
     if numbers and words:
@@ -134,20 +134,20 @@ def check_one_kind(train: Mapping[str, Seen], source: RowSource) -> None:
         raise DataError("DATA-LABEL", where, what, "set task=regression, or data.labels")
 
 
-def spelling(names: Sequence[str] | None, found: Mapping[str, Seen]) -> Spell:
+def spelling(names: Sequence[str] | None, labels: Mapping[str, Seen]) -> Spell:
     """Return how the labels found in a split are to be spelled.
 
     1.0 is 1 where all are integral. Where names are configured and all labels found are
     integers that could be their indices, they are.
     """
-    if any(not INTEGRAL.fullmatch(label) for label in found):
+    if any(not INTEGRAL.fullmatch(label) for label in labels):
         return str
     if names is None:
         # "1" and "007" stay as they are; only a fraction of nothing is dropped.
-        return without_fraction if any("." in label for label in found) else str
-    if all(label in names for label in found):
+        return without_fraction if any("." in label for label in labels) else str
+    if all(label in names for label in labels):
         return str
-    indices = {label: int(float(label)) for label in found}
+    indices = {label: int(float(label)) for label in labels}
     if any(str(index) in names for index in indices.values()):
         return without_fraction
     if all(0 <= index < len(names) for index in indices.values()):
@@ -167,7 +167,7 @@ def in_order(labels: Mapping[str, Seen]) -> list[str]:
 
 
 def unknown_labels(
-    found: Mapping[str, Seen],
+    labels: Mapping[str, Seen],
     names: Sequence[str],
     split: str,
     against: str,
@@ -175,7 +175,7 @@ def unknown_labels(
     source: RowSource,
 ) -> DataError | None:
     """Return what to say of labels that the model will not know; None where there are none."""
-    strange = {label: seen for label, seen in found.items() if spell(label) not in names}
+    strange = {label: seen for label, seen in labels.items() if spell(label) not in names}
     if not strange:
         return None
     first = min(strange, key=lambda label: strange[label].first)
@@ -183,5 +183,5 @@ def unknown_labels(
     total = sum(seen.rows for seen in strange.values())
     rows = "1 row" if total == 1 else f"{total} rows"
     what = f"{split} has {many} not in {against}: {first!r} "
-    what += f"({rows}, first {source.place(strange[first].first)})"
+    what += f"({rows}, first {source.line_of(strange[first].first)})"
     return DataError("DATA-LABEL", source.name, what)

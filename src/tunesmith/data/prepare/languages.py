@@ -19,7 +19,7 @@ Where = tuple[Mapping[str, str | None], str | None, str | None]  # files by spli
 Wanted = Mapping[str, Sequence[str] | None]  # {split: its languages; None: all}
 
 
-def wanted_of(
+def languages_by_split(
     train: Sequence[str] | None, validation: Sequence[str] | None
 ) -> dict[str, Sequence[str] | None]:
     """Return whose rows each split has.
@@ -30,9 +30,9 @@ def wanted_of(
     return {"train": train, "validation": validation or train, "test": None}
 
 
-def each(languages: Sequence[str], place: Where) -> dict[str, Where]:
+def each(languages: Sequence[str], position: Where) -> dict[str, Where]:
     """Return where the rows of each language are; something of `place` must name the language."""
-    files, path, config = place
+    files, path, config = position
     if not any(PLACE in (name or "") for name in (*files.values(), path, config)):
         what = f"no {PLACE} in data.path, data.config or a file's name says where they are"
         fix = "set data.language to the column that says a row's language"
@@ -52,19 +52,19 @@ def _named(name: str | None, language: str) -> str | None:
 
 
 def joined(
-    found: Mapping[str, Mapping[str, Opener]], wanted: Wanted, cutting: bool
+    available: Mapping[str, Mapping[str, Opener]], requested: Wanted, cutting: bool
 ) -> dict[str, Opener]:
     """Return {split: what opens it in all its languages}; no other language's file is opened.
 
     Where splits are cut from train (`cutting`), train is opened in every language.
     """
-    splits = list(dict.fromkeys(split for openers in found.values() for split in openers))
+    splits = list(dict.fromkeys(split for openers in available.values() for split in openers))
     together: dict[str, Opener] = {}
     for split in splits:
-        only = None if split == "train" and cutting else wanted[split]
+        only = None if split == "train" and cutting else requested[split]
         openers = {
             language: theirs[split]
-            for language, theirs in found.items()
+            for language, theirs in available.items()
             if split in theirs and (only is None or language in only)
         }
         if openers:
@@ -95,10 +95,10 @@ def _marked(parts: Mapping[str, RowSource]) -> Iterator[Raw]:
     yield from enumerate(rows, start=1)
 
 
-def only_languages(parts: Mapping[str, SplitRows], wanted: Wanted) -> dict[str, SplitRows]:
+def only_languages(parts: Mapping[str, SplitRows], requested: Wanted) -> dict[str, SplitRows]:
     """Leave of each split the rows of its languages; refuse one of which there is no row."""
     return {
-        split: part if wanted[split] is None else _only(part, split, wanted[split] or ())
+        split: part if requested[split] is None else _only(part, split, requested[split] or ())
         for split, part in parts.items()
     }
 

@@ -119,13 +119,13 @@ def _numbers(data: bytes, width: int) -> np.ndarray:
     return numbers / 128 - 1 if width == 1 else numbers / 2 ** (8 * width - 1)
 
 
-def _resampled(samples: np.ndarray, own: int, wanted: int) -> np.ndarray:
-    if own == wanted:
+def _resampled(samples: np.ndarray, own: int, mode: int) -> np.ndarray:
+    if own == mode:
         return samples
     from scipy.signal import resample_poly
 
-    common = np.gcd(own, wanted)
-    return resample_poly(samples, wanted // common, own // common)
+    common = np.gcd(own, mode)
+    return resample_poly(samples, mode // common, own // common)
 
 
 def _opened(media: Media) -> IO[bytes]:

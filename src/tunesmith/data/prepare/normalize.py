@@ -35,7 +35,7 @@ class RowSource:
         """Return where a row stands, as a message begins: `train.csv:3`."""
         return f"{self.name}:{number}" if self.in_lines else f"{self.name}: row {number}"
 
-    def place(self, number: int) -> str:
+    def line_of(self, number: int) -> str:
         return f"line {number}" if self.in_lines else f"row {number}"
 
 
@@ -108,7 +108,7 @@ def no_column(source: RowSource, name: str) -> DataError:
     return DataError("DATA-COL", source.name, what, did_you_mean(name, there))
 
 
-def canonical_rows(
+def normalized_rows(
     source: RowSource,
     columns: Mapping[str, Column],
     chosen: Mapping[str, SourceName],
@@ -139,7 +139,7 @@ def canonical_rows(
                 row[ours] = read_cells(raw, theirs, columns.get(ours), convert[ours])
             except ValueError as error:
                 raise DataError("DATA-CELL", source.at(number), str(error)) from None
-        settle_choice(row, raw, read, chosen, source.at(number))
+        resolve_choice(row, raw, read, chosen, source.at(number))
         check_lengths(row, read, source.at(number))
         others = [c for c in read if read[c].kind in (*MEDIA, *TABULAR)]
         row |= identity(row, telling, others) | {"_flags": flags(row, texts)}
@@ -147,12 +147,12 @@ def canonical_rows(
         yield row
 
 
-def settle_choice(
+def resolve_choice(
     row: dict[str, Any],
     raw: Mapping[str, Any],
     columns: Mapping[str, Column],
     chosen: Mapping[str, SourceName],
-    where: str,
+    location: str,
 ) -> None:
     """Put the number of the right choice for what a row calls it, in place."""
     kinds = {column.kind: name for name, column in columns.items()}
@@ -164,10 +164,10 @@ def settle_choice(
     try:
         row[ours] = right_one(row[ours], row[choices], names)
     except ValueError as error:
-        raise DataError("DATA-CELL", where, f"{chosen[ours]} {error}") from None
+        raise DataError("DATA-CELL", location, f"{chosen[ours]} {error}") from None
 
 
-def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: str) -> None:
+def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], location: str) -> None:
     """Raise DataError where a row has not one tag a word."""
     kinds = {column.kind: name for name, column in columns.items()}
     if ColumnType.WORDS not in kinds or ColumnType.TAGS not in kinds:
@@ -175,7 +175,7 @@ def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], where: 
     words, tags = row[kinds[ColumnType.WORDS]], row[kinds[ColumnType.TAGS]]
     if tags is not None and len(words) != len(tags):
         what = f"{len(tags)} tags for {len(words)} words"
-        raise DataError("DATA-CELL", where, what, "one tag a word")
+        raise DataError("DATA-CELL", location, what, "one tag a word")
 
 
 def misplaced(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""What is odd about the rows of the splits: copies, contradictions, empty texts, ids."""
+"""What is odd about the rows of the splits: copies, conflicting_labels, empty texts, ids."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class SplitRows:
     def whole(self, name: str) -> np.ndarray:
         return self.data.data.column(name).to_numpy()
 
-    def where(self, index: int) -> str:
+    def position_of(self, index: int) -> str:
         """Say where row `index` of the stored rows stands."""
-        return self.source.place(int(self.data.data.column("_line")[index].as_py()))
+        return self.source.line_of(int(self.data.data.column("_line")[index].as_py()))
 
     def strata(self) -> list[str] | None:
         """Return the labels of these rows by which they are cut, where the task reads none."""
@@ -39,8 +39,8 @@ class SplitRows:
             return None
         return self.data.data.column(STRATA).take(self.rows).to_pylist()
 
-    def keep(self, wanted: np.ndarray) -> "SplitRows":
-        return SplitRows(self.source, self.data, self.rows[wanted])
+    def keep(self, limit: np.ndarray) -> "SplitRows":
+        return SplitRows(self.source, self.data, self.rows[limit])
 
 
 def filtered(
@@ -90,7 +90,7 @@ def without_label(part: SplitRows, lacking: np.ndarray) -> DataError:
 def with_misplaced(part: SplitRows, wrong: np.ndarray) -> DataError:
     index = int(part.rows[int(np.argmax(wrong))])
     answer = next(misplaced(part.data[index]))
-    where = f"{part.where(index)}: {answer['text'][:40]!r} at {answer['start']}"
+    where = f"{part.position_of(index)}: {answer['text'][:40]!r} at {answer['start']}"
     what = f"{rows(wrong.sum())} with an answer that is not in the context there (first: {where})"
     return DataError("DATA-CELL", part.source.name, what, "drop with data.on_missing_label=drop")
 
@@ -104,7 +104,7 @@ def nul_notes(part: SplitRows) -> list[str]:
 
 
 def first(part: SplitRows, chosen: np.ndarray) -> str:
-    return part.where(int(part.rows[int(np.argmax(chosen))]))
+    return part.position_of(int(part.rows[int(np.argmax(chosen))]))
 
 
 def rows(count: int) -> str:
@@ -133,7 +133,7 @@ def check_ids(part: SplitRows) -> None:
     twice = np.isin(ids, values[counts > 1])
     same = part.rows[ids == ids[int(np.argmax(twice))]]
     name = part.data.data.column("id")[int(same[0])].as_py()
-    places = f"{part.where(int(same[0]))} and {part.where(int(same[1])).split()[-1]}"
+    places = f"{part.position_of(int(same[0]))} and {part.position_of(int(same[1])).split()[-1]}"
     more = f"; {(counts > 1).sum()} such ids" if (counts > 1).sum() > 1 else ""
     what = f"id {name!r} occurs {len(same)} times ({places}){more}"
     raise DataError("DATA-ID", part.source.name, what, "ids must be unique, or data.id=null")
@@ -154,7 +154,7 @@ def leaks(parts: Mapping[str, SplitRows]) -> list[str]:
     return found
 
 
-def contradictions(part: SplitRows, split: str, labels: LabelColumn) -> list[str]:
+def conflicting_labels(part: SplitRows, split: str, labels: LabelColumn) -> list[str]:
     """Count texts that stand in a split under two labels."""
     texts = part.column("_text")
     codes = labels.codes[part.rows]
@@ -168,5 +168,5 @@ def contradictions(part: SplitRows, split: str, labels: LabelColumn) -> list[str
     one, other = min(pairs)
     names = [", ".join(labels.values[labels.codes[i]]) for i in (one, other)]
     many = "1 text has" if count == 1 else f"{count} texts have"
-    what = f"{split}: {many} two labels, first: {names[0]!r} ({part.where(one)})"
-    return [f"{what} and {names[1]!r} ({part.where(other)})"]
+    what = f"{split}: {many} two labels, first: {names[0]!r} ({part.position_of(one)})"
+    return [f"{what} and {names[1]!r} ({part.position_of(other)})"]

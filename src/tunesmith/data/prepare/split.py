@@ -26,7 +26,7 @@ class SplitSpec:
     folds: int | None = None
     fold: int = 0
 
-    def mistakes(self) -> list[TunesmithError]:
+    def check_errors(self) -> list[TunesmithError]:
         """Return all that is wrong with the options."""
         found: list[TunesmithError] = []
         for name, part in (("validation", self.validation), ("test", self.test)):
@@ -64,7 +64,7 @@ def fractions(texts: np.ndarray, seed: int, purpose: str) -> np.ndarray:
 
 
 def split_rows(
-    texts: np.ndarray, labels: Sequence[str] | None, how: SplitSpec, names: Mapping[str, bool]
+    texts: np.ndarray, labels: Sequence[str] | None, options: SplitSpec, names: Mapping[str, bool]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Divide rows into splits; return {split: row indices, ascending} and what to warn of.
 
@@ -75,33 +75,37 @@ def split_rows(
     left = np.arange(len(texts))
     parts: dict[str, np.ndarray] = {}
     notes: list[str] = []
-    share = how.test if names.get("test") else 0.0
-    fold = names.get("validation", False) and how.folds is not None
-    validation = how.validation if names.get("validation") and not fold else 0.0
-    places = assign(texts, labels, how, "split", notes)
+    share = options.test if names.get("test") else 0.0
+    fold = names.get("validation", False) and options.folds is not None
+    validation = options.validation if names.get("validation") and not fold else 0.0
+    places = assign(texts, labels, options, "split", notes)
     if share:
         parts["test"] = left[places < share]
     if validation:
         parts["validation"] = left[(places >= share) & (places < share + validation)]
     rest = left[places >= share + validation]
-    if fold and how.folds is not None:
+    if fold and options.folds is not None:
         rest_labels = [labels[i] for i in rest] if labels is not None else None
-        again = assign(texts[rest], rest_labels, how, "fold", [])
-        low, high = how.fold / how.folds, (how.fold + 1) / how.folds
+        again = assign(texts[rest], rest_labels, options, "fold", [])
+        low, high = options.fold / options.folds, (options.fold + 1) / options.folds
         chosen = (again >= low) & (again < high)
         parts["validation"], rest = rest[chosen], rest[~chosen]
     return {"train": rest} | parts, notes
 
 
 def assign(
-    texts: np.ndarray, labels: Sequence[str] | None, how: SplitSpec, purpose: str, notes: list[str]
+    texts: np.ndarray,
+    labels: Sequence[str] | None,
+    options: SplitSpec,
+    purpose: str,
+    notes: list[str],
 ) -> np.ndarray:
     """Give each row its place (N,) in [0, 1), of which a split is a range; infinity: train."""
-    drawn = fractions(texts, how.seed, purpose)
-    if how.method == "hash":
+    drawn = fractions(texts, options.seed, purpose)
+    if options.method == "hash":
         return drawn
     if labels is None:
-        raise wrong("method", how.method, "needs labels; set data.split.method=hash")
+        raise wrong("method", options.method, "needs labels; set data.split.method=hash")
     return stratified(texts, labels, drawn, notes)
 
 

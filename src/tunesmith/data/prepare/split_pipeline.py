@@ -10,7 +10,7 @@ from datasets import Dataset
 from tunesmith.data.columns import NAMED, ColumnType
 from tunesmith.data.prepare.few_shot import FewShotSpec, sample_per_class
 from tunesmith.data.prepare.labels import LabelColumn, choose_names, spelling, unknown_labels
-from tunesmith.data.prepare.quality import SplitRows, check_ids, contradictions, filtered, leaks
+from tunesmith.data.prepare.quality import SplitRows, check_ids, conflicting_labels, filtered, leaks
 from tunesmith.data.prepare.split import SplitSpec, sample, split_rows
 from tunesmith.data.row_hashes import hash_of_rows
 from tunesmith.errors import DataError, TunesmithError, raise_all
@@ -25,11 +25,11 @@ class SplitPipeline:
         self,
         target: str | None,
         kind: ColumnType | None,
-        given: list[str] | None,
-        wanted: Collection[str],
+        declared_labels: list[str] | None,
+        requested: Collection[str],
     ) -> None:
-        self.target, self.kind, self.wanted = target, kind, wanted
-        self.names = given if kind in NAMED else None
+        self.target, self.kind, self.wanted = target, kind, requested
+        self.names = declared_labels if kind in NAMED else None
         self.notes: list[str] = []
         self.hidden: set[str] = set()
         self.labels: dict[str, LabelColumn] = {}  # by split
@@ -84,16 +84,16 @@ class SplitPipeline:
         return missing
 
     def divided(
-        self, parts: Mapping[str, SplitRows], how: SplitSpec, to_cut: Mapping[str, bool]
+        self, parts: Mapping[str, SplitRows], options: SplitSpec, to_make: Mapping[str, bool]
     ) -> dict[str, SplitRows]:
         """Cut from train what the source does not give; an empty split is an error."""
-        if not any(to_cut.values()) or "train" not in parts:
+        if not any(to_make.values()) or "train" not in parts:
             return dict(parts)
         train = parts["train"]
         labelled = self.kind in (ColumnType.CLASS, ColumnType.CLASSES)
         labels = self.labels["train"].joined(train.rows) if labelled else train.strata()
         # Texts that differ only in case and spaces are copies too: they share a split.
-        pieces, notes = split_rows(train.column("_loose"), labels, how, to_cut)
+        pieces, notes = split_rows(train.column("_loose"), labels, options, to_make)
         self.note(notes)
         for split, rows in pieces.items():
             if not len(rows):
@@ -151,7 +151,7 @@ class SplitPipeline:
         self.note([f"{leak}; data.leakage=error refuses" for leak in found])
         for split, part in parts.items():
             if split in self.labels and split not in self.hidden:
-                self.note(contradictions(part, split, self.labels[split]))
+                self.note(conflicting_labels(part, split, self.labels[split]))
 
     def finished(
         self, part: SplitRows, split: str, limit: int | None, seed: int

@@ -67,11 +67,11 @@ def sentence(rows: list[list[str]]) -> dict[str, Any]:
     return words if len(rows[0]) == 1 else words | {"ner_tags": [row[-1] for row in rows]}
 
 
-def broken(where: str, found: int, expected: int) -> DataError:
-    many = "1 field" if found == 1 else f"{found} fields"
-    lacks = found == 1 and expected > 1
+def broken(location: str, lines: int, expected: int) -> DataError:
+    many = "1 field" if lines == 1 else f"{lines} fields"
+    lacks = lines == 1 and expected > 1
     what = f"{many}, expected {expected}" + (": a word without a tag" if lacks else "")
-    return DataError("DATA-CONLL", where, what, "" if lacks else "data.sep says what is between")
+    return DataError("DATA-CONLL", location, what, "" if lacks else "data.sep says what is between")
 
 
 def _with_end(rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:

@@ -14,10 +14,10 @@ NOT_QUOTED = "set data.quoting=none if quotes are text"
 
 def separator(path: Path, sep: str | None) -> str:
     """Return the character between the cells: the one given, else told by the extension."""
-    return given(sep) or ("," if path.suffix.lower() == ".csv" else "\t")
+    return checked_sep(sep) or ("," if path.suffix.lower() == ".csv" else "\t")
 
 
-def given(sep: str | None) -> str | None:
+def checked_sep(sep: str | None) -> str | None:
     """Return data.sep, checked."""
     sep = "\t" if sep == r"\t" else sep  # as typed in a shell
     if sep is not None and len(sep) != 1:

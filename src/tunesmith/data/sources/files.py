@@ -15,7 +15,7 @@ import pyarrow.parquet
 
 from tunesmith.data.columns import LONGEST_ROW, Raw
 from tunesmith.data.sources import conll, squad
-from tunesmith.data.sources.csv import csv_rows, given, header, records, separator
+from tunesmith.data.sources.csv import checked_sep, csv_rows, header, records, separator
 from tunesmith.errors import ConfigError, DataError
 
 SUFFIXES = {
@@ -57,7 +57,7 @@ def stream(
         yield from json_rows(path, lines_of(path, encoding, encoding_errors))
     elif kind_of(path) == "conll":
         lines = lines_of(path, encoding, encoding_errors)
-        yield from conll.sentences(path, lines, given(sep), LONGEST_ROW)
+        yield from conll.sentences(path, lines, checked_sep(sep), LONGEST_ROW)
     elif kind_of(path) == "text":
         yield from documents(path, lines_of(path, encoding, encoding_errors))
     else:
@@ -85,7 +85,7 @@ def columns_of(
         if kind_of(path) == "json":
             return list(next((row for _, row in json_rows(path, lines)), {}))
         if kind_of(path) == "conll":
-            return conll.columns(path, lines, given(sep))
+            return conll.columns(path, lines, checked_sep(sep))
         return header(path, records(path, lines, separator(path, sep), quoting))
 
 
@@ -176,28 +176,28 @@ def json_rows(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
             yield number, json_object(f"{path}:{number}", line.rstrip())
 
 
-def json_object(where: str, line: str) -> dict[str, Any]:
+def json_object(location: str, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         what = f"invalid JSON at column {error.colno}"
-        raise DataError("DATA-JSON", where, what, "one object a line") from None
+        raise DataError("DATA-JSON", location, what, "one object a line") from None
     except (ValueError, RecursionError):  # a number of thousands of digits; deep nesting
-        raise DataError("DATA-JSON", where, "JSON too deep or too long a number") from None
+        raise DataError("DATA-JSON", location, "JSON too deep or too long a number") from None
     if not isinstance(row, dict):
         what = f"a JSON {'list' if isinstance(row, list) else 'value'}, not an object"
-        raise DataError("DATA-JSON", where, what, "one object a line")
+        raise DataError("DATA-JSON", location, what, "one object a line")
     if "\\u" in line:
-        refuse_half_characters(where, row)
+        refuse_half_characters(location, row)
     return row
 
 
-def refuse_half_characters(where: str, row: dict[str, Any]) -> None:
+def refuse_half_characters(location: str, row: dict[str, Any]) -> None:
     r"""Raise DataError for a lone `\ud800`, which is no text and can be written nowhere."""
     for name, cell in row.items():
         if HALF.search(json.dumps([name, cell], ensure_ascii=False)):
             what = f"{name} holds half a character (a lone surrogate)"
-            raise DataError("DATA-CELL", where, what, "write both halves, or neither")
+            raise DataError("DATA-CELL", location, what, "write both halves, or neither")
 
 
 def documents(path: Path, lines: Iterable[str]) -> Iterator[Raw]:

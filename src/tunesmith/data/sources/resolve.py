@@ -20,7 +20,7 @@ from tunesmith.data.sources.files import (
 )
 from tunesmith.data.sources.hub import class_names, hub_splits, layout_files
 from tunesmith.data.sources.text_folders import package_folder, text_folders, text_source
-from tunesmith.data.synthetic import PREFIX, made_splits
+from tunesmith.data.synthetic import PREFIX, generate_splits
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 
 Opener = Callable[[], RowSource]
@@ -64,7 +64,7 @@ def path_openers(
 ) -> dict[str, Opener]:
     """Return {the source's split: what opens it} of a folder, a package, a hub or a made set."""
     if path.startswith(PREFIX):
-        return made_splits(path)
+        return generate_splits(path)
     package = path.startswith("package:")
     folder = package_folder(path) if package else Path(path).expanduser()
     if folder.is_file():
@@ -98,15 +98,15 @@ def folder_openers(
 
 
 def renamed(
-    path: str, theirs: Mapping[str, Opener], splits: Mapping[str, str | None]
+    path: str, others: Mapping[str, Opener], splits: Mapping[str, str | None]
 ) -> dict[str, Opener]:
     """Give the source's splits our names; one that is named in the config must be there."""
-    found = {o: theirs[name] for o, name in splits.items() if name is not None and name in theirs}
+    found = {o: others[name] for o, name in splits.items() if name is not None and name in others}
     for ours, name in splits.items():
         # A data set without a split that is called as everywhere simply has none.
-        if name is not None and name not in theirs and (name != ours or ours == "train"):
-            what = f"no split {name!r}; splits: {', '.join(theirs)}"
-            fix = did_you_mean(name, theirs) or f"set data.splits.{ours}"
+        if name is not None and name not in others and (name != ours or ours == "train"):
+            what = f"no split {name!r}; splits: {', '.join(others)}"
+            fix = did_you_mean(name, others) or f"set data.splits.{ours}"
             raise DataError("DATA-SPLIT", path, what, fix)
     return found
 

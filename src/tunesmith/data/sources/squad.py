@@ -44,8 +44,8 @@ def columns(path: Path) -> list[str]:
     return list(next((row for _, row in rows(path)), usual))
 
 
-def _row(question: Any, where: str) -> dict[str, Any]:
-    row = {"question": _text(question, "question", where)}
+def _row(question: Any, location: str) -> dict[str, Any]:
+    row = {"question": _text(question, "question", location)}
     if "id" in question:
         row = {"id": str(question["id"]), **row}
     if question.get("is_impossible"):
@@ -65,16 +65,16 @@ def _parsed(path: Path) -> Any:
         raise DataError("DATA-JSON", str(path), "JSON too deep or too long a number") from None
 
 
-def _list(node: Any, key: str, where: str) -> list[Any]:
-    return _value(node, key, list, "list", where)
+def _list(node: Any, key: str, location: str) -> list[Any]:
+    return _value(node, key, list, "list", location)
 
 
-def _text(node: Any, key: str, where: str) -> str:
-    return _value(node, key, str, "text", where)
+def _text(node: Any, key: str, location: str) -> str:
+    return _value(node, key, str, "text", location)
 
 
-def _value(node: Any, key: str, kind: type, called: str, where: str) -> Any:
+def _value(node: Any, key: str, kind: type, called: str, location: str) -> Any:
     value = node.get(key) if isinstance(node, dict) else None
     if not isinstance(value, kind):
-        raise DataError("DATA-JSON", where, f"no {called} {key!r}", "as in SQuAD's files")
+        raise DataError("DATA-JSON", location, f"no {called} {key!r}", "as in SQuAD's files")
     return value

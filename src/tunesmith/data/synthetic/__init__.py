@@ -17,20 +17,21 @@ from tunesmith.data.sources.files import Raw
 from tunesmith.errors import ConfigError, did_you_mean
 
 PREFIX = "synthetic:"
+SUFFIX = "_rows"  # of the modules: a task has the plain name
 
 
 def names() -> list[str]:
     """Return the names of the sets."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(m.name.removesuffix(SUFFIX) for m in pkgutil.iter_modules(__path__))
 
 
-def made_splits(path: str) -> dict[str, Callable[[], RowSource]]:
+def generate_splits(path: str) -> dict[str, Callable[[], RowSource]]:
     """Return {split: what opens it} of `synthetic:NAME`; ConfigError where there is no such set."""
     name = path.removeprefix(PREFIX)
     if name not in names():
         fix = did_you_mean(name, names()) or f"synthetic: {', '.join(names())}"
-        raise ConfigError("CONF-VALUE", f"data.path={path}", "no such made data set", fix)
-    splits = importlib.import_module(f"{__name__}.{name}").rows()
+        raise ConfigError("CONF-VALUE", f"data.path={path}", "no such data set", fix)
+    splits = importlib.import_module(f"{__name__}.{name}{SUFFIX}").rows()
     return {split: partial(_source, f"{path}:{split}", rows) for split, rows in splits.items()}
 
 

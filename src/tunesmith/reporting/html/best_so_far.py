@@ -72,14 +72,14 @@ def _progress(
     for trial, position in zip(trials, positions, strict=True):
         if not has_score(trial):
             if is_degenerate(trial):
-                groups["failed"].append((plot.across(x.place(position)), rail))
+                groups["failed"].append((plot.across(x.position(position)), rail))
             continue
         point = _point(plot, position, trial, sign)
         groups["full" if trial["rung"] == top else "low"].append(point)
         if trial["rung"] == top and (best is None or sign * (trial["score"] - best) > 0):
             best = trial["score"]
             line.append(point)
-    end = plot.across(x.place(positions[-1]))
+    end = plot.across(x.position(positions[-1]))
     _default_line(plot, summary, top)
     plot.steps([*line, (end, line[-1][1])], "best")
     plot.dots(groups["low"], "pale")
@@ -96,7 +96,7 @@ def _default_line(plot: Plot, summary: Summary, top: int) -> None:
         return
     if default["number"] == summary["best"]:
         return  # the line of the best is its own
-    y = plot.up(plot.y.place(default["score"]))
+    y = plot.up(plot.y.position(default["score"]))
     plot.line([(plot.across(0), y), (plot.across(1), y)], "rung")
     plot.text(plot.across(1), y - 5, "default", "tick halo", "end")
 
@@ -132,7 +132,7 @@ def _name_points(
             name = f"trial {trial['number']}: {formatting.score(trial['score'])}{at}"
             plot.named(_point(plot, position, trial, orientation(summary)), name)
         elif is_degenerate(trial):
-            place = plot.across(plot.x.place(position)), rail
+            place = plot.across(plot.x.position(position)), rail
             plot.named(place, f"trial {trial['number']}: failed, {trial['failure']}")
 
 

@@ -81,7 +81,7 @@ def _rungs(plot: Plot, summary: Summary, end: int) -> None:
         return
     free = 0.0
     for index, fraction in enumerate(summary["rungs"]):
-        x = plot.across(plot.x.place(fraction * end))
+        x = plot.across(plot.x.position(fraction * end))
         plot.line([(x, TOP), (x, plot.height - BOTTOM)], "rung")
         if x > free:
             at_end = x > 380
@@ -111,5 +111,5 @@ def _bars(plot: Plot, bins: Sequence[int]) -> None:
     width = plot.across(0.1) - plot.across(0) - 3
     for number, count in enumerate(bins):
         if count:
-            top = plot.up(plot.y.place(count))
+            top = plot.up(plot.y.position(count))
             plot.bar(plot.across(number / 10) + 1.5, top, width, floor - top, "bar")

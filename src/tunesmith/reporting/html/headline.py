@@ -137,10 +137,10 @@ def confirmation(summary: Summary) -> Section:
     header = ["", "mean", verdict.INTERVAL, "difference", "P(better)", "seeds"]
     rows = [_arm(arm) for arm in arms]
     body = table(header, rows, frozenset({1, 2, 3, 4, 5}), "Confirmation")
-    return Section("Confirmation", joined(element("p", _how(summary)), body))
+    return Section("Confirmation", joined(element("p", _method(summary)), body))
 
 
-def _how(summary: Summary) -> str:
+def _method(summary: Summary) -> str:
     seeds = formatting.listed(summary["confirmation"]["seeds"], 12)
     return (
         f"The best trials and the default ran again, each over the seeds {seeds}, paired: "

@@ -108,14 +108,14 @@ def _comparable(space: Sequence[Any], pairs: Sequence[Pair]) -> tuple[list[Any],
 
 
 def _keys(keys: Sequence[str]) -> str:
-    return formatting.listed((formatting.cut(key, 60) for key in keys), 6)
+    return formatting.listed((formatting.shorten(key, 60) for key in keys), 6)
 
 
 def _bars(shares: dict[str, float], words: str) -> Markup:
     parts: list[Markup] = []
     for row, (key, share) in enumerate(shares.items()):
         y, width = row * ROW, max(share, 0.0) * (WIDTH - 60)
-        parts.append(shape("text", formatting.cut(key, 52), x=2.0, y=y + 14, class_="name"))
+        parts.append(shape("text", formatting.shorten(key, 52), x=2.0, y=y + 14, class_="name"))
         bar = {"x": 2.0, "y": y + 20, "width": max(width, 1.0), "height": 9}
         parts.append(shape("rect", class_="bar first" if row == 0 else "bar", **bar))
         parts.append(shape("text", f"{share:.0%}", x=width + 9, y=y + 29, class_="value"))

@@ -30,7 +30,7 @@ ROWS: tuple[tuple[tuple[Callable[[Summary], Section], ...], ...], ...] = (
     ((rung_pairs.rungs,),),
     ((trials.failures,),),
     ((trials.all_trials,),),
-    ((provenance.how_to_go_on,), (provenance.provenance,)),
+    ((provenance.next_command,), (provenance.provenance,)),
 )
 # No script, no network, whatever a label says: the browser enforces it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -58,7 +58,7 @@ def _document(summary: Summary, main: Markup) -> Markup:
         element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{formatting.cut(str(summary['study']), 80)} - Tunesmith study"),
+        element("title", f"{formatting.shorten(str(summary['study']), 80)} - Tunesmith study"),
         element("style", Markup(style)),
     )
     return element("html", head, element("body", main), lang="en")
@@ -71,7 +71,7 @@ def _header(summary: Summary) -> Markup:
         formatting.count(len(summary["trials"]), "trial"),
         formatting.duration(summary["seconds"]),
     ]
-    facts = [element("span", formatting.cut(str(word), 60)) for word in words]
+    facts = [element("span", formatting.shorten(str(word), 60)) for word in words]
     return element(
         "header",
         element("p", "Tunesmith study", class_="eyebrow"),

@@ -67,23 +67,23 @@ def scale_of(summary: Summary, key_: str) -> scales.Scale:
 def _score_axis(summary: Summary) -> tuple[str, scales.Scale]:
     rung, pairs = findings.comparable(summary)
     scale = scales.of_scores([score for _, score in pairs], orientation(summary))
-    return f"{formatting.cut(str(summary['metric']), 34)}{at_rung(summary, rung)}", scale
+    return f"{formatting.shorten(str(summary['metric']), 34)}{at_rung(summary, rung)}", scale
 
 
-def _across(place: float) -> float:
-    return LEFT + place * (WIDTH - LEFT - RIGHT)
+def _across(position: float) -> float:
+    return LEFT + position * (WIDTH - LEFT - RIGHT)
 
 
 def _axis(row: int, name: str, scale: scales.Scale) -> Markup:
     y = TOP + ROW * row
     parts = [shape("path", class_="axis", d=f"M{LEFT:g} {y:g}H{WIDTH - RIGHT:g}")]
-    parts.append(shape("text", formatting.cut(name, 48), x=LEFT, y=y - 9, class_="name halo"))
+    parts.append(shape("text", formatting.shorten(name, 48), x=LEFT, y=y - 9, class_="name halo"))
     ticks = scale.ticks(6)
     room = max(3, int(48 / max(len(ticks), 1)))
     for place, label in ticks:
         x = _across(place)
         parts.append(shape("path", class_="axis", d=f"M{x:.1f} {y:g}v4"))
-        words = formatting.cut(label, room)
+        words = formatting.shorten(label, room)
         where = {"x": x, "y": y + 16, "text_anchor": centred(x, words)}
         parts.append(shape("text", words, class_="tick halo", **where))
     return joined(parts)
@@ -98,9 +98,9 @@ def _line(
 ) -> Markup:
     points = []
     for row, this in enumerate(space):
-        value = axes[row][1].place(trial["params"][this["key"]]) if is_set(trial, this) else None
+        value = axes[row][1].position(trial["params"][this["key"]]) if is_set(trial, this) else None
         points.append((OFF if value is None else _across(value), TOP + ROW * row))
-    end = OFF if score is None else _across(axes[-1][1].place(score))
+    end = OFF if score is None else _across(axes[-1][1].position(score))
     points.append((end, TOP + ROW * len(space)))
     name = f"trial {trial['number']}: {formatting.score(trial['score'])}"
     path = shape("path", class_=kind, d=polyline(points))

@@ -8,7 +8,7 @@ from tunesmith.reporting.html.markup import Markup, Section, element, joined, no
 from tunesmith.reporting.results import Summary
 
 
-def how_to_go_on(summary: Summary) -> Section:
+def next_command(summary: Summary) -> Section:
     """Return the commands worth typing next."""
     found = next_steps.next_ones(summary)
     if not found:

@@ -32,7 +32,7 @@ def _scatter(summary: Summary, pair: findings.RungPair) -> Markup:
     sign = orientation(summary)
     x = scales.of_scores([point[1] for point in pair.points], sign)
     y = scales.of_scores([point[2] for point in pair.points], sign)
-    metric = formatting.cut(str(summary["metric"]), 30)
+    metric = formatting.shorten(str(summary["metric"]), 30)
     plot = Plot(x, y, f"{metric} at {low}", f"{metric} at {high}", 230)
     points = [plot.point(first, second) for _, first, second in pair.points]
     plot.dots(points, "full")

@@ -14,7 +14,7 @@ class Scale(ABC):
     """Maps values to places from 0 to 1; what lies outside is put at the end."""
 
     @abstractmethod
-    def place(self, value: Any) -> float:
+    def position(self, value: Any) -> float:
         """Return where a value stands."""
 
     @abstractmethod
@@ -30,7 +30,7 @@ class Linear(Scale):
             low, high = low - (abs(low) * 0.05 or 0.5), high + (abs(high) * 0.05 or 0.5)
         self.low, self.high, self.unit = float(low), float(high), unit
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
     def ticks(self, most: int) -> list[Tick]:
@@ -38,7 +38,7 @@ class Linear(Scale):
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         values = [number * step for number in range(first, last + 1)]
-        return [(self.place(v), f"{self._label(v, decimals)}{self.unit}") for v in values]
+        return [(self.position(v), f"{self._label(v, decimals)}{self.unit}") for v in values]
 
     def _label(self, value: float, decimals: int) -> str:
         if decimals > 5 or abs(value) >= 1e6:
@@ -52,7 +52,7 @@ class Whole(Linear):
     def ticks(self, most: int) -> list[Tick]:
         step = max(1, round(_round_step((self.high - self.low) / max(most, 1))))
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [(self.place(n * step), str(n * step)) for n in range(first, last + 1)]
+        return [(self.position(n * step), str(n * step)) for n in range(first, last + 1)]
 
 
 class Log(Scale):
@@ -63,7 +63,7 @@ class Log(Scale):
             low, high = low / 2, high * 2
         self.low, self.high = math.log10(low), math.log10(high)
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         where = math.log10(value) if value > 0 else self.low
         return min(max((where - self.low) / (self.high - self.low), 0.0), 1.0)
 
@@ -78,7 +78,7 @@ class Log(Scale):
             if len(found) >= 4:
                 break
         found = found[:: math.ceil(len(found) / most)] if found else []
-        return [(self.place(value), formatting.number(value)) for value in found]
+        return [(self.position(value), formatting.number(value)) for value in found]
 
     def _holds(self, value: float) -> bool:
         return self.low - 1e-9 <= math.log10(value) <= self.high + 1e-9
@@ -90,7 +90,7 @@ class Choices(Scale):
     def __init__(self, values: Sequence[Any]) -> None:
         self.labels = list(dict.fromkeys(formatting.setting(value) for value in values))
 
-    def place(self, value: Any) -> float:
+    def position(self, value: Any) -> float:
         label = formatting.setting(value)
         index = self.labels.index(label) if label in self.labels else len(self.labels)
         return min((index + 0.5) / max(len(self.labels), 1), 1.0)

@@ -57,20 +57,20 @@ def _replicated(summary: Summary) -> list[Spread]:
     return found
 
 
-def _picture(summary: Summary, found: Sequence[Spread], words: str) -> Markup:
-    ends = [end for s in found for end in (s.low, s.high) if end is not None]
-    every = [*ends, *(score for spread in found for score in spread.scores)]
+def _picture(summary: Summary, spreads: Sequence[Spread], words: str) -> Markup:
+    ends = [end for s in spreads for end in (s.low, s.high) if end is not None]
+    every = [*ends, *(score for spread in spreads for score in spread.scores)]
     margin = 0.05 * (max(every) - min(every))
     scale = scales.Linear(min(every) - margin, max(every) + margin)
-    height = TOP + ROW * len(found) + BOTTOM
+    height = TOP + ROW * len(spreads) + BOTTOM
     parts = _axis(scale, height, str(summary["metric"]))
-    for row, spread in enumerate(found):
+    for row, spread in enumerate(spreads):
         parts += _row(spread, TOP + ROW * row, scale)
     return picture("seeds", "Scores over seeds", words, parts, WIDTH, height)
 
 
 def _across(scale: scales.Scale, value: float) -> float:
-    return 6 + scale.place(value) * (WIDTH - 6 - RIGHT)
+    return 6 + scale.position(value) * (WIDTH - 6 - RIGHT)
 
 
 def _axis(scale: scales.Scale, height: float, metric: str) -> list[Markup]:
@@ -80,7 +80,7 @@ def _axis(scale: scales.Scale, height: float, metric: str) -> list[Markup]:
         parts.append(shape("path", class_="grid", d=f"M{x:.1f} {TOP:g}V{floor:g}"))
         parts.append(shape("text", label, x=x, y=floor + 17, text_anchor="middle", class_="tick"))
     where = {"x": WIDTH - RIGHT, "y": height - 5, "text_anchor": "end"}
-    parts.append(shape("text", formatting.cut(metric, 60), class_="name", **where))
+    parts.append(shape("text", formatting.shorten(metric, 60), class_="name", **where))
     parts.append(shape("path", class_="axis", d=f"M6 {floor:g}H{WIDTH - RIGHT:g}"))
     return parts
 

@@ -49,14 +49,14 @@ def _slice(summary: Summary, key_: str, edge: findings.Edge | None, number: int)
     rung, pairs = findings.comparable(summary)
     y = scales.of_scores([score for _, score in pairs], orientation(summary))
     unit = " (logarithmic)" if isinstance(x, scales.Log) else ""
-    plot = Plot(x, y, f"{formatting.cut(key_, 46)}{unit}", _y_title(summary, rung), 220)
+    plot = Plot(x, y, f"{formatting.shorten(key_, 46)}{unit}", _y_title(summary, rung), 220)
     if edge is not None:
         _alarm(plot, edge)
     _points(plot, summary, trials, key_)
     words = _words(summary, this, trials, edge)
     name = f"slice-{number}-{slug(key_)[:40]}"
-    svg = plot.render(name, f"Score against {formatting.cut(key_, 80)}", words)
-    return figure(formatting.cut(key_, 80), words, svg)
+    svg = plot.render(name, f"Score against {formatting.shorten(key_, 80)}", words)
+    return figure(formatting.shorten(key_, 80), words, svg)
 
 
 def _points(plot: Plot, summary: Summary, trials: Sequence[Trial], key_: str) -> None:
@@ -68,10 +68,13 @@ def _points(plot: Plot, summary: Summary, trials: Sequence[Trial], key_: str) ->
     for trial in trials:
         number = trial["number"]
         score = scores.get(number)
-        point = _across(plot, trial, key_), rail if score is None else plot.up(plot.y.place(score))
+        point = (
+            _across(plot, trial, key_),
+            rail if score is None else plot.up(plot.y.position(score)),
+        )
         groups[_kind(trial, score, number in best)].append(point)
         if len(trials) <= MOST_NAMED:
-            plot.named(point, _told(summary, trial, key_))
+            plot.named(point, _caption(summary, trial, key_))
     plot.crosses(groups.pop("cross"))
     for kind, points in groups.items():
         plot.dots(points, kind)
@@ -85,19 +88,19 @@ def _kind(trial: Trial, score: float | None, is_best: bool) -> str:
     return "top" if is_best else "full"
 
 
-def _told(summary: Summary, trial: Trial, key_: str) -> str:
-    value = formatting.cut(formatting.setting(trial["params"][key_]), 60)
+def _caption(summary: Summary, trial: Trial, key_: str) -> str:
+    value = formatting.shorten(formatting.setting(trial["params"][key_]), 60)
     state = state_name(summary, trial)
     return f"trial {trial['number']}, {value}: {formatting.score(trial['score'])}, {state}"
 
 
 def _y_title(summary: Summary, rung: int) -> str:
-    metric = formatting.cut(str(summary["metric"]), 34)
+    metric = formatting.shorten(str(summary["metric"]), 34)
     return f"{metric}{at_rung(summary, rung)}"
 
 
 def _across(plot: Plot, trial: Trial, key_: str) -> float:
-    place = plot.x.place(trial["params"][key_])
+    place = plot.x.position(trial["params"][key_])
     if isinstance(plot.x, scales.Choices):
         spread = (trial["number"] * GOLDEN) % 1 - 0.5
         place += spread * 0.5 / max(len(plot.x.labels), 1)

@@ -27,13 +27,13 @@ class Plot:
 
     def point(self, x: Any, y: Any) -> Point:
         """Return where a pair of values stands in the picture."""
-        return self.across(self.x.place(x)), self.up(self.y.place(y))
+        return self.across(self.x.position(x)), self.up(self.y.position(y))
 
-    def across(self, place: float) -> float:
-        return LEFT + place * (WIDTH - LEFT - RIGHT)
+    def across(self, position: float) -> float:
+        return LEFT + position * (WIDTH - LEFT - RIGHT)
 
-    def up(self, place: float) -> float:
-        return self.height - BOTTOM - place * (self.height - BOTTOM - TOP)
+    def up(self, position: float) -> float:
+        return self.height - BOTTOM - position * (self.height - BOTTOM - TOP)
 
     def rail(self, sign: int) -> float:
         """Return the height of the strip at the worse end, for what has no score to be put at."""
@@ -84,11 +84,11 @@ class Plot:
         for place, label in self.y.ticks(5):
             y = self.up(place)
             self._path(f"M{LEFT:.1f} {y:.1f}H{right:.1f}", "grid")
-            self.text(LEFT - 7, y + 4, formatting.cut(label, LONGEST_TICK), "tick", "end")
+            self.text(LEFT - 7, y + 4, formatting.shorten(label, LONGEST_TICK), "tick", "end")
         self._path(f"M{LEFT:.1f} {floor:.1f}H{right:.1f}", "axis")
         self._x_ticks(floor)
-        self.text(2, 13, formatting.cut(y_title, 60), "name")
-        self.text(right, self.height - 5, formatting.cut(x_title, 60), "name", "end")
+        self.text(2, 13, formatting.shorten(y_title, 60), "name")
+        self.text(right, self.height - 5, formatting.shorten(x_title, 60), "name", "end")
 
     def _x_ticks(self, floor: float) -> None:
         ticks = self.x.ticks(6)
@@ -96,7 +96,7 @@ class Plot:
         for place, label in ticks:
             x = self.across(place)
             self._path(f"M{x:.1f} {floor:.1f}v4", "axis")
-            words = formatting.cut(label, room)
+            words = formatting.shorten(label, room)
             self.text(x, floor + 17, words, "tick", centred(x, words))
 
     def render(self, name: str, title: str, description: str) -> Markup:

@@ -29,7 +29,7 @@ def failures(summary: Summary) -> Section:
 def _kind(kind: str, trials: list[Trial]) -> list[Any]:
     error = next((str(t["error"]) for t in trials if t["error"]), "")
     numbers = formatting.listed((trial["number"] for trial in trials), 12)
-    return [kind, len(trials), numbers, formatting.cut(error, LONGEST_ERROR)]
+    return [kind, len(trials), numbers, formatting.shorten(error, LONGEST_ERROR)]
 
 
 def all_trials(summary: Summary) -> Section:
@@ -55,21 +55,21 @@ def all_trials(summary: Summary) -> Section:
 
 
 def _heading(key: str, name: str) -> Any:
-    shown = formatting.cut(name, 28)
+    shown = formatting.shorten(name, 28)
     return element("span", shown, title=key if key != shown else None)
 
 
-def _row(summary: Summary, place: int | None, trial: Trial, keys: list[str]) -> list[Any]:
+def _row(summary: Summary, rank: int | None, trial: Trial, keys: list[str]) -> list[Any]:
     params = trial["params"]
     settings = [_setting(params[key]) if key in params else formatting.INACTIVE for key in keys]
     number: Any = trial["number"]
     if trial["is_default"]:
         number = joined(number, " ", element("em", "default"))
-    start = [place, number, results.shown_score(trial), results.state_name(summary, trial)]
+    start = [rank, number, results.shown_score(trial), results.state_name(summary, trial)]
     steps = f"{trial['steps']} of {trial['total_steps']}"
     best = "" if trial["best_step"] is None else trial["best_step"]
     return [*start, *settings, best, steps, formatting.duration(trial["seconds"])]
 
 
 def _setting(value: Any) -> str:
-    return formatting.cut(formatting.setting(value), LONGEST)
+    return formatting.shorten(formatting.setting(value), LONGEST)

@@ -55,9 +55,9 @@ def _shown(ranked: list[results.Ranked], most: int) -> list[results.Ranked]:
     return ranked[:most] + rest
 
 
-def _row(summary: Summary, place: int | None, trial: Trial, keys: list[str]) -> list[Any]:
+def _row(summary: Summary, rank: int | None, trial: Trial, keys: list[str]) -> list[Any]:
     number = f"{trial['number']} (default)" if trial["is_default"] else trial["number"]
-    start = ["" if place is None else place, number, results.shown_score(trial)]
+    start = ["" if rank is None else rank, number, results.shown_score(trial)]
     params = trial["params"]
     settings = [formatting.setting(params[k]) if k in params else formatting.INACTIVE for k in keys]
     return [*start, results.state_name(summary, trial), *settings]
@@ -69,7 +69,7 @@ def _failures(summary: Summary) -> RenderableType:
 
 
 def _cell(value: Any) -> Text:
-    return Text(formatting.cut(printable(str(value)), LONGEST), overflow="fold")
+    return Text(formatting.shorten(printable(str(value)), LONGEST), overflow="fold")
 
 
 def _line(words: str) -> Text:

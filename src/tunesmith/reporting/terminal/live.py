@@ -181,7 +181,7 @@ def _rows(progress: Progress) -> list[tuple[str, str]]:
     rows = [("complete", str(progress.complete)), ("rungs", rungs)]
     best = progress.best
     if best is not None:
-        overrides = formatting.cut(" ".join(best.overrides), LONGEST)
+        overrides = formatting.shorten(" ".join(best.overrides), LONGEST)
         rows.append((f"best {progress.metric}", f"{best_words(progress)[5:]}  {overrides}"))
     kinds = "  ".join(f"{kind}: {count}" for kind, count in progress.failures.items())
     return [*rows, ("failed", kinds or "none")]

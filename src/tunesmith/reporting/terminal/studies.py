@@ -69,4 +69,4 @@ def _end(study: Path, summary: Mapping[str, Any]) -> str:
 
 
 def _cell(value: str) -> Text:
-    return Text(formatting.cut(printable(value), 80), overflow="fold")
+    return Text(formatting.shorten(printable(value), 80), overflow="fold")

@@ -54,16 +54,16 @@ def candidates(study: Study, finished: Sequence[Record], top: int) -> list[Recor
     A copy would only take the place of another setting, and raise the bar for all of them.
     """
 
-    def what_it_is(overrides: Sequence[str]) -> str:
+    def describe_trial(overrides: Sequence[str]) -> str:
         segments = study.segments
         return config.config_hash(segments.config_of(segments.overrides(overrides, seed=0)))
 
-    seen = {what_it_is(default_overrides(study))}
+    seen = {describe_trial(default_overrides(study))}
     found: list[Record] = []
     for record in finished:
         if len(found) == top:
             break
-        identity = what_it_is(record.overrides)
+        identity = describe_trial(record.overrides)
         if not record.is_default and identity not in seen:
             found.append(record)
             seen.add(identity)

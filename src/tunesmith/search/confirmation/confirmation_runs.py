@@ -37,7 +37,7 @@ def train(study: Study, overrides: Mapping[int, list[str]], seeds: Sequence[int]
     kept, so that another start tries again. Raises NoScoreError where no arm has a score.
     """
     wanted = [(trial, seed) for seed in seeds for trial in overrides]
-    known = {pair: found for pair in wanted if (found := _kept(study, *pair)) is not None}
+    known = {pair: found for pair in wanted if (found := _retained(study, *pair)) is not None}
     missing = [pair for pair in wanted if pair not in known]
     segments = [arm(study, *pair, overrides[pair[0]]) for pair in missing]
 
@@ -52,7 +52,7 @@ def train(study: Study, overrides: Mapping[int, list[str]], seeds: Sequence[int]
         return None
     known |= {pair: result.plain() for pair, result in zip(missing, results, strict=True)}
     scores = {t: [_score(known[t, seed]) for seed in seeds] for t in overrides}
-    _say_what_passes(results)
+    _log_progress(results)
     if all(score is None for row in scores.values() for score in row):
         why = f"no run of the confirmation has a score, the first: {_error(known[wanted[0]])}"
         raise NoScoreError(study.folder, why)
@@ -73,7 +73,9 @@ def directory(study: Study, trial: int, seed: int) -> Path:
 def tidy(study: Study, trials: Sequence[int], seeds: Sequence[int], winner: bool = True) -> None:
     """Delete the checkpoints of finished arms; one run of each that may win keeps its own."""
     for trial in trials:
-        folders = [directory(study, trial, s) for s in seeds if _kept(study, trial, s) is not None]
+        folders = [
+            directory(study, trial, s) for s in seeds if _retained(study, trial, s) is not None
+        ]
         needed = next(filter(_is_whole, [*_own(study, trial), *folders]), None) if winner else None
         for run in folders:
             if run != needed:
@@ -95,7 +97,7 @@ def _key(trial: int, seed: int) -> str:
     return f"confirm {trial} {seed}"
 
 
-def _kept(study: Study, trial: int, seed: int) -> dict[str, Any] | None:
+def _retained(study: Study, trial: int, seed: int) -> dict[str, Any] | None:
     """Return the result that needs no other try, or None."""
     found = study.store.attributes.get(_key(trial, seed))
     return found if found is not None and _is_final(found) else None
@@ -116,7 +118,7 @@ def _error(result: Mapping[str, Any]) -> str:
     return str(result["error"] or result["failure"] or "unknown")
 
 
-def _say_what_passes(results: Sequence[Result]) -> None:
+def _log_progress(results: Sequence[Result]) -> None:
     lost = [result for result in results if not _is_final(result.plain())]
     if lost:
         what = "%d of the confirmation's runs failed, and are tried again at the next start: %s"

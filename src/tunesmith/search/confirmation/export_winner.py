@@ -75,19 +75,19 @@ def _plain(cfg: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in OF_THE_SEARCH}
 
 
-def _shared(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _shared(base: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is left of a config without the keys that the other one lacks."""
     return {
-        key: _shared(value, wanted[key]) if isinstance(value, dict) else value
+        key: _shared(value, target[key]) if isinstance(value, dict) else value
         for key, value in base.items()
-        if key in wanted and isinstance(value, dict) == isinstance(wanted[key], dict)
+        if key in target and isinstance(value, dict) == isinstance(target[key], dict)
     }
 
 
-def _changes(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(base: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
     """Return what makes `wanted` of `base` when it is merged into it."""
     found = {}
-    for key, value in wanted.items():
+    for key, value in target.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             if changes := _changes(base[key], value):
                 found[key] = changes

@@ -47,7 +47,7 @@ class Executor(ABC):
     def submit(self, segment: Segment) -> "Future[Result]":
         """Start a segment as soon as there is a worker for it."""
 
-    def doing(self) -> list[WorkerStatus]:
+    def worker_status(self) -> list[WorkerStatus]:
         """Return what each worker does just now."""
         return []
 

@@ -64,10 +64,10 @@ class ClusterExecutor(Executor):
         future: Future[Result] = Future()
         with self._lock:
             self._queue.append((segment, future))
-        self._start_what_fits()
+        self._start_queued()
         return future
 
-    def doing(self) -> list[WorkerStatus]:
+    def worker_status(self) -> list[WorkerStatus]:
         jobs = dict(self._jobs)
         names = [f"{self.name} {i}" for i in range(self.workers)]
         return [
@@ -105,7 +105,7 @@ class ClusterExecutor(Executor):
         if job.handle is not None:
             self._cancel(job, job.killed)
 
-    def _start_what_fits(self) -> None:
+    def _start_queued(self) -> None:
         with self._lock:
             while self._queue and len(self._jobs) < self.workers:
                 segment, future = self._queue.popleft()
@@ -114,12 +114,12 @@ class ClusterExecutor(Executor):
                 serve = threading.Thread(target=self._serve, args=(place, job, future), daemon=True)
                 serve.start()
 
-    def _serve(self, place: int, job: Job, future: "Future[Result]") -> None:
+    def _serve(self, slot: int, job: Job, future: "Future[Result]") -> None:
         result = self._run(job)
         with self._lock:
-            del self._jobs[place]
+            del self._jobs[slot]
         future.set_result(result)
-        self._start_what_fits()
+        self._start_queued()
 
     def _run(self, job: Job) -> Result:
         try:
@@ -148,24 +148,24 @@ def plain(segment: Segment) -> dict[str, Any]:
     }
 
 
-def run_there(told: Mapping[str, Any], kept: list[Any]) -> dict[str, Any]:
+def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, Any]:
     """Run a segment in the process of a job, once no other job is at it; return its result.
 
     `kept` holds what this process has read, for its next segment; empty at first.
     """
-    sys.path[:] = [*told["path"], *(p for p in sys.path if p not in told["path"])]
-    if Path(told["cwd"]).is_dir():
-        os.chdir(told["cwd"])  # a file named without its folder is the same file there
-    segment = Segment(**told["segment"])
+    sys.path[:] = [*payload["path"], *(p for p in sys.path if p not in payload["path"])]
+    if Path(payload["cwd"]).is_dir():
+        os.chdir(payload["cwd"])  # a file named without its folder is the same file there
+    segment = Segment(**payload["segment"])
     with gc_paused_for_import():
         from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment
 
     if segment.kind != "check":  # whose directory is the study's, which the search itself holds
         _wait_until_free(Path(segment.directory))
-    if not kept:
-        kept.append(InputCache())
-    return run_segment(segment, kept[0]).plain()
+    if not retained:
+        retained.append(InputCache())
+    return run_segment(segment, retained[0]).plain()
 
 
 def threads_of(segment: Segment, otherwise: int) -> int:

@@ -46,10 +46,10 @@ class LocalExecutor(Executor):
         future: Future[Result] = Future()
         with self._lock:
             self._queue.append((segment, future))
-        self._start_what_fits()
+        self._start_queued()
         return future
 
-    def doing(self) -> list[WorkerStatus]:
+    def worker_status(self) -> list[WorkerStatus]:
         with self._lock:
             busy = dict(self._busy)
         return [
@@ -82,7 +82,7 @@ class LocalExecutor(Executor):
         for worker in set(found):
             worker.signal(signal.SIGKILL)
 
-    def _start_what_fits(self) -> None:
+    def _start_queued(self) -> None:
         with self._lock:
             while self._queue:
                 need = min(self._queue[0][0].devices, self.workers)
@@ -99,18 +99,18 @@ class LocalExecutor(Executor):
                 )
                 job.start()
 
-    def _worker(self, places: tuple[int, ...]) -> "Worker":
+    def _worker(self, slots: tuple[int, ...]) -> "Worker":
         """Take the warm worker of these places, or make one."""
-        for others in [key for key in self._warm if len(key) > 1 and key != places]:
-            if {*others} & {*places}:
+        for others in [key for key in self._warm if len(key) > 1 and key != slots]:
+            if {*others} & {*slots}:
                 self._warm.pop(others).end()  # it would hold the memory of these places
-        worker = self._warm.pop(places, None)
+        worker = self._warm.pop(slots, None)
         if worker is not None and worker.is_alive():
             return worker
-        return Worker(merge_resources([self.shares[place] for place in places]))
+        return Worker(merge_resources([self.shares[place] for place in slots]))
 
     def _serve(
-        self, worker: "Worker", segment: Segment, future: "Future[Result]", places: tuple[int, ...]
+        self, worker: "Worker", segment: Segment, future: "Future[Result]", slots: tuple[int, ...]
     ) -> None:
         result = worker.run(segment)
         whole = segment.devices == 1 or result.state == "done"  # else its ranks are out of step
@@ -119,12 +119,12 @@ class LocalExecutor(Executor):
             worker.end()
         with self._lock:
             if keep:
-                self._warm[places] = worker
-            for place in places:
+                self._warm[slots] = worker
+            for place in slots:
                 del self._busy[place]
                 self._free.add(place)
         future.set_result(result)
-        self._start_what_fits()
+        self._start_queued()
 
 
 class Worker:

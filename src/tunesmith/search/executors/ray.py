@@ -20,7 +20,7 @@ from tunesmith.search.executors.cluster import (
     Job,
     JobLostError,
     plain,
-    run_there,
+    run_remotely,
     threads_of,
 )
 from tunesmith.search.trial import Result, Segment, result_of
@@ -119,7 +119,7 @@ class RayExecutor(ClusterExecutor):
 
 def _connected(address: Text | None, host: str) -> Any:
     """Start or join Ray; return its module."""
-    _settle(address, host)
+    _set_result(address, host)
     try:
         import ray
     except ImportError as error:
@@ -138,7 +138,7 @@ def _connected(address: Text | None, host: str) -> Any:
     return ray
 
 
-def _settle(address: Text | None, host: str) -> None:
+def _set_result(address: Text | None, host: str) -> None:
     """Set what Ray reads of the environment, once, when it is imported."""
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -169,11 +169,11 @@ def _own_signals() -> Iterator[None]:
 # In the Ray worker
 
 
-def _segment(told: Mapping[str, Any], threads: int) -> dict[str, Any]:
+def _segment(payload: Mapping[str, Any], threads: int) -> dict[str, Any]:
     """Run a segment in this worker process; Ray would have given it one thread."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    return run_there(told, WARM)
+    return run_remotely(payload, WARM)
 
 
 def _seen(marker: str) -> str | None:

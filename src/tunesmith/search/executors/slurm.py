@@ -33,7 +33,7 @@ from tunesmith.search.executors.cluster import (
     Job,
     JobLostError,
     plain,
-    run_there,
+    run_remotely,
     threads_of,
 )
 from tunesmith.search.trial import Result, Segment
@@ -193,7 +193,7 @@ def _run(*command: str) -> "subprocess.CompletedProcess[str] | None":
 # In the job
 
 
-def _segment(told: Mapping[str, Any], folder: str, threads: int) -> None:
+def _segment(payload: Mapping[str, Any], folder: str, threads: int) -> None:
     """Run a segment in this job, and leave its result where the search looks for it."""
     number = os.environ["SLURM_JOB_ID"]
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
@@ -202,7 +202,7 @@ def _segment(told: Mapping[str, Any], folder: str, threads: int) -> None:
     for name in ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"):
         os.environ.pop(name, None)
     _listen()
-    result = run_there(told, [])
+    result = run_remotely(payload, [])
     whole = Path(folder) / f"{number}.json"
     part = whole.with_suffix(".json.tmp")
     part.write_text(json.dumps(result), encoding="utf-8")

@@ -30,7 +30,7 @@ class PolicyConformance:
                     assert policy.next(states, may_start) == action
                     assert self.make_policy().next(list(states), may_start) == action
 
-    def test_it_promotes_only_what_can_go_on(self) -> None:
+    def test_it_promotes_only_trials_that_wait(self) -> None:
         policy = self.make_policy()
         last = len(policy.rungs) - 1
         for seed in range(5):

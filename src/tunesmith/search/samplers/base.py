@@ -41,7 +41,7 @@ class Sampler(ABC):
         """Return the seed of one ask."""
         return derive_seed(self.seed, "ask", number, *names)
 
-    def placed(self, units: Sequence[float]) -> dict[str, Any]:
+    def at_coordinates(self, units: Sequence[float]) -> dict[str, Any]:
         """Return the point at these coordinates of the unit cube; drop what is inactive there."""
         values = {d.key: d.at(u) for d, u in zip(self.space.dimensions, units, strict=True)}
         return {d.key: values[d.key] for d in self.space.active(values)}

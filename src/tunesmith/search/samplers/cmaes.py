@@ -49,7 +49,7 @@ class CmaesSampler(Sampler):
         ordered = sorted(observations, key=lambda o: o.number)
         for name, evolution in self._learnt.items():
             units |= evolution.ask(ordered, self.derived(number, name))
-        return self.placed([units[d.key] for d in self.space.dimensions])
+        return self.at_coordinates([units[d.key] for d in self.space.dimensions])
 
 
 class _Evolution:
@@ -72,7 +72,7 @@ class _Evolution:
         size = self._state.population_size
         while len(scored) >= len(self._told) + size:
             generation = scored[len(self._told) : len(self._told) + size]
-            self._state.tell([(self._place(o), -_value(o)) for o in generation])
+            self._state.tell([(self._coordinates(o), -_value(o)) for o in generation])
             self._told += generation
             if self._state.should_stop():  # it has shrunk to a point, or fallen apart
                 self._restarts += 1
@@ -88,7 +88,7 @@ class _Evolution:
         mean = generator.random(count) if restarts else np.full(count, CENTRE)
         return CMA(mean, WIDTH, bounds=np.tile([0.0, 1.0], (count, 1)), seed=0)
 
-    def _place(self, observation: Observation) -> np.ndarray:
+    def _coordinates(self, observation: Observation) -> np.ndarray:
         return np.array([d.unit(observation.params[d.key]) for d in self.dimensions])
 
     def _counts(self, observation: Observation) -> bool:

@@ -11,7 +11,7 @@ class QmcSampler(Sampler):
     """Trial n has the n-th point of a scrambled Sobol sequence (Sobol, 1967; Owen, 1998)."""
 
     def ask(self, number: int, observations: Sequence[Observation]) -> dict[str, Any]:
-        return self.placed(self.units(number))
+        return self.at_coordinates(self.units(number))
 
     def units(self, number: int) -> list[float]:
         """Return a place of the unit cube, one side a dimension."""

@@ -13,4 +13,4 @@ class RandomSampler(Sampler):
 
     def ask(self, number: int, observations: Sequence[Observation]) -> dict[str, Any]:
         generator = np.random.default_rng(self.derived(number))
-        return self.placed(generator.random(len(self.space.dimensions)).tolist())
+        return self.at_coordinates(generator.random(len(self.space.dimensions)).tolist())

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tunesmith import config
 from tunesmith.config import instantiate
-from tunesmith.errors import ConfigError, MistakesError, TunesmithError
+from tunesmith.errors import ConfigError, SeveralError, TunesmithError
 from tunesmith.search.space.dimension import Dimension, same
 from tunesmith.search.space.quoting import quoted
 from tunesmith.search.space.space import Space
@@ -28,7 +28,7 @@ def check_space(space: Space, compose: Compose) -> list[TunesmithError]:
             corners.visit(dimension, value)
     if not space.dimensions:
         corners.compose(frozenset(), {})
-    return corners.mistakes() + corners.unlike_scores()
+    return corners.check_errors() + corners.unlike_scores()
 
 
 def check_point(space: Space, params: Mapping[str, Any]) -> list[TunesmithError]:
@@ -86,7 +86,7 @@ class _Corners:
         self.tried.append(choices)
         try:
             cfg = self._compose([*self.space.fixed, *self.space.overrides(params)])
-        except MistakesError as several:
+        except SeveralError as several:
             self._note(several.errors, choices)
             return None
         except TunesmithError as error:
@@ -97,8 +97,8 @@ class _Corners:
         self._note(config.check(cfg), choices)
         return cfg
 
-    def mistakes(self) -> list[TunesmithError]:
-        return [self._told(text, error) for text, error in self.found.items()]
+    def check_errors(self) -> list[TunesmithError]:
+        return [self._with_choices(text, error) for text, error in self.found.items()]
 
     def unlike_scores(self) -> list[TunesmithError]:
         """Refuse tasks that are not judged by the same score: they could not be ranked."""
@@ -132,7 +132,7 @@ class _Corners:
             if choices is not None:
                 self.met.setdefault(str(error), []).append(choices)
 
-    def _told(self, text: str, error: TunesmithError) -> TunesmithError:
+    def _with_choices(self, text: str, error: TunesmithError) -> TunesmithError:
         """Add the choices that make it a mistake, where others do not."""
         choices = self._to_blame(text) - {error.where}
         if not choices:

@@ -36,7 +36,7 @@ NEVER_ADAPTIVE = {
 LENGTH = ("trainer.max_epochs", "trainer.max_steps")
 
 
-def mistakes(dimension: Dimension, options: Options, adaptive: bool) -> Iterator[TunesmithError]:
+def errors_in(dimension: Dimension, options: Options, adaptive: bool) -> Iterator[TunesmithError]:
     """Yield what can be told of a dimension without composing a config."""
     if refusal := _refusal(dimension, adaptive):
         yield refusal

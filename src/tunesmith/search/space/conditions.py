@@ -14,7 +14,7 @@ ABSENT = object()
 Known = Callable[[str], Any]  # the value that a key or a group has in all trials; or ABSENT
 
 
-def mistakes(
+def errors_in(
     dimensions: Mapping[str, Dimension], known: Known, keys: list[str]
 ) -> Iterator[TunesmithError]:
     """Yield each condition that names nothing, that can never hold, or that ends in itself."""
@@ -29,7 +29,7 @@ def mistakes(
     yield from _circles(dimensions)
 
 
-def settled(
+def always_searched(
     dimensions: Mapping[str, Dimension], known: Known
 ) -> tuple[dict[str, Dimension], list[tuple[Dimension, str]]]:
     """Decide the conditions on what is not searched; return what stays, and what is left out.
@@ -63,12 +63,12 @@ def _failing(dimension: Dimension, stay: Mapping[str, Dimension], known: Known) 
     return None
 
 
-def _never(where: str, wanted: Any, parent: Dimension) -> Iterator[TunesmithError]:
-    for value in wanted if isinstance(wanted, list) else [wanted]:
+def _never(location: str, allowed: Any, parent: Dimension) -> Iterator[TunesmithError]:
+    for value in allowed if isinstance(allowed, list) else [allowed]:
         if not parent.contains(value):
             fix = did_you_mean(str(value), map(str, parent.choices))
             what = f"{_shown(value)} is none of its values"
-            yield ConfigError("CONF-SPACE", where, what, fix)
+            yield ConfigError("CONF-SPACE", location, what, fix)
 
 
 def _circles(dimensions: Mapping[str, Dimension]) -> Iterator[TunesmithError]:

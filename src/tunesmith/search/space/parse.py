@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith.config import check_value, schema
 from tunesmith.config.override_parser import parse_override
-from tunesmith.errors import ConfigError, MistakesError, TunesmithError
+from tunesmith.errors import ConfigError, SeveralError, TunesmithError
 from tunesmith.search.space import check_dimension, conditions, parse_cli, parse_yaml
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.parse_cli import Options
@@ -47,7 +47,7 @@ class _Reader:
     def attempt(self, function: Any, *arguments: Any) -> None:
         try:
             function(*arguments)
-        except MistakesError as several:
+        except SeveralError as several:
             self.mistakes += several.errors
         except TunesmithError as error:
             self.mistakes.append(error)
@@ -106,18 +106,18 @@ class _Reader:
         """Put together what is right."""
         right = {key: d for key, d in self.dimensions.items() if self._is_right(d)}
         known = _Known(self.cfg, self.options)
-        wrong = list(conditions.mistakes(right, known, [*schema.packaged_keys(), *known.choices]))
+        wrong = list(conditions.errors_in(right, known, [*schema.packaged_keys(), *known.choices]))
         self.mistakes += wrong
-        stay, out = ({}, []) if wrong else conditions.settled(right, known)
+        stay, out = ({}, []) if wrong else conditions.always_searched(right, known)
         for dimension, condition in out:
             self._leave_out(dimension, condition)
         if self.adaptive and not (self.dimensions or self.mistakes):
             fix = "give ranges, or space=finetune"
             self.mistakes.append(ConfigError("CONF-SPACE", "space", "nothing is searched", fix))
-        return Space(tuple(stay.values()), self._kept(), self.seeds)
+        return Space(tuple(stay.values()), self._retained(), self.seeds)
 
     def _is_right(self, dimension: Dimension) -> bool:
-        found = list(check_dimension.mistakes(dimension, self.options, self.adaptive))
+        found = list(check_dimension.errors_in(dimension, self.options, self.adaptive))
         for text in [text for key, text in self.fixed if key == dimension.key][:1]:
             fix = "leave it out of one" if dimension.key in self.typed else _to_hold(text)
             found.append(ConfigError("CONF-BOTH", text, "is fixed here, and searched too", fix))
@@ -131,7 +131,7 @@ class _Reader:
             self.mistakes.append(ConfigError("CONF-SPACE", dimension.key, what))
         log.info("%s is not searched: it needs %s", dimension.key, condition)
 
-    def _kept(self) -> tuple[str, ...]:
+    def _retained(self) -> tuple[str, ...]:
         """Return the overrides of trials: those that are not of the search itself."""
         of = {text: key.replace("/", ".").partition(".")[0] for key, text in self.fixed}
         return tuple(text for _, text in self.fixed if of[text] not in check_dimension.CONTROL)

@@ -16,7 +16,7 @@ def dimension(override: Any, options: Options) -> Dimension:
 
     Whether its values make sense together is not asked here (see `mistakes.py`).
     """
-    _refuse_what_is_not_one(override)
+    _refuse_no_dimension(override)
     if override.is_interval_sweep():
         return _interval(override)
     if override.is_range_sweep():
@@ -24,7 +24,7 @@ def dimension(override: Any, options: Options) -> Dimension:
     return _choice(override, options)
 
 
-def _refuse_what_is_not_one(override: Any) -> None:
+def _refuse_no_dimension(override: Any) -> None:
     text, sweep = override.input_line, override.value()
     if override.is_delete():
         raise ConfigError("CONF-SWEEP", text, "a key is removed in all trials or in none")

@@ -53,19 +53,19 @@ def _wrong_form(key: str, fields: Any) -> Iterator[TunesmithError]:
     yield from _wrong_types(where, fields)
 
 
-def _wrong_pair(where: str, fields: Mapping[str, Any]) -> Iterator[TunesmithError]:
+def _wrong_pair(location: str, fields: Mapping[str, Any]) -> Iterator[TunesmithError]:
     beside = [name for name in RANGE if name in fields]
     missing = [name for name in ("low", "high") if name not in fields]
     if "choices" in fields and beside:
         yield ConfigError(
-            "CONF-SPACE", where, f"has choices and {', '.join(beside)}", "give one or the other"
+            "CONF-SPACE", location, f"has choices and {', '.join(beside)}", "give one or the other"
         )
     elif "choices" not in fields and missing:
         has = f"has no {' and no '.join(missing)}"
-        yield ConfigError("CONF-SPACE", where, has, "or give choices")
+        yield ConfigError("CONF-SPACE", location, has, "or give choices")
 
 
-def _wrong_types(where: str, fields: Mapping[str, Any]) -> Iterator[TunesmithError]:
+def _wrong_types(location: str, fields: Mapping[str, Any]) -> Iterator[TunesmithError]:
     for name, kind, says in (
         ("log", bool, "true or false"),
         ("int", bool, "true or false"),
@@ -73,6 +73,6 @@ def _wrong_types(where: str, fields: Mapping[str, Any]) -> Iterator[TunesmithErr
         ("when", Mapping, "a mapping: {key: value}"),
     ):
         if fields.get(name) is not None and not isinstance(fields[name], kind):
-            yield ConfigError("CONF-SPACE", where, f"{name} must be {says}")
+            yield ConfigError("CONF-SPACE", location, f"{name} must be {says}")
     if "choices" in fields and fields["choices"] is None:
-        yield ConfigError("CONF-SPACE", where, "choices must be a list")
+        yield ConfigError("CONF-SPACE", location, "choices must be a list")

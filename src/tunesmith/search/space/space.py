@@ -116,9 +116,9 @@ class Space:
                 yield {d.key: params[d.key] for d in active}
 
 
-def allows(wanted: Any, value: Any) -> bool:
+def allows(allowed: Any, value: Any) -> bool:
     """Say whether a condition holds: `wanted` is a value, or a list of values."""
-    alternatives = wanted if isinstance(wanted, list | tuple) else [wanted]
+    alternatives = allowed if isinstance(allowed, list | tuple) else [allowed]
     return any(same(alternative, value) for alternative in alternatives)
 
 

@@ -33,7 +33,7 @@ class CheckpointBudget:
         whole = [r for r in records if r.state(last_rung) == COMPLETE and self._has_any(r)]
         self.whole = sorted(whole, key=self._worth, reverse=True)
 
-    def settle(self, record: Record, records: list[Record], last_rung: int) -> None:
+    def reconcile(self, record: Record, records: list[Record], last_rung: int) -> None:
         """After a segment: delete what it made needless, then what is over the limit."""
         state = record.state(last_rung)
         if state == FAILED or (record.failure is not None and state != RUNNING):
@@ -70,13 +70,13 @@ class CheckpointBudget:
         return rungs[-1] if rungs else -1, self.sign * (record.score or 0.0), -record.number
 
     def _has_any(self, record: Record) -> bool:
-        return next(checkpoints_of(self._place(record)), None) is not None
+        return next(checkpoints_of(self._folder_of(record)), None) is not None
 
     def _delete(self, record: Record) -> int:
         """Delete a trial's checkpoints; return the bytes that this freed."""
-        return delete_checkpoints(self._place(record))
+        return delete_checkpoints(self._folder_of(record))
 
-    def _place(self, record: Record) -> Path:
+    def _folder_of(self, record: Record) -> Path:
         return self.trials / f"{record.number:04d}"
 
 

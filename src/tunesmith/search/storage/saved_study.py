@@ -33,7 +33,7 @@ def summary_of(study: str | Path) -> dict[str, Any]:
     Raises ModelError where it is no study, SafetyError where a file of it leads out.
     """
     folder = opened(study)
-    made = _from_store(folder) if (folder / STORE).is_file() else None
+    made = _from_database(folder) if (folder / STORE).is_file() else None
     if made is None:
         made = runs.read_json(runs.inside(folder, SUMMARY), LARGEST) | {"directory": str(study)}
     check_summary(made, str(study))
@@ -94,7 +94,7 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
-def _from_store(folder: Path) -> dict[str, Any] | None:
+def _from_database(folder: Path) -> dict[str, Any] | None:
     """Return the summary; None of a store that was killed before it was a study."""
     kept = read(folder)
     spec, ended = kept.attributes.get("spec"), kept.attributes.get("ended")

@@ -34,7 +34,7 @@ STATES = {COMPLETE: TrialState.COMPLETE, FAILED: TrialState.FAIL, PAUSED: TrialS
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-class Store:
+class StudyDatabase:
     """The trials of one study, in memory and in its file.
 
     Whoever opens it holds the lock on the study's directory: there is no other writer.
@@ -93,7 +93,7 @@ class Store:
             if state in (COMPLETE, FAILED):
                 self._end(connection, record, state)
 
-    def settle(self, last_rung: int) -> None:
+    def reconcile(self, last_rung: int) -> None:
         """At the end of a search: leave no trial running."""
         with self.storage.engine.begin() as connection:
             for record in self.records:

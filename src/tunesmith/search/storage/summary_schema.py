@@ -69,34 +69,34 @@ CONFIRMATION: Mapping[str, Any] = {
 }
 
 
-def check_summary(summary: Mapping[str, Any], where: str) -> None:
+def check_summary(summary: Mapping[str, Any], location: str) -> None:
     """Raise ModelError where this is not the summary of a study."""
     wrong = _wrong(summary, STUDY, "") or _wrong_values(summary)
     if not wrong and summary["confirmation"] is not None:
         wrong = _wrong(summary["confirmation"], CONFIRMATION, "confirmation")
     if wrong:
-        raise ModelError("STUDY", where, f"its summary is not one of a study: {wrong}")
+        raise ModelError("STUDY", location, f"its summary is not one of a study: {wrong}")
 
 
-def _wrong(value: Any, shape: Any, where: str) -> str:
+def _wrong(value: Any, shape: Any, location: str) -> str:
     """Return where a value departs from a shape: a type, several, [shape of all], {key: shape}."""
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
-            return f"{where or 'all of it'} is no object"
+            return f"{location or 'all of it'} is no object"
         missing = [key for key in shape if key not in value and key not in NEWER]
         if missing:
-            return f"{where}.{missing[0]} is missing".lstrip(".")
+            return f"{location}.{missing[0]} is missing".lstrip(".")
         known = [(key, inner) for key, inner in shape.items() if key in value]
-        parts = (_wrong(value[k], s, f"{where}.{k}".lstrip(".")) for k, s in known)
+        parts = (_wrong(value[k], s, f"{location}.{k}".lstrip(".")) for k, s in known)
         return next(filter(None, parts), "")
     if isinstance(shape, list):
         if not isinstance(value, list):
-            return f"{where} is no list"
-        parts = (_wrong(item, shape[0], f"{where}.{i}") for i, item in enumerate(value))
+            return f"{location} is no list"
+        parts = (_wrong(item, shape[0], f"{location}.{i}") for i, item in enumerate(value))
         return next(filter(None, parts), "")
     kinds = shape if isinstance(shape, tuple) else (shape,)
     is_right = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
-    return "" if is_right else f"{where} is a {type(value).__name__}"
+    return "" if is_right else f"{location} is a {type(value).__name__}"
 
 
 def _wrong_values(summary: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from tunesmith.runtime.secrets import mask_arguments
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.diff import differences
 from tunesmith.search.space.space import Space
-from tunesmith.search.storage.study_db import FILE, Store
+from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.study.segments import ConfigOf
 from tunesmith.search.study.settings import Settings
 from tunesmith.search.trial import Result, Segment
@@ -30,7 +30,7 @@ READ = {  # what a worker reads before the search -> how it is said that it is a
 
 def opened(
     folder: Path, space: Space, settings: Settings, executor: Executor, config_of: ConfigOf
-) -> tuple[Store, str, str]:
+) -> tuple[StudyDatabase, str, str]:
     """Open the store, once a worker has read rows and model: they must be those it began with.
 
     Raises ConfigError for another study of this name, CheckError for what the worker refused.
@@ -43,7 +43,7 @@ def opened(
         found = _checked(folder, space, executor, config_of, settings.retries)
         now["inputs"] = dict(found.inputs)
         if store is None:
-            store = Store(folder, folder.name, found.mode, space.dimensions)
+            store = StudyDatabase(folder, folder.name, found.mode, space.dimensions)
             store.set("objective", [found.metric, found.mode])
         refuse_another(folder, store.attributes.get("identity"), now)
         store.set("identity", now)
@@ -54,11 +54,11 @@ def opened(
     return store, *store.attributes["objective"]
 
 
-def _existing(folder: Path, space: Space) -> Store | None:
+def _existing(folder: Path, space: Space) -> StudyDatabase | None:
     """Return the store of a study that goes on; one that was killed before it was one is none."""
     if not (folder / FILE).exists():
         return None
-    store = Store(folder, folder.name, "max", space.dimensions)
+    store = StudyDatabase(folder, folder.name, "max", space.dimensions)
     if "objective" in store.attributes:
         return store
     store.close()
@@ -88,9 +88,9 @@ def _checked(
 class CheckError(TunesmithError):
     """What a worker found wrong with the study's own config, as it said it."""
 
-    def __init__(self, found: Result) -> None:
-        self.said = found.error or "the worker that was to check the study died"
-        self.exit_code = found.exit_code or 1
+    def __init__(self, result: Result) -> None:
+        self.said = result.error or "the worker that was to check the study died"
+        self.exit_code = result.exit_code or 1
         super().__init__("STUDY-CHECK", "", self.said)
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from tunesmith.search.policies.base import Policy, Promote
 from tunesmith.search.samplers.base import Sampler
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.checkpoint_budget import CheckpointBudget
-from tunesmith.search.storage.study_db import Store
+from tunesmith.search.storage.study_db import StudyDatabase
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.observations import observations
 from tunesmith.search.study.running_segments import RunningSegments
@@ -49,7 +49,7 @@ class Study:
         space: Space,
         sampler: Sampler,
         policy: Policy,
-        store: Store,
+        database: StudyDatabase,
         executor: Executor,
         config_of: ConfigOf,
         *,
@@ -59,7 +59,7 @@ class Study:
         watcher: Watcher | None = None,
     ) -> None:
         self.folder, self.settings, self.space = folder, settings, space
-        self.sampler, self.policy, self.store, self.executor = sampler, policy, store, executor
+        self.sampler, self.policy, self.store, self.executor = sampler, policy, database, executor
         self.mode, self.seeds = mode, list(seeds)
         self.default = default  # what trial 0 has, None in an explicit grid
         self.watcher = watcher
@@ -70,7 +70,7 @@ class Study:
         self.interrupted = False
         self.deadline: float | None = None
         self.exhausted = False
-        self.standings = [record.standing(mode) for record in store.records]
+        self.standings = [record.standing(mode) for record in database.records]
 
     @property
     def records(self) -> list[Record]:
@@ -99,7 +99,7 @@ class Study:
             self._wait()
         if self.interrupted:
             raise Interrupted
-        self.store.settle(self.last_rung)
+        self.store.reconcile(self.last_rung)
 
     def _finish_the_best(self) -> bool:
         """Train the best trial on where none came to its end: few trials promote none so far."""
@@ -224,7 +224,7 @@ class Study:
                 return
         if record.take(result):
             self.store.save(record, self.last_rung)
-            self.disk.settle(record, self.records, self.last_rung)
+            self.disk.reconcile(record, self.records, self.last_rung)
         self.standings[record.number] = record.standing(self.mode)
         if self.watcher is not None:
             self.watcher.ended(self, record, result)

@@ -23,7 +23,7 @@ def main() -> None:
     _die_with_parent()
     answers = _own_output()
     setup = json.loads(sys.stdin.readline())
-    _settle(setup)
+    _prepare(setup)
     with gc_paused_for_import():
         from tunesmith.search.trial import Segment
         from tunesmith.search.worker.input_cache import InputCache
@@ -37,7 +37,7 @@ def main() -> None:
         _tell(answers, event="result", result=asdict(run_segment(segment, warm)))
 
 
-def _settle(setup: dict[str, Any]) -> None:
+def _prepare(setup: dict[str, Any]) -> None:
     """Take this worker's share of the machine, before anything looks at it."""
     if setup.get("cores"):
         os.sched_setaffinity(0, setup["cores"])

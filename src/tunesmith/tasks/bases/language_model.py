@@ -91,14 +91,14 @@ def joined(tallies: Sequence[Any]) -> Any:
     return type(tallies[0])(*sums)
 
 
-def means(found: Any) -> Answer:
+def means(tally: Any) -> Answer:
     """Return a tally's means over its tokens, in nats; None where there were none."""
-    tokens = max(found.tokens, 1)
+    tokens = max(tally.tokens, 1)
     return {
-        "loss": found.nats / tokens if found.tokens else None,
-        "accuracy": found.right / tokens if found.tokens else None,
-        "unigram_loss": found.unigram_nats / tokens if found.tokens else None,
-        "tokens": found.tokens,
+        "loss": tally.nats / tokens if tally.tokens else None,
+        "accuracy": tally.right / tokens if tally.tokens else None,
+        "unigram_loss": tally.unigram_nats / tokens if tally.tokens else None,
+        "tokens": tally.tokens,
     }
 
 

@@ -164,9 +164,9 @@ def token_scores(answers: Sequence[Answer]) -> dict[str, float]:
     }
 
 
-def _answer(found: Tally) -> Answer:
+def _answer(tally: Tally) -> Answer:
     """Return means over the hidden tokens, in nats; None where there were none."""
-    answer: Answer = {"fills": list(found.fills), **means(found)}
-    if found.pairs:
-        answer |= {"pair_accuracy": found.pairs_right / found.pairs, "pairs": found.pairs}
+    answer: Answer = {"fills": list(tally.fills), **means(tally)}
+    if tally.pairs:
+        answer |= {"pair_accuracy": tally.pairs_right / tally.pairs, "pairs": tally.pairs}
     return answer

@@ -55,10 +55,12 @@ class Scores(NamedTuple):
     f1: float
 
 
-def scores(given: Iterable[Collection[Entity]], wanted: Iterable[Collection[Entity]]) -> Scores:
+def scores(
+    predicted: Iterable[Collection[Entity]], expected: Iterable[Collection[Entity]]
+) -> Scores:
     """Compare the entities of each sentence; one is right if its type and both ends are."""
     right = many_given = many_wanted = 0
-    for ours, theirs in zip(given, wanted, strict=True):
+    for ours, theirs in zip(predicted, expected, strict=True):
         right += len(set(ours) & set(theirs))
         many_given += len(ours)
         many_wanted += len(theirs)

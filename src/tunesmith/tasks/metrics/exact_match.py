@@ -20,14 +20,14 @@ def words_of(text: str) -> list[str]:
     return ARTICLES.sub(" ", text.lower().translate(NO_PUNCTUATION)).split()
 
 
-def exact_match(given: str, right: Sequence[str]) -> float:
+def exact_match(answer: str, right: Sequence[str]) -> float:
     """Return 1 where the answer has the words of a right one; "" is right where none is."""
-    return float(words_of(given) in _right_words(right))
+    return float(words_of(answer) in _right_words(right))
 
 
-def f1(given: str, right: Sequence[str]) -> float:
+def f1(answer: str, right: Sequence[str]) -> float:
     """Return the overlap in words with the nearest right answer; "" is right where none is."""
-    words = words_of(given)
+    words = words_of(answer)
     return max(_overlap(words, wanted) for wanted in _right_words(right))
 
 
@@ -53,11 +53,11 @@ def _right_words(right: Sequence[str]) -> list[list[str]]:
     return [words for words in map(words_of, right) if words] or [[]]
 
 
-def _overlap(given: Sequence[str], wanted: Sequence[str]) -> float:
-    if not given or not wanted:
-        return float(given == wanted)
-    common = (Counter(given) & Counter(wanted)).total()
+def _overlap(answer: Sequence[str], expected: Sequence[str]) -> float:
+    if not answer or not expected:
+        return float(answer == expected)
+    common = (Counter(answer) & Counter(expected)).total()
     if not common:
         return 0.0
-    precision, recall = common / len(given), common / len(wanted)
+    precision, recall = common / len(answer), common / len(expected)
     return 2 * precision * recall / (precision + recall)

@@ -22,7 +22,7 @@ class AnyWords:
 
 
 def rouge(
-    given: Sequence[str], wanted: Sequence[str], words: str, kinds: Sequence[str] = KINDS
+    written: Sequence[str], expected: Sequence[str], words: str, kinds: Sequence[str] = KINDS
 ) -> dict[str, float]:
     """Return the mean F1 over pairs of texts (Lin, 2004); NaN without any.
 
@@ -31,7 +31,7 @@ def rouge(
     where each stands on a line of its own.
     """
     scorer = _scorer(words, kinds)
-    found = [scorer.score(right, text) for text, right in zip(given, wanted, strict=True)]
+    found = [scorer.score(right, text) for text, right in zip(written, expected, strict=True)]
     return {
         kind: float(np.mean([scores[kind].fmeasure for scores in found])) if found else math.nan
         for kind in kinds

@@ -31,7 +31,7 @@ def offsets_of(encoding: Any) -> np.ndarray:
     return np.where(of_context[:, None], np.asarray(encoding.offsets).reshape(-1, 2), -1)
 
 
-def place_of(answers: Sequence[dict[str, Any]], offsets: np.ndarray) -> list[int]:
+def answer_position(answers: Sequence[dict[str, Any]], offsets: np.ndarray) -> list[int]:
     """Return the first and last token of the first answer; 0, 0 where it is not all in here."""
     inside = np.flatnonzero(offsets[:, 0] >= 0)
     if not answers or not len(inside):

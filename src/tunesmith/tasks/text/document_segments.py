@@ -18,10 +18,10 @@ class Segment(NamedTuple):
     ids: list[int]
     words: list[int]  # of which word each token is
 
-    def parted(self, place: int) -> tuple["Segment", "Segment"]:
+    def parted(self, position: int) -> tuple["Segment", "Segment"]:
         """Cut it in two before the token at `place`."""
-        first = Segment(self.ids[:place], self.words[:place])
-        return first, Segment(self.ids[place:], self.words[place:])
+        first = Segment(self.ids[:position], self.words[:position])
+        return first, Segment(self.ids[position:], self.words[position:])
 
 
 def sentence_starts(text: str) -> list[int]:
@@ -53,7 +53,7 @@ def packed(starts: Sequence[int], count: int, most: int) -> list[tuple[int, int]
     return [*blocks, (begin, end)] if end > begin or not blocks else blocks
 
 
-def places_to_cut(starts: Sequence[int], words: Sequence[int]) -> list[int]:
+def split_positions(starts: Sequence[int], words: Sequence[int]) -> list[int]:
     """Return where a block may be cut in two: between sentences, else between its middle words.
 
     Empty for a block of one word.
@@ -65,12 +65,12 @@ def places_to_cut(starts: Sequence[int], words: Sequence[int]) -> list[int]:
     return [min(between, key=lambda i: abs(i - len(words) / 2))] if between else []
 
 
-def tail_like(other: Segment, places: Sequence[int], length: int, room: int) -> Segment:
+def tail_like(other: Segment, positions: Sequence[int], length: int, room: int) -> Segment:
     """Return the end of another block, from a place on, that is nearest to `length` in tokens.
 
     At most `room` tokens: lengths must not tell a wrong pair from a right one.
     """
-    lengths = {place: len(other.ids) - place for place in places or [0]}
+    lengths = {place: len(other.ids) - place for place in positions or [0]}
     fitting = [place for place, tokens in lengths.items() if tokens <= room]
-    best = min(fitting or lengths, key=lambda place: abs(lengths[place] - length))
+    best = min(fitting or lengths, key=lambda position: abs(lengths[position] - length))
     return Segment(other.ids[best:][:room], other.words[best:][:room])

@@ -85,10 +85,10 @@ def _in_windows(
     return [one | {"full_length": one["length"]} for one in features]
 
 
-def _read(found: Mapping[str, Any]) -> dict[str, Any]:
-    ids = found["input_ids"]
+def _read(encoding: Mapping[str, Any]) -> dict[str, Any]:
+    ids = encoding["input_ids"]
     skipped = ("attention_mask", "overflow_to_sample_mapping")
-    return {k: v for k, v in found.items() if k not in skipped} | {"length": len(ids)}
+    return {k: v for k, v in encoding.items() if k not in skipped} | {"length": len(ids)}
 
 
 def pooled(predictions: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

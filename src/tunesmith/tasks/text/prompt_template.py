@@ -43,7 +43,7 @@ class Template:
         """Return the columns that it shows."""
         return [name for _, name in self.parts if name in TEXTS]
 
-    def mistakes(self, columns: Collection[str]) -> list[TunesmithError]:
+    def check_errors(self, columns: Collection[str]) -> list[TunesmithError]:
         """Return what is wrong with it where rows have these columns."""
         try:
             places = Counter(name for _, name in self.parts if name is not None)
@@ -69,8 +69,8 @@ class Template:
         return Filled(text, spans)
 
 
-def _wrong(template: str, what: str) -> ConfigError:
-    return ConfigError("CONF-TEMPLATE", f"{KEY}={template!r}", what)
+def _wrong(template: str, message: str) -> ConfigError:
+    return ConfigError("CONF-TEMPLATE", f"{KEY}={template!r}", message)
 
 
 def _strange(template: str, name: str) -> ConfigError:
@@ -102,7 +102,7 @@ def encoded(
         values |= _shortened(texts.keys(), filled, encoding.offsets, excess, truncation)
         filled = template.filled(values)
         encoding = tokenizer(filled.text, verbose=False).encodings[0]
-    return encoding, place_of_mask(encoding, filled.spans[MASK], tokenizer.mask_token_id), full
+    return encoding, mask_position(encoding, filled.spans[MASK], tokenizer.mask_token_id), full
 
 
 def _shortened(
@@ -117,12 +117,12 @@ def _shortened(
     for _ in range(min(excess, sum(left.values()))):
         left[max(left, key=lambda name: left[name])] -= 1
     return {
-        name: filled.text[slice(*_kept(tokens[name], left[name], spans[name], truncation))]
+        name: filled.text[slice(*_retained(tokens[name], left[name], spans[name], truncation))]
         for name in names
     }
 
 
-def _kept(tokens: list[Span], count: int, span: Span, truncation: str) -> Span:
+def _retained(tokens: list[Span], count: int, span: Span, truncation: str) -> Span:
     """Return which characters of a text stay where `count` of its tokens do."""
     if count == len(tokens):
         return span if tokens else (span[0], span[0])
@@ -133,7 +133,7 @@ def _kept(tokens: list[Span], count: int, span: Span, truncation: str) -> Span:
     return span[0], min(tokens[count - 1][1], span[1])
 
 
-def place_of_mask(encoding: Any, span: Span, mask: int | None) -> int:
+def mask_position(encoding: Any, span: Span, mask: int | None) -> int:
     """Return the number of the token that stands for the template's mask; -1: there is none.
 
     Some tokenizers add the blank before a mask to it.
@@ -142,7 +142,7 @@ def place_of_mask(encoding: Any, span: Span, mask: int | None) -> int:
     return next((i for i, (token, o) in enumerate(found) if token == mask and o[1] == span[1]), -1)
 
 
-def pieces_of(
+def tokens_of_word(
     template: Template, word: str, tokenizer: PreTrainedTokenizerBase
 ) -> list[tuple[int, str]]:
     """Return the tokens that a word becomes in the place of the mask, with their names."""

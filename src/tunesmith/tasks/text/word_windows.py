@@ -25,12 +25,12 @@ class Words(NamedTuple):
         return self.text[self.places[start][0] : self.places[end - 1][1]]
 
 
-def split_words(given: str | Sequence[str]) -> Words:
+def split_words(words: str | Sequence[str]) -> Words:
     """Take words as they are; cut a text at white space."""
-    if not isinstance(given, str):
-        return Words(list(given), None, [])
-    found = list(re.finditer(r"\S+", given))
-    return Words([match[0] for match in found], given, [match.span() for match in found])
+    if not isinstance(words, str):
+        return Words(list(words), None, [])
+    found = list(re.finditer(r"\S+", words))
+    return Words([match[0] for match in found], words, [match.span() for match in found])
 
 
 class Window(NamedTuple):
@@ -86,7 +86,7 @@ def _silent(encoded: Any, count: int) -> set[int]:
     return set(range(count)) - heard
 
 
-class Place(NamedTuple):
+class WordPosition(NamedTuple):
     """Where a token stands."""
 
     at: int  # in the whole sentence
@@ -100,7 +100,7 @@ def _answered(word_ids: Sequence[Sequence[int | None]], step: int) -> list[list[
     `word_ids` has for each window the word of each token, None for special ones; each window
     begins `step` tokens after the one before.
     """
-    places = [_places(ids, number * step) for number, ids in enumerate(word_ids)]
+    places = [_positions(ids, number * step) for number, ids in enumerate(word_ids)]
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     for at, word, _ in chain(*places):
@@ -120,6 +120,6 @@ def _answered(word_ids: Sequence[Sequence[int | None]], step: int) -> list[list[
     return answered
 
 
-def _places(word_ids: Sequence[int | None], start: int) -> list[Place]:
+def _positions(word_ids: Sequence[int | None], start: int) -> list[WordPosition]:
     words = [(word, token) for token, word in enumerate(word_ids) if word is not None]
-    return [Place(start + i, word, token) for i, (word, token) in enumerate(words)]
+    return [WordPosition(start + i, word, token) for i, (word, token) in enumerate(words)]

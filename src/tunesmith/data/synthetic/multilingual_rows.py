@@ -9,7 +9,7 @@ The codes are those that ISO 639 leaves to private use.
 import random
 from typing import Any
 
-from tunesmith.data.synthetic.topics import NAMES, SUBJECTS
+from tunesmith.data.synthetic.topics_rows import NAMES, SUBJECTS
 
 LANGUAGES = {"qaa": "aeiou", "qab": "iuy", "qac": "aoe"}  # their vowels
 ROWS = {  # of each language; the second and the third have few

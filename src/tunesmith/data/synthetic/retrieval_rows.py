@@ -7,7 +7,7 @@ a part or two of five; the other two are a row's negatives as well. No scene occ
 import random
 from typing import Any
 
-from tunesmith.data.synthetic.similarity import PARTS, Scene, changed, scene
+from tunesmith.data.synthetic.similarity_rows import PARTS, Scene, changed, scene
 
 SPLITS = {"train": 480, "validation": 150, "test": 450}  # queries, each with its report
 NEAR = 3  # reports that are nearly the same

@@ -178,10 +178,10 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _row(dice: random.Random, place: int, share: slice) -> dict[str, Any]:
+def _row(dice: random.Random, position: int, share: slice) -> dict[str, Any]:
     who = dice.choice(list(NAMES))
-    begins, endings = PLACES[place]
-    others = dice.sample([theirs for theirs in PLACES if theirs is not PLACES[place]], 3)
+    begins, endings = PLACES[position]
+    others = dice.sample([theirs for theirs in PLACES if theirs is not PLACES[position]], 3)
     right = dice.choice(endings[share])
     given = [right, *(dice.choice(theirs[share]) for _, theirs in others)]
     dice.shuffle(given)

@@ -51,14 +51,14 @@ def write_best(study: Study, compose: frozen_config.Composer, winner: int | None
     export_winner.write_experiment(study.folder, compose, overrides, threads)
 
 
-def say_the_end(made: Mapping[str, Any]) -> None:
+def say_the_end(summary: Mapping[str, Any]) -> None:
     """Print the last table of a summary."""
     from rich.console import Console
 
     from tunesmith.reporting.terminal.final_table import final
 
     with contextlib.suppress(BrokenPipeError):
-        Console(highlight=False).print(final(made))
+        Console(highlight=False).print(final(summary))
 
 
 def raise_if_it_failed(study: Study, ended: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ def changed(dice: random.Random, one: Scene, count: int) -> Scene:
     return tuple(other)
 
 
-def told(dice: random.Random, one: Scene) -> str:
+def in_words(dice: random.Random, one: Scene) -> str:
     """Say a scene in one of the orders, each part in one of its two ways."""
     words = {part: dice.choice(ways[i]) for (part, ways), i in zip(PARTS.items(), one, strict=True)}
     text = dice.choice(ORDERS).format(**words)
@@ -105,4 +105,4 @@ def _pair(dice: random.Random, taken: set[tuple[Scene, Scene]]) -> dict[str, Any
             taken |= {(one, other), (other, one)}
             same = zip(WEIGHTS.values(), one, other, strict=True)
             label = sum(weight for weight, a, b in same if a == b)
-            return {"text": told(dice, one), "text_pair": told(dice, other), "label": label}
+            return {"text": in_words(dice, one), "text_pair": in_words(dice, other), "label": label}

@@ -8,13 +8,13 @@ import numpy as np
 
 from tunesmith.data.cache import cached_dataset, key_of, schema_of
 from tunesmith.data.columns import MEDIA, Column, SourceName
-from tunesmith.data.prepare.normalize import RowSource, canonical_rows
+from tunesmith.data.prepare.normalize import RowSource, normalized_rows
 from tunesmith.data.prepare.quality import SplitRows
 from tunesmith.data.sources.resolve import FileFormat
 from tunesmith.errors import DataError, TunesmithError, raise_all
 
 
-def store_all(
+def cache_splits(
     sources: Mapping[str, RowSource],
     columns: Mapping[str, Column],
     chosen: Mapping[str, Mapping[str, SourceName]],
@@ -31,7 +31,7 @@ def store_all(
         format_ = [Path(source.name).suffix, source.columns, source.classes, asdict(reading)]
         folders = media_folders({split: source}, columns, chosen[split], media)
         key = key_of(source.identity, str(schema), chosen[split], separator, format_, *folders)
-        rows = canonical_rows(source, columns, chosen[split], separator, media)
+        rows = normalized_rows(source, columns, chosen[split], separator, media)
         try:
             data = cached_dataset(rows, schema, key, cache)
             if not len(data):
