@@ -91,6 +91,8 @@ def compose_and_run(main: Callable[[], Any]) -> None:
     arguments = parse(sys.argv[1:])
     refuse_reruns(arguments)
     install_yaml_scanner()
+    if arguments.help:
+        skip_listing_groups()
     try:
         main()
     except PassThroughHydra as failed:
@@ -133,6 +135,16 @@ def refuse_unsafe_environment() -> None:
         raise SafetyError(
             "UNSAFE-ENV", switch, "would let a checkpoint run code", f"unset {switch}"
         )
+
+
+def skip_listing_groups() -> None:
+    """Keep Hydra from listing the groups for --help: our page has its own list of them.
+
+    It copies all configs once for each group, which takes longer than all the rest.
+    """
+    from hydra._internal.hydra import Hydra
+
+    Hydra.format_config_groups = lambda *arguments, **options: ""  # type: ignore[method-assign]
 
 
 def install_yaml_scanner() -> None:

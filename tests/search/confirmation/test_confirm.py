@@ -9,7 +9,7 @@ import pytest
 from support.synthetic_studies import Scripted, settings, study, surface
 from tunesmith.reporting import next_steps, verdict
 from tunesmith.reporting.results import COLLAPSE, PAUSED
-from tunesmith.search import ending, start
+from tunesmith.search import final_output, start
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
 from tunesmith.search.storage.checkpoint_budget import bytes_of
@@ -67,7 +67,7 @@ def ended(folder, executor, **more):
     made = study(folder, executor, how)
     found = start._search_and_confirm(made, time.monotonic(), True)
     spec = spec_of(folder, how, made.space, "val/accuracy", "max") | {"command": ["train.py"]}
-    told = ending.summarize(made, spec, found | {"seconds": 0.0})
+    told = final_output.summarize(made, spec, found | {"seconds": 0.0})
     made.store.close()
     return made, told
 
