@@ -104,6 +104,18 @@ def test_the_best_experiment_is_the_winner(grid):
         (["optimizer.lr=1e-4,2e-4", "hydra/launcher=joblib"], "error["),
         (["optimizer.lr=1e-4,2e-4", "resume=auto"], "error[CONF-SWEEP] resume=auto: is of a run"),
         (["optimizer.lr=1e-4,2e-4", "ckpt_path=best"], "error[CONF-SWEEP] ckpt_path=best: is of"),
+        (
+            ["optimizer.lr=0,2e-4", "search.trials=0", "search.retries=x", "executor.workers=no"],
+            "error[CONF-RANGE] search.trials=0: must be an integer >= 1\n"
+            "error[CONF-TYPE] search.retries=x: must be an integer >= 0\n"
+            "error[CONF-TYPE] executor.workers=no: must be an integer >= 1, or auto\n"
+            "error[CONF-RANGE] optimizer.lr=0: must be a number > 0",
+        ),
+        (
+            ["optimizer.lr=1e-4,2e-4", "search.sampler=random"],
+            "error[CONF-TARGET] search.sampler: needs a _target_: what to build; "
+            "choose one: search/sampler=random",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_runs(grid, words, said):

@@ -20,7 +20,8 @@ def wrong_targets(values: Mapping[str, Any]) -> Found:
         if isinstance(name, Unresolved) or isinstance(node, Unresolved):
             continue
         if not isinstance(name, str):
-            error = ConfigError("CONF-TARGET", path, "needs a _target_: what to build")
+            fix = f"choose one: {group.replace('.', '/')}={node}" if isinstance(node, str) else ""
+            error = ConfigError("CONF-TARGET", path, "needs a _target_: what to build", fix)
             found.append((path, error))
         elif instantiate.is_trusted(name, trust):
             found += [(path, error) for error in _wrong_call(group, path, node, trust)]

@@ -64,11 +64,11 @@ def checked(
     from tunesmith.search.space.parse import read
 
     _refuse_launchers(cfg)
-    raise_all(_starts(cfg))
+    wrong = [*_starts(cfg), *_wrong_control(cfg)]
     plain: Any = OmegaConf.to_container(cfg.search, resolve=True)
     is_listed = _lists_points(plain, cfg.trust)
     space, errors = read(arguments, cfg, loader.get_group_options, adaptive=not is_listed)
-    raise_all(errors + check_space(space, compose))
+    raise_all(wrong + errors + check_space(space, compose))
     settings = settings_from(plain, cfg.trust)
     raise_all(error for point in settings.initial_points for error in check_point(space, point))
     settings.make_policy()
@@ -83,6 +83,13 @@ def _refuse_launchers(cfg: DictConfig) -> None:
     if launcher != "hydra._internal.core_plugins.basic_launcher.BasicLauncher":
         what = "trials run on Tunesmith's own executors"
         raise ConfigError("CONF-LAUNCHER", "hydra/launcher", what, "executor=local, ray or slurm")
+
+
+def _wrong_control(cfg: DictConfig) -> Iterator[TunesmithError]:
+    """Yield what is wrong with the search itself: no trial's config has these groups."""
+    for error in config.check(cfg):
+        if error.where.partition("=")[0].partition(".")[0] in ("search", "executor"):
+            yield error
 
 
 def _starts(cfg: DictConfig) -> Iterator[TunesmithError]:
