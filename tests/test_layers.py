@@ -35,7 +35,7 @@ SEARCH = [
     "executors",
     "study",
     "confirmation",
-    "watching",
+    "live_table",
     "final_output",
     "start",
     "replay",

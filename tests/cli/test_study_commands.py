@@ -69,7 +69,7 @@ def test_a_report_written_anew_is_the_one_written_at_the_end(stranger: Path) -> 
 
 def test_a_killed_study_has_a_report_of_what_its_store_knows(stranger: Path) -> None:
     with sqlite3.connect(stranger / "study.db") as database:
-        database.execute("UPDATE study_user_attributes SET value_json='null' WHERE key='ended'")
+        database.execute("UPDATE tunesmith_study SET value='null' WHERE key='ended'")
     database.close()
     (stranger / "summary.json").unlink()
     printed = said(["report", stranger])
@@ -88,27 +88,53 @@ def test_a_summary_without_its_store_is_enough(stranger: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"trials": 3}, "trials is no list"),
-        ({"mode": "up"}, "mode is 'up'"),
-        ({"rungs": []}, "has a rung that the study has not"),
-        ({"confirmation": {}}, "confirmation.seeds is missing"),
-        ({"steps": True}, "steps is a bool"),
+        ({"trials": 3}, "trials: Input should be a valid array"),
+        ({"mode": "up"}, "mode: Input should be 'max' or 'min'"),
+        ({"rungs": []}, "rungs: List should have at least 1 item"),
+        ({"rungs": [1.0], "policy": "full"}, "has a rung that the study has not"),
+        ({"confirmation": {}}, "confirmation.seeds: Field required"),
+        ({"steps": True}, "steps: Input should be a valid integer"),
+        ({"counts": {"lost": 3}}, "counts.lost.[key]: Input should be 'complete', "),
+        ({"format": 1}, "is a study of format 1, this version reads format 2"),
+        ({"format": None}, "is a study of format None, this version reads format 2"),
     ],
 )
 def test_a_summary_of_another_shape_is_refused(stranger: Path, change: dict, what: str) -> None:
     from tunesmith.errors import ModelError
-    from tunesmith.search.storage.saved_study import summary_of
+    from tunesmith.search.storage.saved_study import results_of
 
     (stranger / "study.db").unlink()
     (stranger / "summary.json").write_text(json.dumps(summary(stranger) | change))
     with pytest.raises(ModelError, match=r"error\[STUDY\]") as caught:
-        summary_of(stranger)
+        results_of(stranger)
     assert what in caught.value.what
 
 
 def test_a_store_that_is_none_is_told_in_one_line(stranger: Path) -> None:
     (stranger / "study.db").write_bytes(b"not a database")
     assert "error[STORE]" in said(["report", stranger], code=4)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("DROP TABLE tunesmith_study", "is no store of format 2, which this version reads"),
+        ("UPDATE tunesmith_study SET value='1' WHERE key='format'", "it is of format 1"),
+        ("UPDATE tunesmith_study SET value='7' WHERE key='spec'", "error"),
+        ("UPDATE tunesmith_trials SET record='{}' WHERE number=1", "error"),
+        ("UPDATE tunesmith_trials SET number=7 WHERE number=1", "not numbered 0, 1, 2, ..."),
+    ],
+)
+def test_a_store_of_another_shape_is_refused(stranger: Path, change: str, what: str) -> None:
+    from tunesmith.errors import ModelError
+    from tunesmith.search.storage.saved_study import results_of
+
+    with sqlite3.connect(stranger / "study.db") as database:
+        database.execute(change)
+    database.close()
+    with pytest.raises(ModelError, match=r"error\[STORE\]") as caught:
+        results_of(stranger)
+    assert what in str(caught.value)
 
 
 def test_a_store_behind_a_link_is_refused(stranger: Path, tmp_path: Path) -> None:
@@ -122,10 +148,10 @@ def test_a_store_behind_a_link_is_refused(stranger: Path, tmp_path: Path) -> Non
 
 
 def test_reading_a_study_changes_nothing_in_it(stranger: Path) -> None:
-    from tunesmith.search.storage.saved_study import summary_of
+    from tunesmith.search.storage.saved_study import results_of
 
     before = {path: path.stat().st_mtime_ns for path in stranger.rglob("*")}
-    summary_of(stranger)
+    results_of(stranger)
     assert {path: path.stat().st_mtime_ns for path in stranger.rglob("*")} == before
 
 
@@ -223,13 +249,12 @@ def test_a_paused_trial_replays_up_to_its_rung_and_says_when_weights_are_gone(
 def test_a_trial_that_was_not_so_is_told_with_exit_code_1(stranger: Path) -> None:
     with sqlite3.connect(stranger / "study.db") as database:
         [[row, text]] = database.execute(
-            "SELECT trial_id, value_json FROM trial_user_attributes"
-            " WHERE key='tunesmith' ORDER BY trial_id LIMIT 1"
+            "SELECT number, record FROM tunesmith_trials ORDER BY number LIMIT 1"
         )
         record = json.loads(text)
-        record["replicates"][0]["last"]["history"][0]["loss"] = 0.125
+        record["replicates"]["0"]["last"]["history"][0]["loss"] = 0.125
         database.execute(
-            "UPDATE trial_user_attributes SET value_json=? WHERE trial_id=? AND key='tunesmith'",
+            "UPDATE tunesmith_trials SET record=? WHERE number=?",
             (json.dumps(record), row),
         )
     database.close()

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from support import summaries
-from support.summaries import STEPS, failed, study, trial
+from support.summaries import STEPS, failed, results, study, trial
 from tunesmith.reporting import findings
 from tunesmith.reporting.advice import advise
 
 
 def advice(made: summaries.Summary) -> list[str]:
     """Return each advice with its evidence in one line."""
-    return [f"{text} | {evidence}" for text, evidence in advise(made)]
+    return [f"{text} | {evidence}" for text, evidence in advise(results(made))]
 
 
 def full(scores: list[float], **changes: Any) -> summaries.Summary:
@@ -61,7 +61,7 @@ def test_chance_alone_gives_no_advice(seed: int) -> None:
 
 
 def test_an_empty_study_and_a_failed_one_are_no_trouble() -> None:
-    assert advise(summaries.empty()) == []
+    assert advise(results(summaries.empty())) == []
     [only] = advice(summaries.all_failed())
     assert only.startswith("Trials fail of error:DATA-COL: look at its first error. |")
     assert "3 of 3 trials failed" in only
@@ -159,10 +159,10 @@ def test_what_luck_shows_often_is_not_said() -> None:
 def test_equal_scores_put_nothing_at_an_edge() -> None:
     values = [9.6e-4, 9.1e-4, 9.9e-4, *SPREAD]
     made = [trial(n, {"optimizer.lr": lr}, [0.5]) for n, lr in enumerate(values)]
-    assert findings.edges(study(made, [summaries.LR])) == {}
+    assert findings.edges(results(study(made, [summaries.LR]))) == {}
     for this in made[:4]:  # the fourth lies elsewhere
         this["score"] = 0.6
-    assert findings.edges(study(made, [summaries.LR])) == {}
+    assert findings.edges(results(study(made, [summaries.LR]))) == {}
 
 
 GRIDS = {
@@ -193,14 +193,14 @@ def drawn(kind: str, dice: random.Random, slope: float) -> summaries.Summary:
 @pytest.mark.parametrize("kind", [*GRIDS, "12", "27", "60"])
 def test_pure_noise_hardly_ever_gives_an_edge(kind: str) -> None:
     dice = random.Random(0)
-    found = sum(bool(findings.edges(drawn(kind, dice, 0.0))) for _ in range(400))
+    found = sum(bool(findings.edges(results(drawn(kind, dice, 0.0)))) for _ in range(400))
     assert found <= 0.015 * 400
 
 
 @pytest.mark.parametrize(("kind", "power"), [("devlin2019", 0.9), ("27", 0.6), ("60", 0.9)])
 def test_a_true_edge_is_found(kind: str, power: float) -> None:
     dice = random.Random(0)
-    found = [findings.edges(drawn(kind, dice, 0.2)) for _ in range(200)]
+    found = [findings.edges(results(drawn(kind, dice, 0.2))) for _ in range(200)]
     sides = [edges["optimizer.lr"].side for edges in found if "optimizer.lr" in edges]
     assert len(sides) >= power * 200
     assert set(sides) == {"high"}

@@ -11,6 +11,7 @@ from rich.console import Console
 from support import summaries
 from support.browser import Browser
 from support.report_words import words
+from support.summaries import results
 from tunesmith.reporting.html.importance import importances
 from tunesmith.reporting.html.page import page
 from tunesmith.reporting.summary_csv import csv_text
@@ -40,7 +41,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder, files = tmp_path_factory.mktemp("reports"), {}
     for number, (kind, make) in enumerate(summaries.KINDS.items()):
         files[kind] = folder / f"{number}.html"
-        files[kind].write_text(page(make()), encoding="utf-8")
+        files[kind].write_text(page(results(make())), encoding="utf-8")
     return files
 
 
@@ -84,7 +85,7 @@ def test_the_browser_would_show_a_label_that_runs(tmp_path: Path, browser: Brows
 
 def test_the_policy_of_the_page_stops_what_got_in(tmp_path: Path, browser: Browser) -> None:
     got_in = f"{summaries.HOSTILE}<img src=http://127.0.0.1:9/x></body>"
-    (tmp_path / "in.html").write_text(page(summaries.empty()).replace("</body>", got_in))
+    (tmp_path / "in.html").write_text(page(results(summaries.empty())).replace("</body>", got_in))
     titles = []
     for guarded in (True, False):
         tab = browser.open(tmp_path / "in.html", guarded=guarded)
@@ -118,17 +119,23 @@ def contrast(first: float, second: float) -> float:
     return (max(first, second) + 0.05) / (min(first, second) + 0.05)
 
 
+def section(text: str, name: str) -> str:
+    """Return what a section of the page holds."""
+    return text.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+
+
 # --- what it says ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", list(summaries.KINDS))
 def test_the_file_is_whole_in_itself(kind: str) -> None:
-    text = page(summaries.KINDS[kind]())
+    text = page(results(summaries.KINDS[kind]()))
     assert not re.search(r"https?:|//\w+\.\w|@import|url\(|<script|<link|<iframe", text)
     assert not [c for c in text if not c.isprintable() and c != "\n"]
     names = re.findall(r' id="([^"]*)"', text)
     assert len(names) == len(set(names))
-    assert set(re.findall(r'href="#([^"]*)"', text)) <= set(names)
+    contents = re.findall(r'href="#([^"]*)"', text)
+    assert contents == re.findall(r'<section id="([^"]*)">', text)  # each, in their order
     for labelled in re.findall(r'aria-labelledby="([^"]*)"', text):
         assert set(labelled.split()) <= set(names)
     for picture in re.findall(r"<svg.*?</svg>", text):
@@ -137,8 +144,9 @@ def test_the_file_is_whole_in_itself(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", list(summaries.KINDS))
 def test_every_section_shows_something_or_says_why_not(kind: str) -> None:
-    sections = re.findall(r'<section id="([^"]*)">(.*?)</section>', page(summaries.KINDS[kind]()))
-    assert len(sections) == 15
+    text = page(results(summaries.KINDS[kind]()))
+    sections = re.findall(r'<section id="([^"]*)">(.*?)</section>', text, re.DOTALL)
+    assert len(sections) == 13
     for name, body in sections:
         shown = re.search(r"<svg|<table|<ol|<dl|<pre", body)
         why = re.search(r'<p class="nothing">[^<]{10,}</p>', body)
@@ -169,14 +177,14 @@ def test_nothing_unconfirmed_is_called_a_winner() -> None:
 
 
 def test_failed_trials_are_counted_and_listed() -> None:
-    text = page(summaries.asha())
+    text = page(results(summaries.asha()))
     assert "4 complete, 20 paused, 3 failed" in words(summaries.asha())
-    table = re.findall(r'<section id="failures">(.*?)</section>', text)[0]
+    table = section(text, "failures")
     assert re.findall(r"<td[^>]*>(diverged|out of memory)</td>", table) == [
         "diverged",
         "out of memory",
     ]
-    rows = re.findall(r"<tr>(.*?)</tr>", re.findall(r'id="all-trials">(.*?)</section>', text)[0])
+    rows = re.findall(r"<tr>(.*?)</tr>", section(text, "all-trials"), re.DOTALL)
     assert len(rows) == 28
     assert ["failed: " in row for row in rows] == [False] * 25 + [True] * 3
 
@@ -213,26 +221,26 @@ def test_ways_to_go_on_can_be_copied() -> None:
 
 def test_the_alarm_rings_only_where_the_best_lie_at_an_edge() -> None:
     made = summaries.tpe()
-    assert "best at the edge" not in page(made)
+    assert "best at the edge" not in page(results(made))
     for trial in made["trials"][:5]:
         trial["params"] = {**trial["params"], "optimizer.lr": 9e-4}
         trial["score"] = trial["scores"]["2"] = 0.99
-    text = page(made)
+    text = page(results(made))
     assert text.count("best at the edge") == 1
     assert "The best lie at the upper edge" in text
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_importance_finds_the_dimension_that_matters(seed: int) -> None:
-    made = summaries.tpe(seed)
-    shares = importances(made, [(trial, trial["score"]) for trial in made["trials"]])
+    made = results(summaries.tpe(seed))
+    shares = importances(made, [(trial, trial.known_score) for trial in made.trials])
     assert next(iter(shares)) == "optimizer.lr"
     assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_importance_bears_with_scores_that_are_all_the_same() -> None:
-    made = summaries.tpe()
-    shares = importances(made, [(trial, 0.5) for trial in made["trials"]])
+    made = results(summaries.tpe())
+    shares = importances(made, [(trial, 0.5) for trial in made.trials])
     assert all(0 <= share <= 1 for share in shares.values())
 
 
@@ -253,9 +261,9 @@ def test_importance_of_a_few_trials_is_left_out() -> None:
 
 
 def test_a_thousand_trials_make_a_file_that_can_be_mailed() -> None:
-    text = page(summaries.large(1000))
+    text = page(results(summaries.large(1000)))
     assert len(text.encode()) < 1_500_000
-    rows = re.findall(r"<tr>(.*?)</tr>", re.findall(r'id="all-trials">(.*?)</section>', text)[0])
+    rows = re.findall(r"<tr>(.*?)</tr>", section(text, "all-trials"), re.DOTALL)
     assert len(rows) == 1001
 
 
@@ -263,6 +271,6 @@ def test_a_thousand_trials_make_a_file_that_can_be_mailed() -> None:
 def test_gaps_in_a_summary_are_no_trouble(kind: str) -> None:
     for seed in range(6):
         made = summaries.with_gaps(summaries.KINDS[kind](), seed)
-        assert page(made).endswith("</html>\n")
-        assert len(csv_text(made).splitlines()) == len(made["trials"]) + 1
-        Console(file=io.StringIO(), width=80).print(final(made))
+        assert page(results(made)).endswith("</html>\n")
+        assert len(csv_text(results(made)).splitlines()) == len(made["trials"]) + 1
+        Console(file=io.StringIO(), width=80).print(final(results(made)))

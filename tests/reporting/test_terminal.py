@@ -8,29 +8,11 @@ from rich.console import Console, RenderableType
 
 from support import summaries
 from support.report_words import words as report_of
-from support.summaries import ESCAPE, HOSTILE, THIRDS, failed, study, trial
+from support.summaries import ESCAPE, HOSTILE, failed, results, study, trial
 from tunesmith.reporting import formatting, next_steps
-from tunesmith.reporting.results import ranked
 from tunesmith.reporting.summary_csv import csv_text
-from tunesmith.reporting.terminal import live
 from tunesmith.reporting.terminal.final_table import final, ranked_table
-from tunesmith.reporting.terminal.live import Best, Progress, Segment, Watch, Work
 from tunesmith.reporting.terminal.studies import winner_name
-
-RUNNING = Progress(
-    study="asha",
-    metric="val/accuracy",
-    target=27,
-    started=14,
-    complete=3,
-    failures={"diverged": 2, "out of memory": 1},
-    rungs=tuple(THIRDS),
-    at_rung=(12, 5, 3),
-    best=Best(6, 0.9583, 1 / 3, ("optimizer.lr=3e-4",)),
-    seconds=412,
-    seconds_left=530,
-    workers=(Work("0", 13, "training", 80, 120, 33.0), Work("1")),
-)
 
 
 def shown(renderable: RenderableType, width: int = 100) -> str:
@@ -62,23 +44,24 @@ def mixed(mode: str) -> summaries.Summary:
 def test_the_highest_rung_goes_first_then_the_score_and_failed_ones_last(
     mode: str, order: list[int]
 ) -> None:
-    found = ranked(mixed(mode))
-    assert [row.trial["number"] for row in found] == order
-    assert [row.place for row in found] == [1, 2, 3, 4, None, None, None]
+    found = results(mixed(mode))
+    assert [trial.number for trial in found.ranked] == order
+    assert found.ranks == dict(zip(order[:4], (1, 2, 3, 4), strict=True))
 
 
 def test_what_collapsed_keeps_its_kind_and_has_no_place() -> None:
     trials = [trial(0, {}, [0.5]), trial(1, {}, [0.9], failure="collapse")]
-    found = ranked(study(trials, []))
-    assert [(row.place, row.trial["number"]) for row in found] == [(1, 0), (None, 1)]
-    assert "complete, collapse" in shown(ranked_table(study(trials, [])))
+    found = results(study(trials, []))
+    assert [trial.number for trial in found.ranked] == [0, 1]
+    assert found.ranks == {0: 1}
+    assert "complete, collapse" in shown(ranked_table(found))
 
 
 # --- the table at the end -------------------------------------------------------------------
 
 
 def test_the_table_of_a_grid() -> None:
-    lines = [line.split() for line in shown(ranked_table(summaries.grid())).splitlines()]
+    lines = [line.split() for line in shown(ranked_table(results(summaries.grid()))).splitlines()]
     rows = [line for line in lines if "complete" in line]
     assert rows == [
         ["1", "2", "0.9580", "complete", "1e-4", "linear"],
@@ -91,7 +74,7 @@ def test_the_table_of_a_grid() -> None:
 
 
 def test_the_end_of_a_grid() -> None:
-    text = shown(final(summaries.grid()))
+    text = shown(final(results(summaries.grid())))
     end = [line.rstrip() for line in text[text.index("best val/") :].splitlines() if line.strip()]
     assert end == [
         "best val/accuracy 0.9580, trial 2: validation, selected from 6 trials (optimistic)",
@@ -109,32 +92,29 @@ def test_the_end_of_a_grid() -> None:
 
 def test_a_mean_over_seeds_stands_with_its_deviation() -> None:
     made = summaries.replicates()
-    text = shown(ranked_table(made))
+    text = shown(ranked_table(results(made)))
     assert "val/loss mean ± deviation of 3 seeds" in " ".join(text.split())
     assert "0.4100 ± 0.0100" in text
     assert "0.4100 ± 0.0100" in report_of(made)
-    [header, first, *_] = csv.reader(io.StringIO(csv_text(made)))
+    [header, first, *_] = csv.reader(io.StringIO(csv_text(results(made))))
     assert float(first[header.index("deviation")]) == 0.01
-    assert "±" not in shown(ranked_table(summaries.grid()))
-    older = {key: value for key, value in made["trials"][0].items() if key != "deviation"}
-    text = shown(ranked_table({**made, "trials": [older]}))
-    assert "0.4100" in text and "0.4100 ±" not in text
+    assert "±" not in shown(ranked_table(results(summaries.grid())))
 
 
 def test_the_default_of_a_grid_is_called_so_and_is_not_replayed() -> None:
     made = summaries.confirmed_grid()
-    text = shown(final(made), 300)
+    text = shown(final(results(made)), 300)
     assert "The default stays" in text
     assert "test/accuracy 0.9432, the default (test set used 1 time)" in text
     assert "experiment=best" in text
     for told in (text, report_of(made)):
         assert "replay" not in told and "trial -1" not in told
     assert "python train.py optimizer.lr=2e-5 seed=1" in report_of(made)
-    assert winner_name(made) == "the default"
+    assert winner_name(results(made)) == "the default"
 
 
 def test_the_end_of_a_confirmed_search() -> None:
-    text = shown(final(summaries.asha()), 200)
+    text = shown(final(results(summaries.asha())), 200)
     for line in (
         "7 more in summary.csv; 27 trials: 4 complete, 20 paused, 3 failed",
         "best val/accuracy 0.9602, trial 16: validation, selected from 27 trials (optimistic)",
@@ -147,7 +127,7 @@ def test_the_end_of_a_confirmed_search() -> None:
 
 
 def test_the_end_of_a_study_in_which_all_collapsed() -> None:
-    text = shown(final(summaries.all_collapsed()), 300)
+    text = shown(final(results(summaries.all_collapsed())), 300)
     end = [line.strip() for line in text[text.index("Every trial") :].splitlines() if line.strip()]
     assert end == [
         "Every trial collapsed: each gave every row the same answer, so none is the best; "
@@ -164,13 +144,13 @@ def test_the_end_of_a_study_in_which_all_collapsed() -> None:
 def test_some_failed_and_the_rest_collapsed() -> None:
     made = summaries.all_collapsed()
     made["trials"][3] = failed(3, {}, "nan")
-    text = shown(final(made), 300)
+    text = shown(final(results(made)), 300)
     assert "No trial has learnt anything: 3 collapse, 1 nan" in text
     assert "set trainer.precision=32" in text
 
 
 def test_advice_stands_at_the_end_with_its_evidence() -> None:
-    text = shown(final(summaries.conditional()), 300)
+    text = shown(final(results(summaries.conditional())), 300)
     assert "advice: Confirm the best trials against the default over fresh seeds" in text
     assert "(Nothing was confirmed, and the best of 4 equal trials looks 1.03 σ better" in text
 
@@ -178,13 +158,13 @@ def test_advice_stands_at_the_end_with_its_evidence() -> None:
 @pytest.mark.parametrize("kind", list(summaries.KINDS))
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_no_study_is_too_strange_for_a_terminal(kind: str, width: int) -> None:
-    text = shown(final(summaries.KINDS[kind]()), width)
+    text = shown(final(results(summaries.KINDS[kind]())), width)
     assert all(c.isprintable() for c in text.replace("\n", ""))
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_a_command_is_broken_between_words_only() -> None:
-    text = shown(final(summaries.asha()), 60)
+    text = shown(final(results(summaries.asha())), 60)
     end = text[text.index("next:") :].splitlines()
     assert end[1:3] == ["  python train.py --config-dir runs/made experiment=best", end[2]]
     assert [line.rstrip().endswith(" \\") for line in end[3:5]] == [True, False]
@@ -195,7 +175,7 @@ def test_a_command_is_broken_between_words_only() -> None:
 
 def further(**changes) -> list[str]:
     made = {**summaries.tpe(), **changes}
-    return [command.line for command in next_steps.next_ones(made)]
+    return [command.line for command in next_steps.next_ones(results(made))]
 
 
 def test_a_finished_search_is_offered_twice_as_many_trials() -> None:
@@ -223,13 +203,13 @@ def test_words_are_quoted_for_the_shell() -> None:
 
 
 def rows(made: summaries.Summary, **options) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(csv_text(made, **options))))
+    return list(csv.DictReader(io.StringIO(csv_text(results(made), **options))))
 
 
 def test_the_csv_has_a_row_a_trial_in_rank_and_exact_numbers() -> None:
     made = summaries.asha()
     found = rows(made)
-    assert [int(row["trial"]) for row in found] == [r.trial["number"] for r in ranked(made)]
+    assert [int(row["trial"]) for row in found] == [trial.number for trial in results(made).ranked]
     trials = {trial["number"]: trial for trial in made["trials"]}
     for row in found:
         this = trials[int(row["trial"])]
@@ -251,13 +231,15 @@ def test_an_inactive_dimension_is_an_empty_cell_and_null_is_a_value() -> None:
 
 
 def test_a_dimension_may_be_called_like_a_column() -> None:
-    made = study([trial(0, {"score": 3}, [0.5])], [{"key": "score", "kind": "int"}])
+    made = study(
+        [trial(0, {"score": 3}, [0.5])], [{"key": "score", "kind": "int", "low": 1, "high": 9}]
+    )
     assert [(row["score"], row["params.score"]) for row in rows(made)] == [("0.5", "3")]
 
 
 def test_control_characters_are_escaped_and_formulas_if_asked() -> None:
     made = summaries.hostile()
-    text = csv_text(made)
+    text = csv_text(results(made))
     assert all(c.isprintable() for c in text.replace("\n", ""))
     key = f"data.{HOSTILE}"
     plain, safe = ([row[key] for row in rows(made, excel_safe=s)] for s in (False, True))
@@ -267,69 +249,11 @@ def test_control_characters_are_escaped_and_formulas_if_asked() -> None:
 
 
 def test_a_negative_number_is_no_formula() -> None:
-    made = study([trial(0, {"a": -1.5}, [-0.25])], [{"key": "a", "kind": "float"}])
+    made = study(
+        [trial(0, {"a": -1.5}, [-0.25])], [{"key": "a", "kind": "float", "low": -2.0, "high": 0.0}]
+    )
     [row] = rows(made, excel_safe=True)
     assert (row["score"], row["a"]) == ("-0.25", "-1.5")
-
-
-# --- while it runs --------------------------------------------------------------------------
-
-
-def test_the_live_table_tells_all_there_is_to_tell() -> None:
-    text = shown(live.live(RUNNING))
-    for words in (
-        "asha  14/27 trials  7 min  9 min left",
-        "1/9: 12  1/3: 5  full: 3",
-        "0.9583 at 1/3 (trial 6)  optimizer.lr=3e-4",
-        "diverged: 2  out of memory: 1",
-    ):
-        assert words in text
-    assert "0 13 training 80 of 120 33 s" in " ".join(text.split())
-    assert "1 - waiting" in " ".join(text.split())
-
-
-def test_the_default_of_a_grid_is_told_without_a_number() -> None:
-    confirming = Progress("grid", "val/loss", 6, 6, workers=(Work("0", -1, "training"),))
-    text = " ".join(shown(live.live(confirming)).split())
-    assert "0 default training" in text and "-1" not in text
-
-
-def test_a_study_that_has_just_begun_can_be_shown() -> None:
-    text = shown(live.live(Progress("new", "val/loss", 0, 0)))
-    assert "0/0 trials" in text
-
-
-@pytest.mark.parametrize("width", [30, 80])
-def test_the_live_table_keeps_to_its_width(width: int) -> None:
-    long = Progress(ESCAPE, "m", 1, 1, best=Best(0, 1.0, 1.0, (ESCAPE * 9,)))
-    text = shown(live.live(long), width)
-    assert max(map(len, text.splitlines())) <= width
-    assert all(c.isprintable() for c in text.replace("\n", ""))
-
-
-def watched(terminal: bool) -> str:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, height=40)
-    with Watch(console=console) as watch:
-        watch.update(RUNNING)
-        watch.ended(Segment(6, 1 / 3, 120, 360, 0.9583), RUNNING)
-        watch.ended(Segment(7, 1 / 9, 12, 360, None, f"error:{ESCAPE}"), RUNNING)
-    return console.file.getvalue()  # type: ignore[attr-defined]
-
-
-def test_without_a_terminal_a_segment_is_one_line() -> None:
-    assert watched(terminal=False).splitlines() == [
-        "trial 6  rung 1/3  step 120/360  val/accuracy 0.9583  "
-        "best 0.9583 at 1/3 (trial 6)  14/27 trials  9 min left",
-        "trial 7  rung 1/9  step 12/360  failed: error:\\x1b]0;owned\\x07\\x1b[31mred  "
-        "best 0.9583 at 1/3 (trial 6)  14/27 trials  9 min left",
-    ]
-
-
-def test_on_a_terminal_the_table_is_drawn_and_taken_away() -> None:
-    text = watched(terminal=True)
-    assert "14/27 trials" in text
-    assert "rung 1/3  step" not in text
-    assert "owned" not in text
 
 
 # --- spelling -------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def test_a_run_and_a_study_are_made_loaded_and_used(tmp_path, monkeypatch):
     searched = [word for word in arguments if not word.startswith("optimizer.lr=")]
     study = tunesmith.search([*searched, "optimizer.lr=1e-3,2e-3", "study=s"])
     assert isinstance(study, tunesmith.Study)
-    assert [trial["state"] for trial in study.summary["trials"]] == ["complete"] * 2
+    assert [trial.state for trial in study.results.trials] == ["complete"] * 2
     assert study.winner.predict(["awful"])
 
 

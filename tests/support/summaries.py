@@ -1,9 +1,12 @@
 """Made studies, as summary.json holds them: each function returns one kind."""
 
+import json
 import math
 import random
 from statistics import NormalDist
 from typing import Any
+
+from tunesmith.reporting.results import FORMAT, StudyResults
 
 STEPS = 360  # of a full training
 THIRDS = [1 / 9, 1 / 3, 1.0]
@@ -17,6 +20,11 @@ ESCAPE = "\x1b]0;owned\x07\x1b[31mred"
 LONG = "x" * 200
 
 Summary = dict[str, Any]
+
+
+def results(made: Summary) -> StudyResults:
+    """Read a summary as a file is read."""
+    return StudyResults.model_validate_json(json.dumps(made))
 
 
 def dimension(given: dict[str, Any]) -> dict[str, Any]:
@@ -70,6 +78,7 @@ def study(trials: list[Summary], space: list[dict[str, Any]], **changes) -> Summ
     best = max(good, key=lambda t: (t["rung"], sign * t["score"], -t["number"]), default=None)
     states = [t["state"] for t in trials]
     made = {
+        "format": FORMAT,
         "study": "made",
         "directory": "runs/made",
         "command": ["python", "train.py", "-m", "search=asha", "space=finetune"],

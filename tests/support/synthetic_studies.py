@@ -9,8 +9,9 @@ from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.study_db import StudyDatabase
+from tunesmith.search.storage.study_facts import Objective
+from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.study.settings import Settings
-from tunesmith.search.study.study import Study
 from tunesmith.search.trial import Segment, result_of
 
 RUNGS = (1 / 9, 1 / 3, 1.0)
@@ -86,17 +87,22 @@ def settings(
     return Settings(**nodes, trials=trials, **{**known, **more})
 
 
-def study(folder: Path, executor: Executor, how: Settings, mode: str = "max", seeds=(0,)) -> Study:
+def study(
+    folder: Path, executor: Executor, how: Settings, mode: str = "max", seeds=(0,)
+) -> SearchLoop:
     """Open the study in `folder`, as a controller that is started does."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     space = Space(LISTED if how.lists_points else NUMERIC)
-    return Study(
+    store = StudyDatabase(folder, space.dimensions)
+    if store.facts.objective is None:
+        store.begin(Objective(metric="accuracy", mode=mode))
+    return SearchLoop(
         folder,
         how,
         space,
         how.make_sampler(space),
         how.make_policy(),
-        StudyDatabase(folder, folder.name, mode, space.dimensions),
+        store,
         executor,
         lambda overrides: {"trainer": {"devices": 1}, "typed": list(overrides)},
         mode=mode,
@@ -105,7 +111,7 @@ def study(folder: Path, executor: Executor, how: Settings, mode: str = "max", se
     )
 
 
-def search(folder: Path, executor: Executor, how: Settings, **more) -> Study:
+def search(folder: Path, executor: Executor, how: Settings, **more) -> SearchLoop:
     made = study(folder, executor, how, **more)
     try:
         made.search()
@@ -114,6 +120,6 @@ def search(folder: Path, executor: Executor, how: Settings, **more) -> Study:
     return made
 
 
-def decisions(made: Study) -> list:
+def decisions(made: SearchLoop) -> list:
     """Return all that a study decided and found: to be compared with another's."""
-    return [record.plain() for record in made.records]
+    return [record.model_dump() for record in made.records]

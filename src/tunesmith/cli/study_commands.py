@@ -39,7 +39,7 @@ def _report(options: argparse.Namespace) -> None:
     from tunesmith.reporting.terminal import final_table
     from tunesmith.search.storage import saved_study
 
-    made = saved_study.summary_of(options.study)
+    made = saved_study.results_of(options.study)
     write_report.write(made, Path(options.study), options.excel_safe)
     Console(highlight=False).print(final_table.final(made))
 
@@ -50,7 +50,7 @@ def _studies(options: argparse.Namespace) -> None:
     from tunesmith.reporting.terminal import studies
     from tunesmith.search.storage import saved_study
 
-    Console(highlight=False).print(studies.listing(options.folder, saved_study.summary_of))
+    Console(highlight=False).print(studies.listing(options.folder, saved_study.results_of))
 
 
 def _best(options: argparse.Namespace) -> None:
@@ -59,8 +59,8 @@ def _best(options: argparse.Namespace) -> None:
     from tunesmith.runs.safe_io import read_text
     from tunesmith.search.storage import saved_study
 
-    summary = saved_study.summary_of(options.study)
-    words = next_steps.of_the_winner(summary)
+    study = saved_study.results_of(options.study)
+    words = next_steps.of_the_winner(study)
     if not words:
         fix = f"tunesmith report {options.study}"
         raise ModelError("STUDY", str(options.study), "has no winner", fix)

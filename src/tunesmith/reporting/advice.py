@@ -1,19 +1,10 @@
 """What to do next, in words, each advice with the evidence it rests on."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from tunesmith.reporting import findings, formatting, statistics
-from tunesmith.reporting.results import (
-    Summary,
-    Trial,
-    finalists,
-    horizon,
-    is_number,
-    orientation,
-    rung_name,
-    scored,
-)
+from tunesmith.reporting.results import StudyResults, TrialResult, Validation, is_number
 
 AGREES = 0.3  # Kendall's tau below which a lower rung says little
 SHARE = 0.1  # of trials that may fail before it is worth a word
@@ -26,10 +17,10 @@ class Advice(NamedTuple):
     evidence: str
 
 
-def advise(summary: Summary) -> list[Advice]:
+def advise(study: StudyResults) -> list[Advice]:
     """Return what the study's numbers suggest, the most pressing first; often nothing."""
     sources = (_failures, _edges, _confirm, _more_seeds, _rungs, _overfits, _length, _flat)
-    return [advice for source in sources for advice in source(summary)]
+    return [advice for source in sources for advice in source(study)]
 
 
 # --- failures -----------------------------------------------------------------------------
@@ -44,13 +35,13 @@ REMEDIES = {
 }
 
 
-def _failures(summary: Summary) -> Iterator[Advice]:
-    for kind, trials in findings.failures(summary).items():
-        if scored(summary) and len(trials) < max(2, SHARE * len(summary["trials"])):
+def _failures(study: StudyResults) -> Iterator[Advice]:
+    for kind, trials in findings.failures(study).items():
+        if study.scored and len(trials) < max(2, SHARE * len(study.trials)):
             continue
-        numbers = formatting.listed(trial["number"] for trial in trials)
-        said = f"{len(trials)} of {len(summary['trials'])} trials failed ({kind}): {numbers}"
-        region = _region(summary, trials)
+        numbers = formatting.listed(trial.number for trial in trials)
+        said = f"{len(trials)} of {len(study.trials)} trials failed ({kind}): {numbers}"
+        region = _region(study, trials)
         if region is None:
             remedy = REMEDIES.get(kind, "look at its first error")
             yield Advice(f"Trials fail of {kind}: {remedy}.", f"{said}.{_first_error(trials)}")
@@ -63,8 +54,8 @@ def _failures(summary: Summary) -> Iterator[Advice]:
             )
 
 
-def _first_error(trials: Sequence[Trial]) -> str:
-    error = next((str(trial["error"]) for trial in trials if trial["error"]), "")
+def _first_error(trials: Sequence[TrialResult]) -> str:
+    error = next((str(trial.error) for trial in trials if trial.error), "")
     return f" The first: {formatting.shorten(error, 160)}" if error else ""
 
 
@@ -75,21 +66,23 @@ class _Region(NamedTuple):
     chance: float
 
 
-def _region(summary: Summary, failed: Sequence[Trial]) -> _Region | None:
+def _region(study: StudyResults, failed: Sequence[TrialResult]) -> _Region | None:
     """Return the end of a dimension where these trials fail, unless luck could have put it so."""
-    numbers = {trial["number"] for trial in failed}
-    others = [trial for trial in summary["trials"] if trial["number"] not in numbers]
+    numbers = {trial.number for trial in failed}
+    others = [trial for trial in study.trials if trial.number not in numbers]
     regions = [
         region
-        for dimension in summary["space"]
-        if dimension["kind"] != "categorical"
-        for region in _ends(dimension["key"], failed, others)
+        for dimension in study.space
+        if dimension.kind != "categorical"
+        for region in _ends(dimension.key, failed, others)
     ]
     best = min(regions, key=lambda region: region.chance, default=None)
     return best if best and best.chance * max(len(regions), 1) < findings.CHANCE else None
 
 
-def _ends(key: str, failed: Sequence[Trial], others: Sequence[Trial]) -> Iterator[_Region]:
+def _ends(
+    key: str, failed: Sequence[TrialResult], others: Sequence[TrialResult]
+) -> Iterator[_Region]:
     bad, good = _values(key, failed), _values(key, others)
     if len(bad) < len(failed) or not good:
         return
@@ -99,15 +92,15 @@ def _ends(key: str, failed: Sequence[Trial], others: Sequence[Trial]) -> Iterato
         yield _Region(f"{key} {sign} {formatting.setting(bound)}", inside, len(good), chance)
 
 
-def _values(key: str, trials: Sequence[Trial]) -> list[float]:
-    return [t["params"][key] for t in trials if is_number(t["params"].get(key))]
+def _values(key: str, trials: Sequence[TrialResult]) -> list[float]:
+    return [t.params[key] for t in trials if is_number(t.params.get(key))]
 
 
 # --- the space ----------------------------------------------------------------------------
 
 
-def _edges(summary: Summary) -> Iterator[Advice]:
-    for edge in findings.edges(summary).values():
+def _edges(study: StudyResults) -> Iterator[Advice]:
+    for edge in findings.edges(study).values():
         way, end = ("above", "upper") if edge.side == "high" else ("below", "lower")
         best = {3: "three", 4: "four", 5: "five"}.get(len(edge.values), len(edge.values))
         yield Advice(
@@ -122,12 +115,12 @@ def _edges(summary: Summary) -> Iterator[Advice]:
 # --- luck ---------------------------------------------------------------------------------
 
 
-def _confirm(summary: Summary) -> Iterator[Advice]:
-    count = findings.tried(summary)
-    if summary["confirmation"] or summary["explicit_grid"] or count < 2:
+def _confirm(study: StudyResults) -> Iterator[Advice]:
+    count = findings.tried(study)
+    if study.confirmation or study.explicit_grid or count < 2:
         return
     # A search that came to its end was confirmed if that was asked for; one cut off may yet be.
-    if summary["stopped_by"] != "trials" and "search.confirm.top=0" not in summary["command"]:
+    if study.stopped_by != "trials" and "search.confirm.top=0" not in study.command:
         return
     yield Advice(
         "Confirm the best trials against the default over fresh seeds: "
@@ -137,12 +130,12 @@ def _confirm(summary: Summary) -> Iterator[Advice]:
     )
 
 
-def _more_seeds(summary: Summary) -> Iterator[Advice]:
-    noise, best = findings.noise(summary), finalists(summary)[:5]
-    decided = (summary["confirmation"] or {}).get("clearly_better", False)
+def _more_seeds(study: StudyResults) -> Iterator[Advice]:
+    noise, best = findings.noise(study), study.finalists[:5]
+    decided = study.confirmation is not None and study.confirmation.clearly_better
     if noise is None or decided or len(best) < 3:
         return
-    gap = abs(best[0]["score"] - best[-1]["score"])
+    gap = abs(best[0].known_score - best[-1].known_score)
     if noise.of_a_score > gap:
         mean = "" if noise.each == 1 else f" of a mean over {noise.each} seeds"
         yield Advice(
@@ -153,11 +146,11 @@ def _more_seeds(summary: Summary) -> Iterator[Advice]:
         )
 
 
-def _flat(summary: Summary) -> Iterator[Advice]:
-    noise, curve = findings.noise(summary), findings.budget_curve(summary)
-    rung, _ = findings.comparable(summary)
+def _flat(study: StudyResults) -> Iterator[Advice]:
+    noise, curve = findings.noise(study), findings.budget_curve(study)
+    rung, _ = findings.comparable(study)
     # Scores of a lower rung are of those promoted to it: alike already, and of other noise.
-    if noise is None or len(curve) < 10 or rung < len(summary["rungs"]) - 1:
+    if noise is None or len(curve) < 10 or rung < study.last_rung:
         return
     half = len(curve) // 2
     gain = abs(curve[-1] - curve[half - 1])
@@ -173,13 +166,11 @@ def _flat(summary: Summary) -> Iterator[Advice]:
 # --- rungs and curves ---------------------------------------------------------------------
 
 
-def _rungs(summary: Summary) -> Iterator[Advice]:
-    for pair in findings.rung_pairs(summary):
+def _rungs(study: StudyResults) -> Iterator[Advice]:
+    for pair in findings.rung_pairs(study):
         if pair.tau is not None and len(pair.points) >= 8 and pair.tau < AGREES:
-            low, high = rung_name(summary, pair.low), rung_name(summary, pair.high)
-            kept = ",".join(
-                "1" if r >= 1 else formatting.rung(r) for r in summary["rungs"][pair.high :]
-            )
+            low, high = study.rung_name(pair.low), study.rung_name(pair.high)
+            kept = ",".join("1" if r >= 1 else formatting.rung(r) for r in study.rungs[pair.high :])
             yield Advice(
                 f"Scores at rung {low} say little about those at {high}: start higher, "
                 f"search.policy.rungs=[{kept}].",
@@ -187,31 +178,34 @@ def _rungs(summary: Summary) -> Iterator[Advice]:
             )
 
 
-def _overfits(summary: Summary) -> Iterator[Advice]:
-    best = scored(summary)[:1]
+def _overfits(study: StudyResults) -> Iterator[Advice]:
+    best = study.scored[:1]
     for trial in best:
-        points = [p for p in trial["history"] if is_number(p["loss"])]
-        low = min(points, key=lambda point: point["loss"], default=None)
-        after = [point for point in points if low and point["step"] > low["step"]]
-        if low is None or len(after) < 2 or not _rises(low, after):
+        points = [(p.loss, p) for p in trial.history if is_number(p.loss)]
+        if not points:
             continue
-        if _still_gains(trial["best_step"], low["step"], after[-1]["step"]):
+        least, low = min(points, key=lambda point: point[0])
+        after = [(loss, point) for loss, point in points if point.step > low.step]
+        if len(after) < 2 or not _rises(least, low, after):
             continue
-        losses = f"{low['loss']:.3f} at step {low['step']}, {after[-1]['loss']:.3f} at the end"
+        end, last = after[-1]
+        if _still_gains(trial.best_step, low.step, last.step):
+            continue
+        losses = f"{least:.3f} at step {low.step}, {end:.3f} at the end"
         yield Advice(
-            f"Validation loss rises from step {low['step']} while training loss falls: "
+            f"Validation loss rises from step {low.step} while training loss falls: "
             "stop earlier, or raise dropout or weight decay.",
-            f"Trial {trial['number']}, the best: validation loss {losses}; training loss "
-            f"{low['train_loss']:.3f} and {after[-1]['train_loss']:.3f}.",
+            f"Trial {trial.number}, the best: validation loss {losses}; training loss "
+            f"{low.train_loss:.3f} and {last.train_loss:.3f}.",
         )
 
 
-def _rises(low: Mapping[str, Any], after: Sequence[Mapping[str, Any]]) -> bool:
-    last = after[-1]
-    if not is_number(low["train_loss"]) or not is_number(last["train_loss"]):
+def _rises(least: float, low: Validation, after: Sequence[tuple[float, Validation]]) -> bool:
+    end, last = after[-1]
+    if not is_number(low.train_loss) or not is_number(last.train_loss):
         return False
-    rises = last["loss"] > 1.1 * low["loss"] and min(p["loss"] for p in after) > low["loss"]
-    return rises and last["train_loss"] < low["train_loss"]
+    rises = end > 1.1 * least and min(loss for loss, _ in after) > least
+    return rises and last.train_loss < low.train_loss
 
 
 def _still_gains(best: int | None, low: int, end: int) -> bool:
@@ -219,13 +213,12 @@ def _still_gains(best: int | None, low: int, end: int) -> bool:
     return best is not None and best - low > 0.5 * (end - low)
 
 
-def _length(summary: Summary) -> Iterator[Advice]:
-    last = len(summary["rungs"]) - 1
-    trained = [t for t in scored(summary) if t["rung"] == last and horizon(t)]
-    if len({trial["score"] for trial in trained}) < 2:
+def _length(study: StudyResults) -> Iterator[Advice]:
+    trained = [t for t in study.scored if t.rung == study.last_rung and t.horizon]
+    if len({trial.score for trial in trained}) < 2:
         return  # none is better than the rest: which came first is their number alone
     best = trained[:5]
-    ends = [t["best_step"] / horizon(t) for t in best if t["best_step"] is not None]
+    ends = [t.best_step / t.horizon for t in best if t.best_step is not None]
     if len(ends) < 3:
         return
     shares = ", ".join(f"{end:.0%}" for end in ends)
@@ -233,17 +226,17 @@ def _length(summary: Summary) -> Iterator[Advice]:
     if max(ends) <= 0.5:
         yield Advice("Train shorter: trainer.max_epochs can be halved.", f"{said}.")
     elif sorted(ends)[len(ends) // 2] >= 0.95:
-        gains = [gain for t in best if (gain := _late_gain(t, orientation(summary))) is not None]
+        gains = [gain for t in best if (gain := _late_gain(t, study.sign)) is not None]
         gain = sorted(gains)[len(gains) // 2] if gains else 0.0
         if gain > 0.15:
             text = "Train longer: scores still rise at the end (trainer.max_epochs)."
             yield Advice(text, f"{said}, and {gain:.0%} of the whole rise in the last quarter.")
 
 
-def _late_gain(trial: Trial, sign: int) -> float | None:
+def _late_gain(trial: TrialResult, sign: int) -> float | None:
     """Return what share of the rise of the score came in the last quarter of the steps."""
-    points = [(p["step"], sign * p["score"]) for p in trial["history"] if is_number(p["score"])]
-    early = [score for step, score in points if step <= 0.75 * horizon(trial)]
+    points = [(p.step, sign * p.score) for p in trial.history if is_number(p.score)]
+    early = [score for step, score in points if step <= 0.75 * trial.horizon]
     if len(points) < 4 or not early:
         return None
     rise = max(score for _, score in points) - points[0][1]

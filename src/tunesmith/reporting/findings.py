@@ -1,11 +1,11 @@
 """What a study's scores say: luck, noise, edges of the space, agreement of the rungs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from tunesmith.reporting import formatting, statistics
-from tunesmith.reporting.results import Summary, Trial, horizon, is_degenerate, is_number, scored
+from tunesmith.reporting.results import SearchedDimension, StudyResults, TrialResult, is_number
 
 CHANCE = 0.01  # a pattern that luck shows more often than this is not mentioned
 LEADERS = 3  # as many at an end are worth a word
@@ -50,32 +50,24 @@ class RungPair(NamedTuple):
     points: tuple[tuple[int, float, float], ...]  # trial, score low, score high
 
 
-def comparable(summary: Summary, least: int = 10) -> tuple[int, list[tuple[Trial, float]]]:
+def comparable(study: StudyResults, least: int = 10) -> tuple[int, list[tuple[TrialResult, float]]]:
     """Return the highest rung at which `least` trials have a score, and those scores.
 
     Failed trials are not among them. Where no rung has as many, the one with the most.
     """
-    found: dict[int, list[tuple[Trial, float]]] = {}
-    for trial in scored(summary):
-        for rung, score in scores_by_rung(trial).items():
+    found: dict[int, list[tuple[TrialResult, float]]] = {}
+    for trial in study.scored:
+        for rung, score in trial.known_scores.items():
             found.setdefault(rung, []).append((trial, score))
     enough = [rung for rung in found if len(found[rung]) >= least]
     rung = max(enough, default=max(found, key=lambda r: (len(found[r]), r), default=0))
     return rung, found.get(rung, [])
 
 
-def scores_by_rung(trial: Trial) -> dict[int, float]:
-    return {int(rung): score for rung, score in trial["scores"].items() if is_number(score)}
-
-
-def noise(summary: Summary) -> Noise | None:
+def noise(study: StudyResults) -> Noise | None:
     """Return the spread over seeds: of the confirmation, else of the replicates, else None."""
-    arms = (summary["confirmation"] or {}).get("arms", [])
-    confirmed = [[s for s in arm["scores"] if is_number(s)] for arm in arms]
-    repeated = [
-        [r["score"] for r in trial["replicates"] if is_number(r["score"])]
-        for trial in scored(summary)
-    ]
+    confirmed = [arm.seed_scores for arm in study.arms]
+    repeated = [trial.seed_scores for trial in study.scored]
     each = max(1, min(map(len, repeated), default=1))
     return _pooled(confirmed, "confirmation", each) or _pooled(repeated, "replicates", each)
 
@@ -91,9 +83,9 @@ def _pooled(groups: Sequence[Sequence[float]], source: str, each: int) -> Noise 
     return Noise(sigma, sum(map(len, repeated)), source, each)
 
 
-def tried(summary: Summary) -> int:
+def tried(study: StudyResults) -> int:
     """Return how many different settings have a score: a copy is no further draw."""
-    return len({repr(sorted(trial["params"].items())) for trial in scored(summary)})
+    return len({repr(sorted(trial.params.items())) for trial in study.scored})
 
 
 def luck(count: int) -> float:
@@ -101,70 +93,70 @@ def luck(count: int) -> float:
     return statistics.optimism(count) if count > 1 else 0.0
 
 
-def edges(summary: Summary) -> dict[str, Edge]:
+def edges(study: StudyResults) -> dict[str, Edge]:
     """Return the dimensions whose best trials lie at one end more often than luck puts them there.
 
     Asked is how many trials at an end are better than all that are not there. Were the dimension
     of no effect, any order of the trials would be as likely; the chance of so many is corrected
     for the dimensions and ends that are asked.
     """
-    trials = scored(summary)
-    asked = [edge for dimension in summary["space"] for edge in _ends(dimension, trials)]
+    trials = study.scored
+    asked = [edge for dimension in study.space for edge in _ends(dimension, trials)]
     return {edge.key: edge for edge in asked if edge.chance * len(asked) < CHANCE}
 
 
-def _ends(dimension: Mapping[str, Any], trials: Sequence[Trial]) -> Iterator[Edge]:
+def _ends(dimension: SearchedDimension, trials: Sequence[TrialResult]) -> Iterator[Edge]:
     """Yield both ends of a range, or of a list of numbers, with the best trials there."""
-    key = dimension["key"]
-    known = [trial for trial in trials if is_number(trial["params"].get(key))]
-    sides = _sides(dimension, [trial["params"][key] for trial in known])
+    key = dimension.key
+    known = [trial for trial in trials if is_number(trial.params.get(key))]
+    sides = _sides(dimension, [trial.params[key] for trial in known])
     for side, bound in _bounds(dimension):
         first = _leaders(known, [is_there == side for is_there in sides])
         enough = len(first) >= LEADERS
         chance = statistics.chance_inside(len(first), sides.count(side), len(sides))
-        values = tuple(trial["params"][key] for trial in first)
+        values = tuple(trial.params[key] for trial in first)
         yield Edge(key, side, values, bound, chance if enough else 1.0)
 
 
-def _leaders(trials: Sequence[Trial], inside: Sequence[bool]) -> list[Trial]:
+def _leaders(trials: Sequence[TrialResult], inside: Sequence[bool]) -> list[TrialResult]:
     """Return the trials inside that are better than all outside; an equal score is not better."""
     count = next((n for n, is_inside in enumerate(inside) if not is_inside), len(inside))
     if count == len(inside):
         return list(trials)
-    best = (trials[count]["rung"], trials[count]["score"])
-    return [trial for trial in trials[:count] if (trial["rung"], trial["score"]) != best]
+    best = (trials[count].rung, trials[count].score)
+    return [trial for trial in trials[:count] if (trial.rung, trial.score) != best]
 
 
-def _bounds(dimension: Mapping[str, Any]) -> list[tuple[statistics.Edge, Any]]:
+def _bounds(dimension: SearchedDimension) -> list[tuple[statistics.Edge, Any]]:
     """Return the ends that a wider space could go beyond: not 0, nor the 1 of a share."""
-    if dimension["kind"] == "categorical":
-        numbers = [c for c in dimension["choices"] or () if is_number(c)]
-        if len(numbers) < 3 or len(numbers) < len(dimension["choices"]):
+    if dimension.kind == "categorical":
+        numbers = [c for c in dimension.choices if is_number(c)]
+        if len(numbers) < 3 or len(numbers) < len(dimension.choices):
             return []
         low, high, share = min(numbers), max(numbers), None
     else:
-        low, high, share = dimension["low"], dimension["high"], 1
+        (low, high), share = dimension.range, 1
     ends: list[tuple[statistics.Edge, Any]] = [("low", low)] if low > 0 else []
     return [*ends, ("high", high)] if high != share else ends
 
 
-def _sides(dimension: Mapping[str, Any], values: Sequence[float]) -> list[statistics.Edge | None]:
+def _sides(dimension: SearchedDimension, values: Sequence[float]) -> list[statistics.Edge | None]:
     """Return at which end of its dimension each value lies, None for those in between."""
-    if dimension["kind"] != "categorical":
-        low, high, log = dimension["low"], dimension["high"], dimension["log"]
-        return [statistics.boundary([value], low, high, log, NEAR) for value in values]
-    numbers = [c for c in dimension["choices"] or () if is_number(c)]
-    low, high = min(numbers, default=None), max(numbers, default=None)
-    return ["high" if v == high else "low" if v == low else None for v in values]
+    if dimension.kind != "categorical":
+        low, high = dimension.range
+        return [statistics.boundary([value], low, high, dimension.log, NEAR) for value in values]
+    numbers = [c for c in dimension.choices if is_number(c)]
+    least, most = min(numbers, default=None), max(numbers, default=None)
+    return ["high" if v == most else "low" if v == least else None for v in values]
 
 
-def rung_pairs(summary: Summary) -> list[RungPair]:
+def rung_pairs(study: StudyResults) -> list[RungPair]:
     """Return each rung with the next one, and how well their orders agree."""
-    return [_pair(summary, low, low + 1) for low in range(len(summary["rungs"]) - 1)]
+    return [_pair(study, low, low + 1) for low in range(study.last_rung)]
 
 
-def _pair(summary: Summary, low: int, high: int) -> RungPair:
-    trials = {t["number"]: scores_by_rung(t) for t in scored(summary)}
+def _pair(study: StudyResults, low: int, high: int) -> RungPair:
+    trials = {t.number: t.known_scores for t in study.scored}
     both = {number: s for number, s in trials.items() if low in s and high in s}
     points = tuple((number, s[low], s[high]) for number, s in both.items())
     enough = len(points) > 2
@@ -172,27 +164,26 @@ def _pair(summary: Summary, low: int, high: int) -> RungPair:
     return RungPair(low, high, tau, points)
 
 
-def budget_curve(summary: Summary) -> list[float]:
+def budget_curve(study: StudyResults) -> list[float]:
     """Return the expected best score of 1, 2, … n trials at the rung most can be compared at."""
-    scores = [score for _, score in comparable(summary)[1]]
+    scores = [score for _, score in comparable(study)[1]]
     budgets = range(1, len(scores) + 1)
-    return statistics.expected_best(scores, budgets, summary["mode"]) if scores else []
+    return statistics.expected_best(scores, budgets, study.mode) if scores else []
 
 
-def failures(summary: Summary) -> dict[str, list[Trial]]:
+def failures(study: StudyResults) -> dict[str, list[TrialResult]]:
     """Return the trials that came to nothing by kind, the most frequent kind first."""
-    kinds: dict[str, list[Trial]] = {}
-    for trial in summary["trials"]:
-        if is_degenerate(trial):
-            kinds.setdefault(str(trial["failure"] or "unknown"), []).append(trial)
+    kinds: dict[str, list[TrialResult]] = {}
+    for trial in study.trials:
+        if trial.is_degenerate:
+            kinds.setdefault(str(trial.failure or "unknown"), []).append(trial)
     return dict(sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def steps_of_best(summary: Summary) -> list[float]:
+def steps_of_best(study: StudyResults) -> list[float]:
     """Return when the best validation of each fully trained trial came, as a share of its steps."""
-    last = len(summary["rungs"]) - 1
     return [
-        trial["best_step"] / horizon(trial)
-        for trial in scored(summary)
-        if trial["rung"] == last and trial["best_step"] is not None and horizon(trial)
+        trial.best_step / trial.horizon
+        for trial in study.scored
+        if trial.rung == study.last_rung and trial.best_step is not None and trial.horizon
     ]

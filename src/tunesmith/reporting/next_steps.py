@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tunesmith.errors import printable
-from tunesmith.reporting.results import Summary, by_number, scored
+from tunesmith.reporting.results import StudyResults
 
 
 class Command(NamedTuple):
@@ -19,56 +19,55 @@ class Command(NamedTuple):
         return " ".join(self.words)
 
 
-def next_ones(summary: Summary) -> list[Command]:
+def next_ones(study: StudyResults) -> list[Command]:
     """Return what is worth typing next: the best again, a trial again, the search further."""
-    found, where = [], str(summary["directory"])
-    shown = summary["winner"] if summary["winner"] is not None else summary["best"]
-    if shown is not None and not _has_no_winner(summary):
+    found, where = [], str(study.directory)
+    shown = study.winner if study.winner is not None else study.best
+    if shown is not None and not _has_no_winner(study):
         best = ["python", "train.py", "--config-dir", where, "experiment=best"]
         found.append(Command("train the best settings again", quoted(best)))
-    if shown is not None and by_number(summary, shown) is not None:
+    if shown is not None and study.by_number(shown) is not None:
         replay = ["tunesmith", "replay", where, str(shown)]
         found.append(Command(f"repeat trial {shown} to the bit", quoted(replay)))
-    if summary["command"]:
-        found += _further(summary)
+    if study.command:
+        found += _further(study)
     return found
 
 
-def _has_no_winner(summary: Summary) -> bool:
+def _has_no_winner(study: StudyResults) -> bool:
     """Say whether the study ended so that it wrote no experiment/best.yaml."""
-    return bool(summary.get("unconfirmed")) or summary["stopped_by"] == "failures"
+    return bool(study.unconfirmed) or study.stopped_by == "failures"
 
 
-def _further(summary: Summary) -> list[Command]:
+def _further(study: StudyResults) -> list[Command]:
     """The study's own command, under its own name, goes on where it is."""
-    words, name = summary["command"], [f"study={summary['study']}"]
+    words, name = study.command, [f"study={study.study}"]
     unnamed = [word for word in words if not word.startswith("study=")]
-    if summary["stopped_by"] == "signal":
+    if study.stopped_by == "signal":
         return [Command("go on where it was stopped", quoted([*unnamed, *name]))]
-    if summary.get("unconfirmed"):
+    if study.unconfirmed:
         return [Command("try the confirmation again", quoted([*unnamed, *name]))]
     kept = [word for word in unnamed if not word.startswith("search.budget=")]
-    if summary["stopped_by"] == "budget":
+    if study.stopped_by == "budget":
         return [Command("go on without a limit of time", quoted([*kept, *name]))]
-    if summary["explicit_grid"] or not scored(summary):
+    if study.explicit_grid or not study.scored:
         return []
     kept = [word for word in kept if not word.startswith("search.trials=")]
-    more = f"search.trials={2 * len(summary['trials'])}"
+    more = f"search.trials={2 * len(study.trials)}"
     return [Command("go on with twice as many trials", quoted([*kept, *name, more]))]
 
 
-def by_hand(summary: Summary, number: int) -> str:
+def by_hand(study: StudyResults, number: int) -> str:
     """Return the command that trains this trial's settings as a run of its own."""
-    trial = by_number(summary, number)
-    return " ".join(quoted(["python", "train.py", *(trial["overrides"] if trial else [])]))
+    trial = study.by_number(number)
+    return " ".join(quoted(["python", "train.py", *(trial.overrides if trial else [])]))
 
 
-def of_the_winner(summary: Summary) -> list[str]:
+def of_the_winner(study: StudyResults) -> list[str]:
     """Return the command that trains the winner's settings, one that is no trial too."""
-    overrides = summary.get("winner_overrides")
-    if not isinstance(overrides, list):
+    if study.winner_overrides is None:
         return []
-    return quoted(["python", "train.py", *map(str, overrides)])
+    return quoted(["python", "train.py", *study.winner_overrides])
 
 
 def quoted(words: Sequence[str]) -> list[str]:

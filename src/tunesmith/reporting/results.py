@@ -1,173 +1,363 @@
-"""The ranked trials of a study: highest rung first, then score; what came to nothing last."""
+"""The results of a study: what summary.json holds, typed and checked; all that is shown reads it.
+
+A file may be a stranger's: `StudyResults.model_validate_json` refuses what no study writes.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, Final, Literal, Self, TypeGuard
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunesmith.reporting import formatting
 
-COMPLETE, PAUSED, FAILED, RUNNING = "complete", "paused", "failed", "running"
+FORMAT: Final = 2  # of summary.json and study.db; another one is refused
+
+COMPLETE: Final = "complete"
+PAUSED: Final = "paused"
+FAILED: Final = "failed"
+RUNNING: Final = "running"
+State = Literal["complete", "paused", "failed", "running"]
 
 # What a worker can say of a failure; others are "error:CODE", the code of the one-line error.
 NAN, DIVERGED, COLLAPSE = "nan", "diverged", "collapse"
 OUT_OF_MEMORY, CRASH, TIMEOUT = "out of memory", "crash", "timeout"
 DEGENERATE = (COLLAPSE, DIVERGED)  # trained to the end, with a score, and never the best
 
-Summary = Mapping[str, Any]  # what summary.json holds
-Trial = Mapping[str, Any]  # one of its trials
+
+class Value(BaseModel):
+    """Frozen, and of exactly the types that it names: true is no number."""
+
+    model_config = ConfigDict(frozen=True, strict=True, ser_json_inf_nan="constants")
 
 
-class Ranked(NamedTuple):
-    """A trial and its place, from 1; None for one that has no score to be ranked by."""
+class Validation(Value):
+    """One validation of a training; None where a value is not finite."""
 
-    place: int | None
-    trial: Trial
+    step: int
+    score: float | None
+    loss: float | None = None
+    train_loss: float | None = None
+    constant: bool = False  # whether every row got the same answer
 
 
-def ranked(summary: Summary) -> list[Ranked]:
-    """Return all trials in order: by highest rung, then score; then those without a place.
+class SeedScore(Value):
+    """One seed of a trial."""
 
-    These are the collapsed and diverged ones, which have a score that says nothing, the unscored,
-    and the failed. A higher rung goes first because its score is of a longer training; none is
-    ever left out.
+    seed: int
+    score: float | None
+    best_step: int | None
+
+
+class SearchedDimension(Value):
+    """A dimension of the space; one that only trials know is a list of choices."""
+
+    key: str
+    kind: Literal["categorical", "int", "float"] = "categorical"
+    low: int | float | None = None
+    high: int | float | None = None
+    step: int | float | None = None
+    log: bool = False
+    choices: list[Any] = []
+    when: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> Self:
+        if self.kind != "categorical" and not (is_number(self.low) and is_number(self.high)):
+            raise ValueError(f"{self.key} has no range")
+        return self
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The ends of a dimension of numbers."""
+        assert self.low is not None and self.high is not None
+        return self.low, self.high
+
+    def is_set(self, trial: "TrialResult") -> bool:
+        """Tell whether a trial has a value here: active, and no null among numbers."""
+        if self.kind == "categorical":
+            return self.key in trial.params
+        value: Any = trial.params.get(self.key)
+        return is_number(value) and not isinstance(value, bool) and (value > 0 or not self.log)
+
+
+class TrialResult(Value):
+    """One trial. Steps are optimizer steps; scores are means over its seeds."""
+
+    number: int
+    state: State
+    failure: str | None
+    error: str | None
+    params: dict[str, Any]
+    overrides: list[str]
+    is_default: bool
+    bracket: int
+    score: float | None  # at the highest rung
+    deviation: float | None  # standard deviation of that score over the seeds
+    rung: int | None  # the highest one that all seeds have reached
+    scores: dict[int, float | None]  # by rung
+    replicates: list[SeedScore]
+    steps: int  # of all seeds
+    total_steps: int  # of the full training of all seeds
+    horizon: int  # of the full training of one seed, as best_step and history are of one
+    seconds: float
+    best_step: int | None
+    history: list[Validation]  # of the first seed
+    threads: int
+    precision: str
+    directory: str
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether it failed, or came to its end without having learnt anything."""
+        return self.state == FAILED or self.failure is not None
+
+    @property
+    def has_score(self) -> bool:
+        """Whether it can be ranked: what came to nothing has no score that counts."""
+        return not self.is_degenerate and is_number(self.score)
+
+    @property
+    def known_score(self) -> float:
+        """The score of a trial that has one."""
+        assert self.score is not None
+        return self.score
+
+    @property
+    def shown_score(self) -> str:
+        """Its score; over several seeds with its standard deviation."""
+        return formatting.mean(self.score, self.deviation)
+
+    @property
+    def seed_scores(self) -> list[float]:
+        """The scores of its seeds that have one."""
+        return [seed.score for seed in self.replicates if is_number(seed.score)]
+
+    @cached_property
+    def known_scores(self) -> dict[int, float]:
+        """Rung -> score, without those that are no number."""
+        return {rung: score for rung, score in self.scores.items() if is_number(score)}
+
+
+class Arm(Value):
+    """One setting over the seeds of the confirmation, in the metric's own direction.
+
+    `mean`, `low` and `high` (95 % confidence) are over its finished seeds, None where there are
+    too few of them; the last two compare it with the default, seed by seed.
     """
-    sign = orientation(summary)
-    trials = sorted(summary["trials"], key=lambda trial: _order(trial, sign))
-    with_score = sum(has_score(trial) for trial in trials)
-    return [Ranked(n if n <= with_score else None, t) for n, t in enumerate(trials, start=1)]
+
+    trial: int
+    is_default: bool
+    scores: list[float | None]
+    mean: float | None
+    low: float | None
+    high: float | None
+    difference: float | None
+    p_better: float | None
+
+    @property
+    def name(self) -> str:
+        return "default" if self.is_default else f"trial {self.trial}"
+
+    @property
+    def seed_scores(self) -> list[float]:
+        """The scores of the seeds that came to their end."""
+        return [score for score in self.scores if is_number(score)]
 
 
-def _order(trial: Trial, sign: int) -> tuple[int, int, float, int]:
-    if trial["state"] == "failed":
-        return 3, 0, 0.0, trial["number"]
-    if not is_number(trial["score"]):
-        return 2, 0, 0.0, trial["number"]
-    return (
-        int(is_degenerate(trial)),
-        -(trial["rung"] or 0),
-        -sign * trial["score"],
-        trial["number"],
-    )
+class Confirmation(Value):
+    """The arms, the winner, and why it is that one, in words.
+
+    A winner that is neither the default nor clearly better is there only because the default
+    failed on every seed; the reason says so.
+    """
+
+    seeds: list[int]
+    alpha: float
+    arms: list[Arm]
+    winner: int
+    clearly_better: bool
+    reason: str
 
 
-def has_score(trial: Trial) -> bool:
-    """Tell whether a trial can be ranked: what came to nothing has no score that counts."""
-    return not is_degenerate(trial) and is_number(trial["score"])
+class TestScores(Value):
+    """What the winner reached on the test split, and how often that split has been used."""
+
+    __test__ = False  # no test case of pytest's
+
+    trial: int
+    scores: dict[str, float]
+    uses: int
 
 
-def is_degenerate(trial: Trial) -> bool:
-    """Tell whether a trial failed, or came to its end without having learnt anything."""
-    return trial["state"] == "failed" or trial["failure"] is not None
+class StudySpec(Value):
+    """What a study was asked."""
+
+    study: str
+    command: list[str]
+    metric: str
+    mode: Literal["max", "min"]
+    sampler: str
+    policy: str
+    rungs: list[float] = Field(min_length=1)
+    reduction_factor: int
+    seed: int
+    explicit_grid: bool
+    space: list[SearchedDimension]
 
 
-def is_number(value: Any) -> bool:
+class StudyEnd(Value):
+    """How a study ended; all of it is None for one that has not."""
+
+    stopped_by: str | None = None  # None: under way
+    seconds: float = 0.0
+    winner: int | None = None
+    winner_directory: str | None = None
+    winner_overrides: list[str] | None = None
+    test: TestScores | None = None
+    unconfirmed: str | None = None  # why nothing was confirmed, where that was asked for
+
+
+class StudyResults(StudySpec, StudyEnd):
+    """All that can be said of a study."""
+
+    format: Literal[2]
+    directory: str
+    trials: list[TrialResult]
+    best: int | None
+    default: int | None
+    confirmation: Confirmation | None
+    counts: dict[State, int]
+    rows: dict[str, int] = {}
+    steps: int
+    full_steps: int
+    versions: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _is_of_one_study(self) -> Self:
+        """Refuse what is of the right type and still means nothing."""
+        numbers, rungs = [t.number for t in self.trials], range(len(self.rungs))
+        if len(set(numbers)) < len(numbers):
+            raise ValueError("a trial stands twice")
+        for trial in self.trials:
+            reached = [trial.rung] if trial.rung is not None else []
+            if any(rung not in rungs for rung in [*reached, *trial.scores]):
+                raise ValueError(f"trial {trial.number} has a rung that the study has not")
+        return self
+
+    # Order
+
+    @cached_property
+    def ranked(self) -> list[TrialResult]:
+        """All trials in order: by highest rung, then score; then those without a place.
+
+        These are the collapsed and diverged ones, which have a score that says nothing, the
+        unscored, and the failed. A higher rung goes first because its score is of a longer
+        training; none is ever left out.
+        """
+        return sorted(self.trials, key=self._order)
+
+    def _order(self, trial: TrialResult) -> tuple[int, int, float, int]:
+        if trial.state == FAILED:
+            return 3, 0, 0.0, trial.number
+        if not is_number(trial.score):
+            return 2, 0, 0.0, trial.number
+        score = -self.sign * trial.known_score
+        return int(trial.is_degenerate), -(trial.rung or 0), score, trial.number
+
+    @cached_property
+    def scored(self) -> list[TrialResult]:
+        """The trials that have a place, the best first."""
+        return [trial for trial in self.ranked if trial.has_score]
+
+    @cached_property
+    def ranks(self) -> dict[int, int]:
+        """Number of a trial -> its rank, from 1; those without a score are not in it."""
+        return {trial.number: place for place, trial in enumerate(self.scored, start=1)}
+
+    @property
+    def finalists(self) -> list[TrialResult]:
+        """The trials at the highest rung that any reached, the best first."""
+        return [trial for trial in self.scored if trial.rung == self.scored[0].rung]
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return 1 if self.mode == "max" else -1
+
+    @property
+    def last_rung(self) -> int:
+        return len(self.rungs) - 1
+
+    def by_number(self, number: int | None) -> TrialResult | None:
+        """Return the trial of this number, None where there is none."""
+        return next((trial for trial in self.trials if trial.number == number), None)
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The settings that were confirmed, the default last."""
+        found = self.confirmation.arms if self.confirmation is not None else []
+        return sorted(found, key=lambda arm: arm.is_default)
+
+    # The space
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """What was searched: the keys of the space, then any other that a trial has."""
+        others = (key for trial in self.trials for key in trial.params)
+        return list(dict.fromkeys([*(dimension.key for dimension in self.space), *others]))
+
+    def dimension(self, key: str) -> SearchedDimension:
+        known = (dimension for dimension in self.space if dimension.key == key)
+        return next(known, None) or SearchedDimension(key=key)
+
+    # Words
+
+    @property
+    def over_seeds(self) -> str:
+        """What a column of scores adds to its metric: over how many seeds each is the mean."""
+        seeds = max((len(trial.replicates) for trial in self.trials), default=0)
+        return f" mean ± deviation of {seeds} seeds" if seeds > 1 else ""
+
+    def trial_name(self, number: int) -> str:
+        """Return `trial 7`, or `the default` for the config that a grid started from, no trial."""
+        return "the default" if self.by_number(number) is None else f"trial {number}"
+
+    def rung_name(self, index: int | None) -> str:
+        """Return `1/9`, `full`, or - for a trial that reached no rung."""
+        return "-" if index is None else formatting.rung(self.rungs[index])
+
+    def at_rung(self, index: int | None) -> str:
+        """Return ` at rung 1/9` or ` in full training`; nothing where there is one rung only."""
+        if not self.last_rung:
+            return ""
+        is_last = index == self.last_rung
+        return " in full training" if is_last else f" at rung {self.rung_name(index)}"
+
+    def state_name(self, trial: TrialResult) -> str:
+        """Return what became of a trial: complete, paused at 1/9, failed: nan."""
+        if trial.state == FAILED:
+            return f"failed: {trial.failure or 'unknown'}"
+        if trial.failure:
+            return f"{trial.state}, {trial.failure}"
+        if trial.state == PAUSED:
+            return f"paused at {self.rung_name(trial.rung)}"
+        return trial.state
+
+    @property
+    def counted(self) -> str:
+        """`27 trials: 9 complete, 15 paused, 3 failed`, every one of them counted."""
+        parts = [f"{n} {state}" for state, n in self.counts.items() if n]
+        total = formatting.count(len(self.trials), "trial")
+        return f"{total}: {', '.join(parts)}" if parts else "no trials"
+
+    @property
+    def split_words(self) -> str:
+        """What every best score of a search must be labelled with."""
+        trials = formatting.count(len(self.trials), "trial")
+        return f"validation, selected from {trials} (optimistic)"
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Tell whether a value is a finite number."""
     return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def orientation(summary: Summary) -> int:
-    """Return 1 where more is better, else -1."""
-    return 1 if summary["mode"] == "max" else -1
-
-
-def scored(summary: Summary) -> list[Trial]:
-    """Return the trials that have a place, the best first."""
-    return [trial for place, trial in ranked(summary) if place is not None]
-
-
-def finalists(summary: Summary) -> list[Trial]:
-    """Return the trials at the highest rung that any reached, the best first."""
-    trials = scored(summary)
-    return [trial for trial in trials if trial["rung"] == trials[0]["rung"]] if trials else []
-
-
-def over_seeds(summary: Summary) -> str:
-    """Return what a column of scores adds to its metric: over how many seeds each is the mean."""
-    seeds = max((len(trial["replicates"]) for trial in summary["trials"]), default=0)
-    return f" mean ± deviation of {seeds} seeds" if seeds > 1 else ""
-
-
-def shown_score(trial: Trial) -> str:
-    """Return a trial's score; over several seeds with its standard deviation."""
-    return formatting.mean(trial["score"], trial.get("deviation"))
-
-
-def horizon(trial: Trial) -> int:
-    """Return the steps of one seed's full training, as `best_step` and `history` are of one.
-
-    A summary of an earlier version has no more than the sum over the seeds.
-    """
-    return trial.get("horizon") or trial["total_steps"] // max(len(trial["replicates"]), 1)
-
-
-def by_number(summary: Summary, number: int | None) -> Trial | None:
-    """Return the trial of this number, None where there is none."""
-    return next((trial for trial in summary["trials"] if trial["number"] == number), None)
-
-
-def trial_name(summary: Summary, number: int) -> str:
-    """Return `trial 7`, or `the default` for the config that a grid started from, no trial."""
-    return "the default" if by_number(summary, number) is None else f"trial {number}"
-
-
-UNSEARCHED: Mapping[str, Any] = {"kind": "categorical", "choices": (), "log": False, "when": {}}
-
-
-def dimension(summary: Summary, key: str) -> Mapping[str, Any]:
-    """Return a dimension of the space; one that only trials know is a list of choices."""
-    return next((d for d in summary["space"] if d["key"] == key), {**UNSEARCHED, "key": key})
-
-
-def is_set(trial: Trial, dimension: Mapping[str, Any]) -> bool:
-    """Tell whether a trial has a value on a dimension: active, and no null among numbers."""
-    key = dimension["key"]
-    if dimension["kind"] == "categorical":
-        return key in trial["params"]
-    value = trial["params"].get(key)
-    return is_number(value) and not isinstance(value, bool) and (value > 0 or not dimension["log"])
-
-
-def dimensions(summary: Summary) -> list[str]:
-    """Return the keys that were searched: those of the space, then any other a trial has."""
-    keys = [dimension["key"] for dimension in summary["space"]]
-    others = (key for trial in summary["trials"] for key in trial["params"])
-    return list(dict.fromkeys([*keys, *others]))
-
-
-def rung_name(summary: Summary, index: int | None) -> str:
-    """Return `1/9`, `full`, or - for a trial that reached no rung."""
-    rungs: Sequence[float] = summary["rungs"]
-    if index is None:
-        return "-"
-    return formatting.rung(rungs[index]) if index < len(rungs) else str(index)
-
-
-def at_rung(summary: Summary, index: int | None) -> str:
-    """Return ` at rung 1/9` or ` in full training`; nothing where there is one rung only."""
-    last = len(summary["rungs"]) - 1
-    if not last:
-        return ""
-    return " in full training" if index == last else f" at rung {rung_name(summary, index)}"
-
-
-def state_name(summary: Summary, trial: Trial) -> str:
-    """Return what became of a trial: complete, paused at 1/9, failed: nan."""
-    if trial["state"] == "failed":
-        return f"failed: {trial['failure'] or 'unknown'}"
-    if trial["failure"]:
-        return f"{trial['state']}, {trial['failure']}"
-    if trial["state"] == "paused":
-        return f"paused at {rung_name(summary, trial['rung'])}"
-    return str(trial["state"])
-
-
-def counted(summary: Summary) -> str:
-    """Return `27 trials: 9 complete, 15 paused, 3 failed`, every one of them counted."""
-    total = len(summary["trials"])
-    parts = [f"{n} {state}" for state, n in summary["counts"].items() if n]
-    return f"{formatting.count(total, 'trial')}: {', '.join(parts)}" if parts else "no trials"
-
-
-def split_words(summary: Summary) -> str:
-    """Return what every best score of a search must be labelled with."""
-    trials = formatting.count(len(summary["trials"]), "trial")
-    return f"validation, selected from {trials} (optimistic)"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.errors import printable
-from tunesmith.reporting import results
+from tunesmith.reporting.results import StudyResults, TrialResult
 
 FIXED = (
     "place",
@@ -24,39 +24,34 @@ MEASURED = ("steps", "total_steps", "best_step", "seconds", "replicates", "threa
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
 
 
-def csv_text(summary: Mapping[str, Any], excel_safe: bool = False) -> str:
+def csv_text(study: StudyResults, excel_safe: bool = False) -> str:
     """Return summary.csv: what every trial was, its dimensions as columns, what it cost.
 
     Numbers are exact; an inactive dimension is an empty cell, null is `null`. Control characters
     are escaped; with excel_safe also cells that a spreadsheet would run as formulas.
     """
-    keys = results.dimensions(summary)
+    keys = study.keys
     taken = {*FIXED, *MEASURED, "directory", "error"}
     columns = [f"params.{key}" if key in taken else key for key in keys]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     header = [*FIXED, *columns, *MEASURED, "directory", "error"]
     writer.writerow([_cell(name, excel_safe) for name in header])
-    for place, trial in results.ranked(summary):
-        row = _row(summary, place, trial, keys)
-        writer.writerow([_cell(value, excel_safe) for value in row])
+    for trial in study.ranked:
+        writer.writerow([_cell(value, excel_safe) for value in _row(study, trial, keys)])
     return file.getvalue()
 
 
-def _row(
-    summary: Mapping[str, Any], rank: int | None, trial: Mapping[str, Any], keys: list[str]
-) -> list[Any]:
-    known = {
-        "deviation": None,  # a summary of an earlier version has none
-        **trial,
-        "place": rank,
-        "trial": trial["number"],
-        "rung": None if trial["rung"] is None else summary["rungs"][trial["rung"]],
-        "replicates": len(trial["replicates"]),
+def _row(study: StudyResults, trial: TrialResult, keys: list[str]) -> list[Any]:
+    known = dict(trial) | {
+        "place": study.ranks.get(trial.number),
+        "trial": trial.number,
+        "rung": None if trial.rung is None else study.rungs[trial.rung],
+        "replicates": len(trial.replicates),
     }
-    params = [_plain(trial["params"][key]) if key in trial["params"] else None for key in keys]
+    params = [_plain(trial.params[key]) if key in trial.params else None for key in keys]
     start = [known[name] for name in FIXED]
-    return [*start, *params, *(known[n] for n in MEASURED), trial["directory"], trial["error"]]
+    return [*start, *params, *(known[n] for n in MEASURED), trial.directory, trial.error]
 
 
 def _plain(value: Any) -> Any:

@@ -1,25 +1,9 @@
 """What a study found, in a few honest sentences: terminal and report say the same."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tunesmith.reporting import findings, formatting
-from tunesmith.reporting.results import (
-    COLLAPSE,
-    DIVERGED,
-    Summary,
-    by_number,
-    counted,
-    is_degenerate,
-    is_number,
-    rung_name,
-    scored,
-    split_words,
-    trial_name,
-)
-
-Arm = Mapping[str, Any]
-
+from tunesmith.reporting.results import COLLAPSE, DIVERGED, Arm, StudyResults, is_number
 
 INTERVAL = "95% interval"  # of a mean over seeds; alpha is the level of the test, not of this
 
@@ -40,89 +24,89 @@ STOPS = {
 UNFINISHED = (None, "signal")
 
 
-def lines(summary: Summary) -> list[str]:
+def lines(study: StudyResults) -> list[str]:
     """Return the verdict as lines of a terminal."""
-    said = verdict(summary)
-    found = [best_line(summary), f"{said.title}: {said.reason}" if said.reason else said.title]
-    found += [luck(summary), *map(arm_line, arms(summary)), test_line(summary)]
-    found.append(stop(summary))
+    said = verdict(study)
+    found = [best_line(study), f"{said.title}: {said.reason}" if said.reason else said.title]
+    found += [luck(study), *map(arm_line, study.arms), test_line(study)]
+    found.append(stop(study))
     return [line for line in found if line]
 
 
-def stop(summary: Summary) -> str:
+def stop(study: StudyResults) -> str:
     """Return why it ended; nothing where it came to its end."""
-    return STOPS.get(summary["stopped_by"], "") if summary["trials"] else ""
+    return STOPS.get(study.stopped_by, "") if study.trials else ""
 
 
-def verdict(summary: Summary) -> Verdict:
+def verdict(study: StudyResults) -> Verdict:
     """Return the winner, "the default stays", or why there is neither."""
-    confirmation = summary["confirmation"]
-    if not scored(summary):
-        return _without_scores(summary)
-    if summary["stopped_by"] in UNFINISHED:
-        best = scored(summary)[0]["number"]
+    confirmation = study.confirmation
+    if not study.scored:
+        return _without_scores(study)
+    if study.stopped_by in UNFINISHED:
+        best = study.scored[0].number
         why = "the study is unfinished, and names no winner before its end"
         return Verdict(f"Trial {best} is the best so far", why)
     if confirmation is None:
-        return _unconfirmed(summary)
-    reason = str(confirmation["reason"] or "")
-    winner = by_number(summary, confirmation["winner"])
-    if confirmation["clearly_better"] and winner is not None and not winner["is_default"]:
-        return Verdict(f"Trial {winner['number']} wins", reason)
-    if winner is not None and not winner["is_default"]:
-        return Verdict(f"Trial {winner['number']} is used", reason)
-    return Verdict("The default stays", "; ".join(filter(None, (reason, _closest(summary)))))
+        return _unconfirmed(study)
+    reason = confirmation.reason
+    winner = study.by_number(confirmation.winner)
+    if confirmation.clearly_better and winner is not None and not winner.is_default:
+        return Verdict(f"Trial {winner.number} wins", reason)
+    if winner is not None and not winner.is_default:
+        return Verdict(f"Trial {winner.number} is used", reason)
+    return Verdict("The default stays", "; ".join(filter(None, (reason, _closest(study)))))
 
 
 LEARNT_NOTHING = {COLLAPSE: "collapsed", DIVERGED: "diverged"}
 
 
-def _without_scores(summary: Summary) -> Verdict:
-    kinds, trials = set(findings.failures(summary)), summary["trials"]
+def _without_scores(study: StudyResults) -> Verdict:
+    kinds = set(findings.failures(study))
     if not kinds & set(LEARNT_NOTHING):
-        return Verdict("No trial has a score", counted(summary))
-    if kinds <= set(LEARNT_NOTHING) and all(map(is_degenerate, trials)):
+        return Verdict("No trial has a score", study.counted)
+    if kinds <= set(LEARNT_NOTHING) and all(trial.is_degenerate for trial in study.trials):
         words = " or ".join(LEARNT_NOTHING[kind] for kind in sorted(kinds))
         why = "each gave every row the same answer, so none is the best; the advice says more"
         return Verdict(f"Every trial {words}", why)
-    found = ", ".join(f"{len(t)} {kind}" for kind, t in findings.failures(summary).items())
+    found = ", ".join(f"{len(t)} {kind}" for kind, t in findings.failures(study).items())
     return Verdict("No trial has learnt anything", found)
 
 
-def _closest(summary: Summary) -> str:
-    known = [arm for arm in arms(summary) if is_number(arm["p_better"]) and not arm["is_default"]]
-    best = max(known, key=lambda arm: arm["p_better"], default=None)
-    return f"{arm_name(best)} came closest, {better(best)}" if best else ""
+def _closest(study: StudyResults) -> str:
+    known = [arm for arm in study.arms if is_number(arm.p_better) and not arm.is_default]
+    best = max(known, key=lambda arm: arm.p_better or 0.0, default=None)
+    return f"{best.name} came closest, {better(best)}" if best else ""
 
 
-def _unconfirmed(summary: Summary) -> Verdict:
-    name = f"Trial {scored(summary)[0]['number']} is the best seen"
-    if summary["explicit_grid"]:
+def _unconfirmed(study: StudyResults) -> Verdict:
+    name = f"Trial {study.scored[0].number} is the best seen"
+    if study.explicit_grid:
         return Verdict(name, "a grid runs what was listed; nothing was confirmed over fresh seeds")
-    if why := summary.get("unconfirmed"):
+    if why := study.unconfirmed:
         return Verdict(name, f"not called a winner: {why}")
     return Verdict(name, "not confirmed over fresh seeds, so not called a winner")
 
 
-def best_line(summary: Summary) -> str:
+def best_line(study: StudyResults) -> str:
     """Return the best score with the label that it must carry."""
-    trials = scored(summary)
+    trials = study.scored
     if not trials:
         return ""
-    score = formatting.score(trials[0]["score"])
-    start = f"best {summary['metric']} {score}, trial {trials[0]['number']}"
-    rung = trials[0]["rung"]
-    if rung is not None and rung < len(summary["rungs"]) - 1:
-        start += f", at rung {rung_name(summary, rung)} of the training"
-    return f"{start}: {split_words(summary)}"
+    score = formatting.score(trials[0].score)
+    start = f"best {study.metric} {score}, trial {trials[0].number}"
+    rung = trials[0].rung
+    if rung is not None and rung < study.last_rung:
+        start += f", at rung {study.rung_name(rung)} of the training"
+    return f"{start}: {study.split_words}"
 
 
-def luck(summary: Summary) -> str:
+def luck(study: StudyResults) -> str:
     """Return how much the best of so many trials owes to luck, where that can be said."""
-    count = findings.tried(summary)
+    count = findings.tried(study)
     if count < 2:
         return ""
-    times, noise = findings.luck(count), findings.noise(summary)
+    times, noise = findings.luck(count), findings.noise(study)
     start = f"the best of {count} equal trials looks {times:.2f} σ too good by luck alone"
     if noise is None:
         return f"{start}; σ is unknown, no setting ran over several seeds"
@@ -133,37 +117,25 @@ def luck(summary: Summary) -> str:
     return f"{start}: about {amount} here (σ = {sigma} {over}, from the {noise.source})"
 
 
-def arms(summary: Summary) -> list[Arm]:
-    """Return the settings that were confirmed, the default last."""
-    found = (summary["confirmation"] or {}).get("arms", [])
-    return sorted(found, key=lambda arm: arm["is_default"])
-
-
-def arm_name(arm: Arm) -> str:
-    return "default" if arm["is_default"] else f"trial {arm['trial']}"
-
-
 def arm_line(arm: Arm) -> str:
     """Return mean, interval and P(better than the default) of one confirmed setting."""
-    interval = f"[{formatting.score(arm['low'])}, {formatting.score(arm['high'])}]"
-    seeds = formatting.count(len(arm["scores"]), "seed")
-    text = f"{arm_name(arm)}: {formatting.score(arm['mean'])}, {INTERVAL} {interval}"
+    interval = f"[{formatting.score(arm.low)}, {formatting.score(arm.high)}]"
+    seeds = formatting.count(len(arm.scores), "seed")
+    text = f"{arm.name}: {formatting.score(arm.mean)}, {INTERVAL} {interval}"
     return ", ".join(filter(None, (text, seeds, better(arm))))
 
 
 def better(arm: Arm) -> str:
     """Return how probable it is that these settings are better than the default."""
-    chance = arm["p_better"]
+    chance = arm.p_better
     return f"P(better than the default) {formatting.chance(chance)}" if is_number(chance) else ""
 
 
-def test_line(summary: Summary) -> str:
+def test_line(study: StudyResults) -> str:
     """Return the test score, with how often this test split has been used."""
-    test = summary["test"]
+    test = study.test
     if not test:
         return ""
-    scores = ", ".join(
-        f"{name} {formatting.score(value)}" for name, value in test["scores"].items()
-    )
-    uses = formatting.count(test["uses"], "time")
-    return f"{scores}, {trial_name(summary, test['trial'])} (test set used {uses})"
+    scores = ", ".join(f"{name} {formatting.score(value)}" for name, value in test.scores.items())
+    uses = formatting.count(test.uses, "time")
+    return f"{scores}, {study.trial_name(test.trial)} (test set used {uses})"

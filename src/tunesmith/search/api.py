@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tunesmith import config, runs
+from tunesmith import config
 from tunesmith.config import compose
 from tunesmith.errors import raise_all
 from tunesmith.inference.finished_run import FinishedRun, load
+from tunesmith.reporting.results import StudyResults
+from tunesmith.search.storage import saved_study
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Study:
     trust: tuple[str, ...] = ()
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds: trials, rungs, confirmation, advice."""
-        return runs.read_json(self.directory / "summary.json")
+    def results(self) -> StudyResults:
+        """Its trials, their order, the confirmation: what summary.json holds, typed."""
+        return saved_study.results_of(self.directory)
 
     @property
     def winner(self) -> FinishedRun:
@@ -58,5 +59,5 @@ def search(overrides: Sequence[str], config_dir: str | Path | None = None) -> St
     except Exception:
         raise_all(compose.diagnose(overrides, config_dir=folder, multirun=True))
         raise
-    summary = start(composed, list(overrides), loader)
-    return Study(Path(composed.paths.runs) / summary["study"], tuple(composed.trust))
+    results = start(composed, list(overrides), loader)
+    return Study(Path(results.directory), tuple(composed.trust))

@@ -49,11 +49,10 @@ def replay(study: str | Path, number: int, trust: Sequence[str] = ()) -> list[Re
     """
     found = saved_study.read(study)
     record = _trial(found, number)
-    known = [record.replicates[s] for s in record.seeds if s in record.replicates]
-    done = [replicate for replicate in known if replicate.last is not None]
+    done = [replicate for replicate in record.ran if replicate.last is not None]
     if not done:
         raise ModelError("STUDY-TRIAL", f"{study} {number}", "has no result yet")
-    rungs = saved_study.summary_of(study)["rungs"]
+    rungs = saved_study.results_of(study).rungs
     sources = [_source(found.folder, record, replicate.seed) for replicate in done]
     configs = [_config(source, found.folder, trust) for source in sources]
     folder = _new_folder(found.folder, number)
@@ -69,7 +68,7 @@ def _trial(study: saved_study.SavedStudy, number: int) -> Record:
     if not 0 <= number < len(study.records):
         fix = f"there are 0 to {len(study.records) - 1}" if study.records else "there is none"
         raise ConfigError("STUDY-TRIAL", f"{study.folder} {number}", "no such trial", fix)
-    if not isinstance(study.attributes.get("spec"), dict):
+    if study.facts.spec is None:
         raise ModelError("STUDY", str(study.folder), "its store does not say what it searched")
     return study.records[number]
 
@@ -163,8 +162,9 @@ def first_difference(then: Result, now: Result) -> str | None:
     """Return where two trainings part, in words; None where scores and losses are the same."""
     for old, new in zip(then.history, now.history, strict=False):
         for name in COMPARED:
-            if not _same(old.get(name), new.get(name)):
-                return f"{name} at step {old['step']}: {old.get(name)!r}, now {new.get(name)!r}"
+            then_was, now_is = getattr(old, name), getattr(new, name)
+            if not _same(then_was, now_is):
+                return f"{name} at step {old.step}: {then_was!r}, now {now_is!r}"
     if then.failure != now.failure:
         return f"{then.failure or 'no failure'}, now {now.failure or 'no failure'}"
     if len(then.history) != len(now.history):

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,19 @@ from tunesmith import runs
 from tunesmith.config import instantiate
 from tunesmith.errors import Interrupted
 from tunesmith.reporting import write_report
-from tunesmith.reporting.terminal import live
+from tunesmith.reporting.results import StudyEnd, StudyResults, StudySpec, TestScores
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.final_output import (
     raise_if_it_failed,
+    results_of,
     say_the_end,
-    summarize,
     winner_facts,
     write_best,
     write_unended,
 )
+from tunesmith.search.live_table import LiveTable
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.study import frozen_config
@@ -37,18 +38,18 @@ from tunesmith.search.study.parse_request import (
     folder_of,
     sources_of,
 )
+from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.study.segments import ConfigOf
 from tunesmith.search.study.settings import Settings
-from tunesmith.search.study.study import Study
-from tunesmith.search.watching import Watching
+from tunesmith.search.trial import Result
 
 log = logging.getLogger(__name__)
 
 SHARE_OF_BUDGET = 0.55  # what the search may use of it before confirmation takes the rest
 
 
-def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> dict[str, Any]:
-    """Search as the config says; return the summary. Raises every mistake before anything runs."""
+def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResults:
+    """Search as the config says; return the results. Raises every mistake before anything runs."""
     folder = folder_of(cfg)
     conf, config_dir = sources_of(loader)
     known = (folder / FILE).exists()
@@ -68,18 +69,20 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> dict[str, A
 
 def _run(
     cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: frozen_config.Composer
-) -> dict[str, Any]:
+) -> StudyResults:
     began = time.monotonic()
     base = compose(list(space.fixed))
     with _executor(cfg) as executor:
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
-        store, metric, mode = opened(folder, space, settings, executor, config_of)
+        store = opened(folder, space, settings, executor, config_of)
         try:
-            spec = spec_of(folder, settings, space, metric, mode)
+            objective = store.facts.objective
+            assert objective is not None  # set when it was opened
+            spec = spec_of(folder, settings, space, objective)
             store.set("spec", spec)
             store.set("ended", None)
-            study = Study(
+            loop = SearchLoop(
                 folder,
                 settings,
                 space,
@@ -88,25 +91,25 @@ def _run(
                 store,
                 executor,
                 config_of,
-                mode=mode,
+                mode=objective.mode,
                 seeds=_seeds(space, settings, base.seed),
                 default=None if settings.lists_points else _default(space, base, compose),
             )
             with (
-                _unended(study, spec),
+                _unended(loop, spec),
                 _clocked(store, began),
-                live.Watch() as watch,
-                _signals(study),
+                LiveTable(objective.metric) as loop.watcher,
+                _signals(loop),
             ):
-                study.watcher = Watching(watch, metric)
-                ended = _search_and_confirm(study, began, base.test)
-            ended |= winner_facts(study, ended["winner"]) | {"seconds": store.attributes["seconds"]}
-            store.set("ended", ended)
-            made = summarize(study, spec, ended)
+                end = _search_and_confirm(loop, began, base.test)
+            more = winner_facts(loop, end.winner) | {"seconds": store.facts.seconds}
+            end = end.model_copy(update=more)
+            store.set("ended", end)
+            made = results_of(loop, spec, end)
             write_report.write(made, folder)
-            write_best(study, compose, ended["winner"])
+            write_best(loop, compose, end.winner)
             say_the_end(made)
-            raise_if_it_failed(study, ended)
+            raise_if_it_failed(loop, end)
         finally:
             store.close()
     return made
@@ -118,39 +121,42 @@ def _executor(cfg: DictConfig) -> Executor:
     return found
 
 
-def _search_and_confirm(study: Study, began: float, tests: bool) -> dict[str, Any]:
+def _search_and_confirm(loop: SearchLoop, began: float, tests: bool) -> StudyEnd:
     """Search within its share of the budget, confirm within the rest.
 
     What an earlier start confirmed is of its trials: it stands again if this one confirms them.
     """
-    study.store.set("confirmation", None)
-    budget, confirms = study.settings.budget, study.settings.confirm_top > 0
+    loop.store.set("confirmation", None)
+    budget, confirms = loop.settings.budget, loop.settings.confirm_top > 0
     if budget is not None:
-        study.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.85)
-    study.search()
-    stopped_by = study.ended_by
-    ended: dict[str, Any] = {"winner": None, "test": None, "stopped_by": stopped_by or "trials"}
+        loop.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.85)
+    loop.search()
+    stopped_by = loop.ended_by or "trials"
     if stopped_by == "failures":
-        return ended
-    study.ended_by = None
+        return StudyEnd(stopped_by=stopped_by)
+    loop.ended_by = None
     if budget is not None:
-        study.deadline = began + 0.85 * budget
+        loop.deadline = began + 0.85 * budget
     try:
-        confirmation = confirm.confirm_best(study)
+        confirmation = confirm.confirm_best(loop)
     except NoScoreError as error:
-        return ended | {"unconfirmed": error.why}
-    winner = confirm.winner_of(study, confirmation)
+        return StudyEnd(stopped_by=stopped_by, unconfirmed=error.why)
+    winner = confirm.winner_of(loop, confirmation)
     if winner is None:
-        return ended
-    study.ended_by, study.deadline = None, None  # the winner's model is what the budget was for
-    result = confirm.keep_winner(study, winner, confirmation is not None and tests)
-    ended["winner"] = winner
-    if confirmation is not None and result is not None and result.state == "done":
-        tested = {k: v for k, v in result.scores.items() if k.startswith("test/")}
-        run = Path(confirm.winner_segment(study, winner).directory)
-        uses = runs.read_status(run).get("test_uses", 1)
-        ended["test"] = {"trial": winner, "scores": tested, "uses": uses} if tested else None
-    return ended
+        return StudyEnd(stopped_by=stopped_by)
+    loop.ended_by, loop.deadline = None, None  # the winner's model is what the budget was for
+    result = confirm.keep_winner(loop, winner, confirmation is not None and tests)
+    test = _test_scores(loop, winner, result) if confirmation is not None else None
+    return StudyEnd(stopped_by=stopped_by, winner=winner, test=test)
+
+
+def _test_scores(loop: SearchLoop, winner: int, result: Result | None) -> TestScores | None:
+    if result is None or result.state != "done":
+        return None
+    tested = {k: v for k, v in result.scores.items() if k.startswith("test/")}
+    run = Path(confirm.winner_segment(loop, winner).directory)
+    uses = int(runs.read_status(run).get("test_uses", 1))
+    return TestScores(trial=winner, scores=tested, uses=uses) if tested else None
 
 
 def _config_of(compose: frozen_config.Composer, threads: int, folder: Path) -> ConfigOf:
@@ -189,14 +195,14 @@ def _default(space: Space, base: DictConfig, compose: frozen_config.Composer) ->
 
 
 @contextlib.contextmanager
-def _unended(study: Study, spec: Mapping[str, Any]) -> Iterator[None]:
+def _unended(loop: SearchLoop, spec: StudySpec) -> Iterator[None]:
     """Let the files of a study say that it has not ended: an earlier end is no longer true."""
-    if study.records:
-        write_unended(study, spec, None)
+    if loop.records:
+        write_unended(loop, spec, None)
     try:
         yield
     except Interrupted:
-        write_unended(study, spec, "signal")
+        write_unended(loop, spec, "signal")
         raise
 
 
@@ -206,25 +212,25 @@ def _clocked(database: StudyDatabase, began: float) -> Iterator[None]:
     try:
         yield
     finally:
-        spent = database.attributes.get("seconds", 0.0) + time.monotonic() - began
+        spent = database.facts.seconds + time.monotonic() - began
         database.set("seconds", spent)
 
 
 @contextlib.contextmanager
-def _signals(study: Study) -> Iterator[None]:
+def _signals(loop: SearchLoop) -> Iterator[None]:
     """Let the first SIGTERM or Ctrl-C save everything under way; the second leaves at once."""
 
     def handle(number: int, frame: Any) -> None:
-        if study.interrupted:
-            study.executor.close()
+        if loop.interrupted:
+            loop.executor.close()
             os._exit(128 + number)
-        study.interrupt()
+        loop.interrupt()
 
     before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     except Interrupted:
-        log.warning("stopped; go on with study=%s", study.folder.name)
+        log.warning("stopped; go on with study=%s", loop.folder.name)
         raise
     finally:
         for number, handler in before.items():

@@ -1,8 +1,12 @@
 """Trials, the segments they are trained in, and what comes back of one: plain values."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from pydantic import Field
+
+from tunesmith.reporting.results import Validation, Value
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,7 @@ class Segment:
         return f"trial {self.trial}" if self.trial >= 0 else "the default"
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Value):
     """What came of a segment.
 
     `state` is done (the rung is reached), failed (for good) or interrupted (stopped by a
@@ -53,26 +56,27 @@ class Result:
     error: str | None = None
     score: float | None = None  # the best so far
     best_step: int | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)  # all metrics at the best step
+    scores: dict[str, float] = Field(default_factory=dict)  # all metrics at the best step
     step: int = 0
     total_steps: int = 0
     steps_per_epoch: int = 0
     seconds: float = 0.0
-    history: list[Mapping[str, Any]] = field(default_factory=list)
+    history: list[Validation] = Field(default_factory=list)
     threads: int = 0
     precision: str = ""
-    rows: Mapping[str, int] = field(default_factory=dict)  # of each split
+    rows: dict[str, int] = Field(default_factory=dict)  # of each split
     memory: int = 0  # bytes: the worker's largest so far
     metric: str = ""  # of a check: what decides, and whether more or less of it is better
     mode: str = ""
-    inputs: Mapping[str, str] = field(default_factory=dict)  # of a check: fingerprints
+    inputs: dict[str, str] = Field(default_factory=dict)  # of a check: fingerprints
     exit_code: int = 0  # of what failed, were it a run of its own
 
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
+    def changed(self, **changes: Any) -> "Result":
+        """Return a copy with these values."""
+        return self.model_copy(update=changes)
 
 
 def result_of(segment: Segment, state: Any, **facts: Any) -> Result:
     """Make the result of a segment."""
-    return Result(segment.trial, segment.seed, segment.rung, segment.attempt, state, **facts)
+    where = {name: getattr(segment, name) for name in ("trial", "seed", "rung", "attempt")}
+    return Result(state=state, **where, **facts)

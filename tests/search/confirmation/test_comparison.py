@@ -64,8 +64,8 @@ def test_the_default_need_not_be_trial_0_nor_come_first() -> None:
 
 def test_what_is_written_is_plain() -> None:
     found = confirm({0: DEFAULT, 7: [*BETTER[:4], None]}, default=0, seeds=SEEDS)
-    written = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert written == found.as_dict()
+    assert Confirmation.model_validate_json(found.model_dump_json()) == found
+    written = json.loads(json.dumps(found.model_dump(), allow_nan=False))
     assert list(written) == ["seeds", "alpha", "arms", "winner", "clearly_better", "reason"]
     default, candidate = written["arms"]
     assert list(default) == [

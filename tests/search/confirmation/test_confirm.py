@@ -8,11 +8,12 @@ import pytest
 
 from support.synthetic_studies import Scripted, settings, study, surface
 from tunesmith.reporting import next_steps, verdict
-from tunesmith.reporting.results import COLLAPSE, PAUSED
+from tunesmith.reporting.results import COLLAPSE, PAUSED, Confirmation
 from tunesmith.search import final_output, start
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
 from tunesmith.search.storage.checkpoint_budget import bytes_of
+from tunesmith.search.storage.study_facts import Objective
 from tunesmith.search.study.open_study import spec_of
 from tunesmith.search.trial import result_of
 
@@ -62,14 +63,15 @@ def confirmed(made) -> list[str]:
 
 
 def ended(folder, executor, **more):
-    """Search, confirm and end; return the study and its summary."""
+    """Search, confirm and end; return the study and its results."""
     how = settings("random", "full", **{"confirm_top": 2, "trials": 4, **more})
     made = study(folder, executor, how)
-    found = start._search_and_confirm(made, time.monotonic(), True)
-    spec = spec_of(folder, how, made.space, "val/accuracy", "max") | {"command": ["train.py"]}
-    told = final_output.summarize(made, spec, found | {"seconds": 0.0})
+    end = start._search_and_confirm(made, time.monotonic(), True)
+    spec = spec_of(folder, how, made.space, Objective(metric="val/accuracy", mode="max"))
+    spec = spec.model_copy(update={"command": ["train.py"]})
+    results = final_output.results_of(made, spec, end)
     made.store.close()
-    return made, told
+    return made, results
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,10 @@ def test_a_confirmed_default_that_was_paused_is_trained_to_its_end(
     checkpoints.mkdir(parents=True)
     (checkpoints / "best.ckpt").touch()
     if is_confirmed:
-        made.store.set("confirmation", {"seeds": []})
+        none = Confirmation(
+            seeds=[], alpha=0.02, arms=[], winner=0, clearly_better=False, reason=""
+        )
+        made.store.set("confirmation", none)
     before = len(executor.submitted)
     confirm.keep_winner(made, 0, is_confirmed)
     made.store.close()
@@ -102,7 +107,7 @@ def test_a_confirmation_that_failed_of_a_passing_fault_names_no_winner_and_is_tr
     with pytest.raises(NoScoreError, match=r"STUDY-CONFIRM.*no room.*study=study") as caught:
         confirm.confirm_best(made)
     assert caught.value.exit_code == 7
-    assert made.store.attributes.get("confirmation") is None
+    assert made.store.facts.confirmation is None
     executor.failure = None
     found = confirm.confirm_best(made)
     made.store.close()
@@ -123,7 +128,7 @@ def test_a_run_that_collapsed_has_no_score_in_the_confirmation(tmp_path):
     found = confirm.confirm_best(made)
     made.store.close()
     default = next(arm for arm in found.arms if arm.is_default)
-    assert default.scores == (None, None)
+    assert default.scores == [None, None]
     assert found.winner != 0
 
 
@@ -173,27 +178,30 @@ def test_the_limit_counts_the_confirmation(tmp_path):
 
 
 def test_without_a_score_in_the_confirmation_there_is_no_winner_and_no_test(tmp_path):
-    made, told = ended(tmp_path / "study", Confirming("error:ENV-DISK"))
-    assert told["winner"] is None and told["test"] is None
+    made, results = ended(tmp_path / "study", Confirming("error:ENV-DISK"))
+    assert results.winner is None and results.test is None
     assert {s.kind for s in made.executor.submitted} == {"train"}
-    assert "not called a winner: no run of the confirmation has a score" in verdict.lines(told)[1]
-    assert [c.purpose for c in next_steps.next_ones(told)][1:] == ["try the confirmation again"]
-    _, told = ended(tmp_path / "study", Confirming())
-    assert told["winner"] == told["confirmation"]["winner"]
+    assert (
+        "not called a winner: no run of the confirmation has a score" in verdict.lines(results)[1]
+    )
+    purposes = [c.purpose for c in next_steps.next_ones(results)]
+    assert purposes[1:] == ["try the confirmation again"]
+    _, results = ended(tmp_path / "study", Confirming())
+    assert results.winner == results.confirmation.winner
 
 
 def test_an_earlier_confirmation_does_not_speak_for_newer_trials(tmp_path):
     _, first = ended(tmp_path / "study", Confirming())
-    made, told = ended(tmp_path / "study", Confirming(), trials=6, confirm_top=0)
-    assert first["confirmation"] is not None
-    assert told["confirmation"] is None
-    assert told["winner"] == confirm.ranked(made)[0].number
-    assert "is the best seen: not confirmed over fresh seeds" in verdict.lines(told)[1]
+    made, results = ended(tmp_path / "study", Confirming(), trials=6, confirm_top=0)
+    assert first.confirmation is not None
+    assert results.confirmation is None
+    assert results.winner == confirm.ranked(made)[0].number
+    assert "is the best seen: not confirmed over fresh seeds" in verdict.lines(results)[1]
     _, again = ended(tmp_path / "study", Confirming("crash"), trials=6, confirm_top=2)
-    assert again["confirmation"]["seeds"] == first["confirmation"]["seeds"]
+    assert again.confirmation.seeds == first.confirmation.seeds
 
 
 def test_who_wins_because_the_default_failed_is_named(tmp_path):
-    _, told = ended(tmp_path / "study", Confirming(collapsed="0000"))
-    assert told["winner"] != 0
-    assert verdict.verdict(told).title == f"Trial {told['winner']} is used"
+    _, results = ended(tmp_path / "study", Confirming(collapsed="0000"))
+    assert results.winner != 0
+    assert verdict.verdict(results).title == f"Trial {results.winner} is used"

@@ -3,8 +3,6 @@
 import argparse
 import io
 import json
-import sqlite3
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,19 +10,18 @@ import pytest
 from rich.console import Console
 
 from support.report_words import words
-from support.summaries import dimension
 from support.synthetic_studies import HORIZON, Scripted, search, settings, study
 from tunesmith.cli import study_commands
 from tunesmith.errors import ModelError
 from tunesmith.reporting import findings, write_report
+from tunesmith.reporting.results import SearchedDimension, StudyEnd, StudyResults, StudySpec
 from tunesmith.reporting.terminal import studies
 from tunesmith.runtime import environment
 from tunesmith.search.storage import saved_study
-from tunesmith.search.storage.summary import build_summary
-from tunesmith.search.storage.summary_schema import check_summary
-from tunesmith.search.study.study import Study
+from tunesmith.search.storage.summary import build_results
+from tunesmith.search.study.search_loop import SearchLoop
 
-ENDED = {"winner": None, "test": None, "stopped_by": "trials", "seconds": 1.0}
+ENDED = StudyEnd(stopped_by="trials", seconds=1.0)
 SPEC = {
     "study": "made",
     "command": ["python", "train.py", "-m"],
@@ -40,38 +37,28 @@ SPEC = {
 }
 
 
-def summary_of(made: Study, **changes) -> dict:
-    spec = SPEC | {"rungs": list(made.policy.rungs)} | changes
-    found = build_summary(made.folder, made.records, made.store.attributes, spec, ENDED)
-    check_summary(found, "made")
-    return found
+def results_of(made: SearchLoop, **changes) -> StudyResults:
+    spec = StudySpec(**SPEC | {"rungs": list(made.policy.rungs)} | changes)
+    confirmation = made.store.facts.confirmation
+    return build_results(made.folder, made.records, spec, ENDED, confirmation)
 
 
 @pytest.mark.parametrize("seeds", [(0,), (1, 2, 3)])
 def test_a_horizon_is_of_one_seed_and_steps_are_of_all(tmp_path: Path, seeds: tuple) -> None:
     how = settings("random", "full", trials=4, replicates=len(seeds))
-    found = summary_of(search(tmp_path / "study", Scripted(), how, seeds=seeds))
-    for trial in found["trials"]:
-        assert (trial["horizon"], trial["best_step"]) == (HORIZON, HORIZON)
-        assert trial["steps"] == trial["total_steps"] == len(seeds) * HORIZON
+    found = results_of(search(tmp_path / "study", Scripted(), how, seeds=seeds))
+    for trial in found.trials:
+        assert (trial.horizon, trial.best_step) == (HORIZON, HORIZON)
+        assert trial.steps == trial.total_steps == len(seeds) * HORIZON
     assert findings.steps_of_best(found) == [1.0] * 4
 
 
 def test_the_share_of_full_trainings_is_of_all_their_seeds(tmp_path: Path) -> None:
     how = settings("random", "asha", replicates=3)
-    found = summary_of(search(tmp_path / "study", Scripted(), how, seeds=(1, 2, 3)))
-    share = found["steps"] / (9 * 3 * HORIZON)
+    found = results_of(search(tmp_path / "study", Scripted(), how, seeds=(1, 2, 3)))
+    share = found.steps / (9 * 3 * HORIZON)
     assert 0 < share < 0.5
     assert f"; {share:.0%} of the steps of as many full trainings" in words(found)
-
-
-def test_an_earlier_summary_has_its_horizon_from_the_sum(tmp_path: Path) -> None:
-    how = settings("random", "full", trials=3, replicates=3)
-    found = summary_of(search(tmp_path / "study", Scripted(), how, seeds=(1, 2, 3)))
-    for trial in found["trials"]:
-        del trial["horizon"]
-    check_summary(found, "made")
-    assert findings.steps_of_best(found) == [1.0] * 3
 
 
 class Timed(Scripted):
@@ -85,7 +72,7 @@ class Timed(Scripted):
         future = super().submit(segment)
         is_cut = len(self.submitted) == self.cut
         changes = {"seconds": 100.0, **({"state": "interrupted"} if is_cut else {})}
-        future._result = replace(future.result(), **changes)
+        future._result = future.result().changed(**changes)
         return future
 
     def stop(self) -> None:
@@ -95,12 +82,12 @@ class Timed(Scripted):
 def test_the_seconds_of_a_trial_are_those_of_all_its_segments_and_seeds(tmp_path: Path) -> None:
     how = settings("random", "asha", trials=4, replicates=2)
     made = search(tmp_path / "study", executor := Timed(), how, seeds=(1, 2))
-    seconds = [trial["seconds"] for trial in summary_of(made)["trials"]]
+    seconds = [trial.seconds for trial in results_of(made).trials]
     taken = [sum(s.trial == n for s in executor.submitted) for n in range(4)]
     assert seconds == [100.0 * count for count in taken]
     assert max(seconds) == 600.0  # three rungs, two seeds
     read = saved_study.read(made.folder).records
-    assert [sum(r.seconds for r in record.replicates.values()) for record in read] == seconds
+    assert [record.seconds for record in read] == seconds
 
 
 def test_the_time_of_a_segment_that_was_cut_off_counts(tmp_path: Path) -> None:
@@ -116,34 +103,20 @@ def test_the_time_of_a_segment_that_was_cut_off_counts(tmp_path: Path) -> None:
     executor.submit = ends
     made.search()
     made.store.close()
-    assert [trial["seconds"] for trial in summary_of(made)["trials"]] == [100.0, 100.0]
+    assert [trial.seconds for trial in results_of(made).trials] == [100.0, 100.0]
     again = search(made.folder, Timed(), settings("random", "asha", 3))
-    assert summary_of(again)["trials"][1]["seconds"] >= 200.0
+    assert results_of(again).trials[1].seconds >= 200.0
 
 
-def test_a_store_of_an_earlier_version_has_the_seconds_of_the_last_segment(tmp_path: Path) -> None:
-    made = search(tmp_path / "study", Timed(), settings("random", "asha", trials=3))
-    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = 'tunesmith'"
-    with sqlite3.connect(made.folder / "study.db") as database:
-        for trial, text in database.execute(query).fetchall():
-            record = json.loads(text)
-            for replicate in record["replicates"]:
-                del replicate["seconds"]
-            change = "UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = ?"
-            database.execute(change, (json.dumps(record), trial))
-    database.close()
-    records = saved_study.read(made.folder).records
-    assert [r.seconds for record in records for r in record.replicates.values()] == [100.0] * 3
-
-
-def ended_and_extended(folder: Path) -> dict:
+def ended_and_extended(folder: Path) -> StudyResults:
     """Leave a study that ended with a winner and was killed when it went on; return its end."""
     made = study(folder, Scripted(), settings("random", "full", 3))
     made.search()
-    ended = ENDED | {"winner": 1, "winner_directory": "trials/0001", "winner_overrides": ["a=1"]}
-    made.store.set("spec", SPEC)
+    facts = {"winner": 1, "winner_directory": "trials/0001", "winner_overrides": ["a=1"]}
+    ended, spec = ENDED.model_copy(update=facts), StudySpec(**SPEC)
+    made.store.set("spec", spec)
     made.store.set("ended", ended)
-    found = build_summary(made.folder, made.records, made.store.attributes, SPEC, ended)
+    found = build_results(made.folder, made.records, spec, ended, None)
     write_report.write(found, folder)
     made.store.set("ended", None)
     made.store.close()
@@ -156,7 +129,7 @@ def test_a_study_killed_when_it_went_on_has_no_winner_anywhere(
     monkeypatch.chdir(tmp_path)  # a long path would leave the line no room for the reason
     ended_and_extended(tmp_path / "study")
     console = Console(file=io.StringIO(), width=200)
-    console.print(studies.listing(tmp_path, saved_study.summary_of))
+    console.print(studies.listing(tmp_path, saved_study.results_of))
     [row] = [line for line in console.file.getvalue().splitlines() if "val/accuracy" in line]
     assert row.split()[-2:] == ["-", "interrupted"]
     with pytest.raises(ModelError, match="has no winner"):
@@ -165,11 +138,11 @@ def test_a_study_killed_when_it_went_on_has_no_winner_anywhere(
 
 def test_the_report_of_an_unfinished_study_says_so(tmp_path: Path) -> None:
     finished = ended_and_extended(tmp_path / "study")
-    found = saved_study.summary_of(tmp_path / "study")
-    assert f"Trial {found['best']} is the best so far" in words(found)
+    found = saved_study.results_of(tmp_path / "study")
+    assert f"Trial {found.best} is the best so far" in words(found)
     assert "The study is unfinished, and names no winner before its end." in words(found)
     assert "Interrupted; the same command goes on." in words(found)
-    assert "Under way: more may be found." in words({**found, "stopped_by": None})
+    assert "Under way: more may be found." in words(found.model_copy(update={"stopped_by": None}))
     assert "unfinished" not in words(finished)
 
 
@@ -178,13 +151,13 @@ SECRET = "hunter2hunter2"
 
 def test_secrets_among_the_settings_are_masked_in_all_that_is_written(tmp_path: Path) -> None:
     made = search(tmp_path / "study", Scripted(), settings("random", "full", 2))
-    spec = SPEC | {"space": [dimension({"key": "logger.api_key", "kind": "categorical"})]}
-    spec["space"][0]["choices"] = [SECRET, f"{SECRET}x"]
+    choices = [SECRET, f"{SECRET}x"]
+    space = [SearchedDimension(key="logger.api_key", kind="categorical", choices=choices)]
     for record in made.records:
         record.params = {**record.params, "logger.api_key": SECRET}
         record.overrides = [f"logger.api_key={SECRET}", f"+logger={{x:{{token: '{SECRET}'}}}}"]
-    found = summary_of(made, space=spec["space"])
-    assert found["trials"][0]["params"]["logger.api_key"] == "***"
+    found = results_of(made, space=space)
+    assert found.trials[0].params["logger.api_key"] == "***"
     write_report.write(found, tmp_path)
     for name in ("summary.json", "summary.csv", "report.html"):
         text = (tmp_path / name).read_text()
@@ -193,10 +166,10 @@ def test_secrets_among_the_settings_are_masked_in_all_that_is_written(tmp_path: 
 
 def test_a_summary_names_the_versions_that_its_trials_ran_on(tmp_path: Path) -> None:
     made = search(tmp_path / "study", Scripted(), settings("random", "full", 2))
-    assert summary_of(made)["versions"] == {}
+    assert results_of(made).versions == {}
     run = made.folder / "trials" / "0000"
     run.mkdir(parents=True)
     (run / "environment.json").write_text(json.dumps(environment.describe("32")))
-    found = summary_of(made)
-    assert {*found["versions"]} == {"tunesmith", "torch", "lightning", "transformers", "optuna"}
+    found = results_of(made)
+    assert {*found.versions} == {"tunesmith", "torch", "lightning", "transformers", "optuna"}
     assert f"optuna {metadata.version('optuna')}" in words(found)

@@ -18,8 +18,10 @@ from support.synthetic_studies import (
     study,
     surface,
 )
-from tunesmith.reporting.results import COMPLETE, CRASH, NAN, PAUSED, TIMEOUT
+from tunesmith.reporting.results import COMPLETE, CRASH, FAILED, NAN, PAUSED, TIMEOUT
 from tunesmith.search.space.space import Space
+from tunesmith.search.storage.optuna_mirror import OptunaMirror
+from tunesmith.search.storage.study_facts import Objective
 from tunesmith.search.study.open_study import CheckError, opened
 from tunesmith.search.trial import result_of
 
@@ -153,7 +155,7 @@ class Checked(Crashing):
 
     def submit(self, segment):
         future = super().submit(replace(segment, hparams={"lr": 1e-3}))
-        future._result = replace(future._result, metric="accuracy", mode="max")
+        future._result = future._result.changed(metric="accuracy", mode="max")
         return future
 
 
@@ -166,9 +168,9 @@ def test_a_study_opens_though_the_worker_that_checks_it_died(tmp_path, times):
         with pytest.raises(CheckError, match="signal 9"):
             opened(*asked)
     else:
-        store, *objective = opened(*asked)
+        store = opened(*asked)
         store.close()
-        assert objective == ["accuracy", "max"]
+        assert store.facts.objective == Objective(metric="accuracy", mode="max")
     assert [s.attempt for s in executor.submitted] == [0, 1][: times + 1]
 
 
@@ -216,11 +218,61 @@ def test_optuna_opens_the_store_and_nothing_is_left_running(tmp_path):
     url = f"sqlite:///{tmp_path}/study/study.db"
     seen = optuna.load_study(study_name="study", storage=url).trials
     names = [trial.state.name for trial in seen]
-    told = {COMPLETE: "COMPLETE", PAUSED: "PRUNED"}
+    told = {COMPLETE: "COMPLETE", PAUSED: "WAITING"}
     assert names == [told[state] for state in states(made)]
     assert [t.params["lr"] for t in seen] == [record.params["lr"] for record in made.records]
     best = max((r for r in made.records if 2 in r.rungs), key=lambda r: r.score)
     assert optuna.load_study(study_name="study", storage=url).best_trial.number == best.number
+
+
+def in_optuna(folder) -> list:
+    """Return each trial as Optuna's readers see it: state, value, settings, last score."""
+    seen = optuna.load_study(study_name="study", storage=f"sqlite:///{folder}/study.db").trials
+    return [(t.state.name, t.value, t.params, t.intermediate_values[t.last_step]) for t in seen]
+
+
+def expected_in_optuna(made) -> list:
+    told = {COMPLETE: "COMPLETE", PAUSED: "WAITING", FAILED: "FAIL"}
+    states = [told[r.state(made.last_rung)] for r in made.records]
+    return [
+        (state, r.score if state == "COMPLETE" else None, r.params, r.score)
+        for state, r in zip(states, made.records, strict=True)
+    ]
+
+
+def test_optuna_sees_a_paused_trial_that_went_on_after_the_end_of_a_search(tmp_path):
+    search(tmp_path / "study", Scripted(), settings("random", "asha", trials=7))
+    assert in_optuna(tmp_path / "study")[3][0] == "WAITING"
+    made = search(tmp_path / "study", Scripted(), settings("random", "asha", trials=27))
+    assert in_optuna(tmp_path / "study")[3][0] == "COMPLETE"
+    assert in_optuna(made.folder) == expected_in_optuna(made)
+
+
+@pytest.mark.parametrize("fatal", [1, 4, 9])
+@pytest.mark.parametrize("method", ["add", "update", "reconcile"])
+def test_a_search_killed_between_its_own_row_and_optunas_goes_on_to_the_same(
+    tmp_path, monkeypatch, method, fatal
+):
+    """Our row is written first: the copy may lack what the search knows."""
+    how, left = settings("tpe", "asha"), [fatal]
+
+    def killed(self, *arguments):
+        left[0] -= 1
+        if left[0] <= 0:
+            raise KilledError
+        return original(self, *arguments)
+
+    straight = search(tmp_path / "straight" / "study", Scripted(), how)
+    original = getattr(OptunaMirror, method)
+    with monkeypatch.context() as patch:
+        patch.setattr(OptunaMirror, method, killed)
+        if method == "reconcile":
+            left[0] = 2  # the first is at the start
+        with pytest.raises(KilledError):
+            search(tmp_path / "study", Scripted(), how)
+    made = search(tmp_path / "study", Scripted(), how)
+    assert decisions(made) == decisions(straight)
+    assert in_optuna(made.folder) == in_optuna(straight.folder) == expected_in_optuna(made)
 
 
 def test_the_store_is_durable_and_whole(tmp_path):

@@ -1,95 +1,115 @@
-"""report.html: one file that needs no network, runs no script, and is readable on a phone."""
+"""report.html: one file that needs no network, runs no script, and is readable on a phone.
 
-from collections.abc import Callable
+Its layout is page.html.j2; what stands there comes from the results of the study alone.
+"""
+
+import functools
 from pathlib import Path
+from typing import Any
 
-from tunesmith.reporting import formatting
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tunesmith.reporting import formatting, next_steps, verdict
+from tunesmith.reporting.advice import advise
 from tunesmith.reporting.html import (
     best_so_far,
     curves,
     headline,
     importance,
-    parallel,
-    provenance,
-    rung_pairs,
     seed_spread,
     slices,
-    trials,
+    table_rows,
 )
-from tunesmith.reporting.html.markup import Markup, Section, element, slug
-from tunesmith.reporting.results import Summary
+from tunesmith.reporting.html.svg import slug, visible
+from tunesmith.reporting.results import StudyResults, TrialResult
 
-# Rows of the page, each of one column or two; on a phone all of it is one column.
-ROWS: tuple[tuple[tuple[Callable[[Summary], Section], ...], ...], ...] = (
-    ((headline.advice,),),
-    ((headline.confirmation,), (seed_spread.seeds,)),
-    ((best_so_far.best_so_far,),),
-    ((slices.slices,),),
-    ((parallel.parallel,), (importance.importance, best_so_far.expected)),
-    ((curves.curves,), (curves.best_steps,)),
-    ((rung_pairs.rungs,),),
-    ((trials.failures,),),
-    ((trials.all_trials,),),
-    ((provenance.next_command,), (provenance.provenance,)),
+HERE = Path(__file__).parent
+CONTENTS = (
+    "Advice",
+    "Confirmation",
+    "Seed spread of the finalists",
+    "Best so far",
+    "Slices",
+    "Importance",
+    "Expected best by budget",
+    "Learning curves",
+    "When the best came",
+    "Failures",
+    "All trials",
+    "How to go on",
+    "Provenance",
 )
-# No script, no network, whatever a label says: the browser enforces it.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+LONGEST = 80  # characters of a setting in a table
 
 
-def page(summary: Summary) -> str:
-    """Return report.html of a study, made of its summary alone."""
-    rows = [[[section(summary) for section in column] for column in row] for row in ROWS]
-    main = element(
-        "main",
-        _header(summary),
-        headline.headline(summary),
-        _contents([section for row in rows for column in row for section in column]),
-        [_row(row) for row in rows],
-        provenance.footer(summary),
-    )
-    return f"<!doctype html>\n{_document(summary, main)}\n"
-
-
-def _document(summary: Summary, main: Markup) -> Markup:
-    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{formatting.shorten(str(summary['study']), 80)} - Tunesmith study"),
-        element("style", Markup(style)),
-    )
-    return element("html", head, element("body", main), lang="en")
-
-
-def _header(summary: Summary) -> Markup:
-    words = [
-        summary["metric"],
-        f"policy {summary['policy']}, sampler {summary['sampler']}",
-        formatting.count(len(summary["trials"]), "trial"),
-        formatting.duration(summary["seconds"]),
-    ]
-    facts = [element("span", formatting.shorten(str(word), 60)) for word in words]
-    return element(
-        "header",
-        element("p", "Tunesmith study", class_="eyebrow"),
-        element("h1", summary["study"]),
-        element("p", facts, class_="facts-line"),
+def page(study: StudyResults) -> str:
+    """Return report.html of a study."""
+    kinds = table_rows.failures(study)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            study=study,
+            style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+            contents=CONTENTS,
+            interval=verdict.INTERVAL,
+            facts=headline.facts(study),
+            verdict=verdict.verdict(study),
+            stop=verdict.stop(study),
+            numbers=headline.numbers(study),
+            luck=verdict.luck(study),
+            settings=headline.settings(study),
+            command=headline.command(study),
+            advice=advise(study),
+            silence=headline.silence(study),
+            arms=table_rows.confirmation(study),
+            unconfirmed=headline.why_unconfirmed(study),
+            seed_spread=seed_spread.seeds(study),
+            best_so_far=best_so_far.best_so_far(study),
+            slices=slices.slices(study),
+            importance=importance.importance(study),
+            expected=best_so_far.expected(study),
+            curves=curves.curves(study),
+            best_steps=curves.best_steps(study),
+            failures=kinds,
+            failed=sum(kind[1] for kind in kinds),
+            names=formatting.short_names(study.keys),
+            next_steps=next_steps.next_ones(study),
+            provenance=table_rows.provenance(study),
+        )
     )
 
 
-def _contents(sections: list[Section]) -> Markup:
-    links = [element("a", s.title, href=f"#{slug(s.title)}") for s in sections]
-    return element("nav", links, aria_label="Contents")
+@functools.cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=visible,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "count": formatting.count,
+        "duration": formatting.duration,
+        "listed": formatting.listed,
+        "sentence": _sentence,
+        "setting": _setting,
+        "shorten": formatting.shorten,
+        "slug": slug,
+    }
+    return made
 
 
-def _row(columns: list[list[Section]]) -> Markup:
-    parts = [element("div", [_section(section) for section in column]) for column in columns]
-    return element("div", parts, class_="row two" if len(columns) > 1 else "row")
+def _setting(trial: TrialResult, key: str) -> str:
+    """Return what a trial has on a dimension."""
+    if key not in trial.params:
+        return formatting.INACTIVE
+    return formatting.shorten(formatting.setting(trial.params[key]), LONGEST)
 
 
-def _section(section: Section) -> Markup:
-    heading = element("h2", section.title)
-    return element("section", heading, section.body, id=slug(section.title))
+def _sentence(words: Any) -> str:
+    """Return words with a capital letter and a full stop."""
+    return f"{words[0].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"

@@ -2,10 +2,11 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tunesmith.reporting import formatting
+from tunesmith.reporting.results import SearchedDimension
 
 Tick = tuple[float, str]  # place, label
 
@@ -101,16 +102,16 @@ class Choices(Scale):
         return [((i + 0.5) / total, self.labels[i]) for i in range(0, total, every)]
 
 
-def of_dimension(dimension: Mapping[str, Any], values: Sequence[Any]) -> Scale:
+def of_dimension(dimension: SearchedDimension, values: Sequence[Any]) -> Scale:
     """Return the scale of a dimension: its own range, logarithmic where it was searched so."""
-    if dimension["kind"] == "categorical":
-        numbers = all(isinstance(c, (int, float)) for c in dimension["choices"] or values)
-        choices = [*(dimension["choices"] or ()), *values]
+    if dimension.kind == "categorical":
+        numbers = all(isinstance(c, (int, float)) for c in dimension.choices or values)
+        choices = [*dimension.choices, *values]
         return Choices(sorted(choices) if numbers else choices)
-    low, high = dimension["low"], dimension["high"]
-    if dimension["log"]:
+    low, high = dimension.range
+    if dimension.log:
         return Log(low, high)
-    return Whole(low, high) if dimension["kind"] == "int" else Linear(low, high)
+    return Whole(low, high) if dimension.kind == "int" else Linear(low, high)
 
 
 def of_scores(values: Sequence[float], sign: int, room: float = 0.0) -> Linear:

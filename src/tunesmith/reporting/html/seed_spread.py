@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tunesmith.reporting import findings, formatting, verdict
+from tunesmith.reporting import findings, formatting
 from tunesmith.reporting.html import scales
-from tunesmith.reporting.html.markup import Markup, Section, nothing, shape
-from tunesmith.reporting.html.svg import RIGHT, WIDTH, figure, picture
-from tunesmith.reporting.results import Summary, is_number, scored
+from tunesmith.reporting.html.svg import RIGHT, WIDTH, Figure, Markup, Pictures, picture, shape
+from tunesmith.reporting.results import StudyResults, is_number
 
 ROW, TOP, BOTTOM = 50.0, 6.0, 42.0
 MOST = 5  # trials whose replicates are shown
@@ -22,48 +21,47 @@ class Spread(NamedTuple):
     is_first: bool
 
 
-def seeds(summary: Summary) -> Section:
+def seeds(study: StudyResults) -> Pictures:
     """Return the scores over seeds of the confirmed settings, else of the replicated trials."""
-    title, found = "Seed spread of the finalists", _confirmed(summary) or _replicated(summary)
+    found = _confirmed(study) or _replicated(study)
     if not found:
-        return Section(title, nothing("No setting ran over several seeds."))
-    noise = findings.noise(summary)
-    source = "confirmation" if summary["confirmation"] else "replicates"
+        return Pictures(why="No setting ran over several seeds.")
+    noise = findings.noise(study)
+    source = "confirmation" if study.confirmation else "replicates"
     words = f"A dot is one seed, the stroke their mean, from the {source}"
     words += f"; σ = {formatting.score(noise.sigma)}." if noise and noise.sigma else "."
     if any(spread.low is not None for spread in found):
         words += " The bar is the interval of the mean."
-    return Section(title, figure(summary["metric"], words, _picture(summary, found, words)))
+    return Pictures([Figure(study.metric, words, _picture(study, found, words))])
 
 
-def _confirmed(summary: Summary) -> list[Spread]:
+def _confirmed(study: StudyResults) -> list[Spread]:
     found = []
-    for arm in verdict.arms(summary):
-        scores = [score for score in arm["scores"] if is_number(score)]
-        if scores and is_number(arm["mean"]):
-            low, high = (arm[end] if is_number(arm[end]) else None for end in ("low", "high"))
-            first = arm["trial"] == summary["winner"]
-            found.append(Spread(verdict.arm_name(arm), scores, arm["mean"], low, high, first))
+    for arm in study.arms:
+        if arm.seed_scores and is_number(arm.mean):
+            low, high = (end if is_number(end) else None for end in (arm.low, arm.high))
+            is_first = arm.trial == study.winner
+            found.append(Spread(arm.name, arm.seed_scores, arm.mean, low, high, is_first))
     return found
 
 
-def _replicated(summary: Summary) -> list[Spread]:
+def _replicated(study: StudyResults) -> list[Spread]:
     found = []
-    for place, trial in enumerate(scored(summary)[:MOST]):
-        scores = [r["score"] for r in trial["replicates"] if is_number(r["score"])]
+    for place, trial in enumerate(study.scored[:MOST]):
+        scores = trial.seed_scores
         if len(scores) > 1:
-            name, mean = f"trial {trial['number']}", sum(scores) / len(scores)
+            name, mean = f"trial {trial.number}", sum(scores) / len(scores)
             found.append(Spread(name, scores, mean, None, None, place == 0))
     return found
 
 
-def _picture(summary: Summary, spreads: Sequence[Spread], words: str) -> Markup:
+def _picture(study: StudyResults, spreads: Sequence[Spread], words: str) -> Markup:
     ends = [end for s in spreads for end in (s.low, s.high) if end is not None]
     every = [*ends, *(score for spread in spreads for score in spread.scores)]
     margin = 0.05 * (max(every) - min(every))
     scale = scales.Linear(min(every) - margin, max(every) + margin)
     height = TOP + ROW * len(spreads) + BOTTOM
-    parts = _axis(scale, height, str(summary["metric"]))
+    parts = _axis(scale, height, str(study.metric))
     for row, spread in enumerate(spreads):
         parts += _row(spread, TOP + ROW * row, scale)
     return picture("seeds", "Scores over seeds", words, parts, WIDTH, height)

@@ -1,72 +1,58 @@
 """One picture a dimension: score against setting, with an alarm where the best lie at an edge."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tunesmith.reporting import findings, formatting
 from tunesmith.reporting.html import scales
-from tunesmith.reporting.html.markup import Markup, Section, element, joined, nothing, slug
-from tunesmith.reporting.html.parallel import scale_of
-from tunesmith.reporting.html.svg import BOTTOM, LEFT, TOP, Plot, figure, marks_of
-from tunesmith.reporting.results import (
-    Summary,
-    Trial,
-    at_rung,
-    dimension,
-    dimensions,
-    is_degenerate,
-    is_set,
-    orientation,
-    scored,
-    state_name,
-)
+from tunesmith.reporting.html.svg import BOTTOM, LEFT, TOP, Figure, Pictures, Plot, marks_of, slug
+from tunesmith.reporting.results import SearchedDimension, StudyResults, TrialResult
 
 MOST_NAMED = 60
 GOLDEN = 0.618034  # its multiples spread evenly: points of one choice stand side by side
 
 
-def slices(summary: Summary) -> Section:
+def slices(study: StudyResults) -> Pictures:
     """Return score against setting for every dimension."""
-    keys = dimensions(summary)
-    if not scored(summary) or not keys:
+    keys = study.keys
+    if not study.scored or not keys:
         why = (
             "No trial has a score that counts."
             if keys
             else "Nothing was searched: there is no dimension."
         )
-        return Section("Slices", nothing(why))
-    edges = findings.edges(summary)
-    figures = [_slice(summary, key_, edges.get(key_), n) for n, key_ in enumerate(keys)]
+        return Pictures(why=why)
+    edges = findings.edges(study)
+    figures = [_slice(study, key_, edges.get(key_), n) for n, key_ in enumerate(keys)]
     best, low = ("m-top", "the three best"), "at the edge: never reached this rung"
-    marks = marks_of(summary, "the others", low, best)
-    return Section("Slices", joined(marks, element("div", figures, class_="figures three")))
+    marks = marks_of(study, "the others", low, best)
+    return Pictures(figures, marks)
 
 
-def _slice(summary: Summary, key_: str, edge: findings.Edge | None, number: int) -> Markup:
-    this = dimension(summary, key_)
-    trials = [trial for trial in summary["trials"] if is_set(trial, this)]
-    x = scale_of(summary, key_)
-    rung, pairs = findings.comparable(summary)
-    y = scales.of_scores([score for _, score in pairs], orientation(summary))
+def _slice(study: StudyResults, key_: str, edge: findings.Edge | None, number: int) -> Figure:
+    this = study.dimension(key_)
+    trials = [trial for trial in study.trials if this.is_set(trial)]
+    x = scales.of_dimension(this, [trial.params[key_] for trial in trials])
+    rung, pairs = findings.comparable(study)
+    y = scales.of_scores([score for _, score in pairs], study.sign)
     unit = " (logarithmic)" if isinstance(x, scales.Log) else ""
-    plot = Plot(x, y, f"{formatting.shorten(key_, 46)}{unit}", _y_title(summary, rung), 220)
+    plot = Plot(x, y, f"{formatting.shorten(key_, 46)}{unit}", _y_title(study, rung), 220)
     if edge is not None:
         _alarm(plot, edge)
-    _points(plot, summary, trials, key_)
-    words = _words(summary, this, trials, edge)
+    _points(plot, study, trials, key_)
+    words = _words(study, this, trials, edge)
     name = f"slice-{number}-{slug(key_)[:40]}"
     svg = plot.render(name, f"Score against {formatting.shorten(key_, 80)}", words)
-    return figure(formatting.shorten(key_, 80), words, svg)
+    return Figure(formatting.shorten(key_, 80), words, svg)
 
 
-def _points(plot: Plot, summary: Summary, trials: Sequence[Trial], key_: str) -> None:
-    _, pairs = findings.comparable(summary)
-    scores = {trial["number"]: score for trial, score in pairs}
-    best = {trial["number"] for trial in scored(summary)[:3]}
-    rail = plot.rail(orientation(summary))
+def _points(plot: Plot, study: StudyResults, trials: Sequence[TrialResult], key_: str) -> None:
+    _, pairs = findings.comparable(study)
+    scores = {trial.number: score for trial, score in pairs}
+    best = {trial.number for trial in study.scored[:3]}
+    rail = plot.rail(study.sign)
     groups: dict[str, list[tuple[float, float]]] = {"pale": [], "full": [], "top": [], "cross": []}
     for trial in trials:
-        number = trial["number"]
+        number = trial.number
         score = scores.get(number)
         point = (
             _across(plot, trial, key_),
@@ -74,35 +60,35 @@ def _points(plot: Plot, summary: Summary, trials: Sequence[Trial], key_: str) ->
         )
         groups[_kind(trial, score, number in best)].append(point)
         if len(trials) <= MOST_NAMED:
-            plot.named(point, _caption(summary, trial, key_))
+            plot.named(point, _caption(study, trial, key_))
     plot.crosses(groups.pop("cross"))
     for kind, points in groups.items():
         plot.dots(points, kind)
 
 
-def _kind(trial: Trial, score: float | None, is_best: bool) -> str:
-    if is_degenerate(trial):
+def _kind(trial: TrialResult, score: float | None, is_best: bool) -> str:
+    if trial.is_degenerate:
         return "cross"
     if score is None:
         return "pale"
     return "top" if is_best else "full"
 
 
-def _caption(summary: Summary, trial: Trial, key_: str) -> str:
-    value = formatting.shorten(formatting.setting(trial["params"][key_]), 60)
-    state = state_name(summary, trial)
-    return f"trial {trial['number']}, {value}: {formatting.score(trial['score'])}, {state}"
+def _caption(study: StudyResults, trial: TrialResult, key_: str) -> str:
+    value = formatting.shorten(formatting.setting(trial.params[key_]), 60)
+    state = study.state_name(trial)
+    return f"trial {trial.number}, {value}: {formatting.score(trial.score)}, {state}"
 
 
-def _y_title(summary: Summary, rung: int) -> str:
-    metric = formatting.shorten(str(summary["metric"]), 34)
-    return f"{metric}{at_rung(summary, rung)}"
+def _y_title(study: StudyResults, rung: int) -> str:
+    metric = formatting.shorten(str(study.metric), 34)
+    return f"{metric}{study.at_rung(rung)}"
 
 
-def _across(plot: Plot, trial: Trial, key_: str) -> float:
-    place = plot.x.position(trial["params"][key_])
+def _across(plot: Plot, trial: TrialResult, key_: str) -> float:
+    place = plot.x.position(trial.params[key_])
     if isinstance(plot.x, scales.Choices):
-        spread = (trial["number"] * GOLDEN) % 1 - 0.5
+        spread = (trial.number * GOLDEN) % 1 - 0.5
         place += spread * 0.5 / max(len(plot.x.labels), 1)
     return plot.across(place)
 
@@ -120,9 +106,9 @@ def _alarm(plot: Plot, edge: findings.Edge) -> None:
 
 
 def _words(
-    summary: Summary,
-    this: Mapping[str, Any],
-    trials: Sequence[Trial],
+    study: StudyResults,
+    this: SearchedDimension,
+    trials: Sequence[TrialResult],
     edge: findings.Edge | None,
 ) -> str:
     parts = []
@@ -130,13 +116,12 @@ def _words(
         bound = formatting.setting(edge.bound)
         end = "upper" if edge.side == "high" else "lower"
         parts.append(f"The best lie at the {end} edge ({edge.spelled}; bound {bound}): widen it.")
-    inactive = len(summary["trials"]) - len(trials)
+    inactive = len(study.trials) - len(trials)
     if inactive:
         parts.append(f"Not set in {formatting.count(inactive, 'trial')}{_when(this)}.")
     return " ".join(parts)
 
 
-def _when(this: Mapping[str, Any]) -> str:
-    when = this.get("when") or {}
-    held = " and ".join(f"{key_}={formatting.setting(value)}" for key_, value in when.items())
+def _when(this: SearchedDimension) -> str:
+    held = " and ".join(f"{key_}={formatting.setting(value)}" for key_, value in this.when.items())
     return f", only when {held}" if held else ""

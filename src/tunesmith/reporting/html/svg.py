@@ -1,18 +1,38 @@
 """One plot as SVG, drawn by hand: text stays text, colours follow the page, dots cost few bytes."""
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from markupsafe import Markup, escape
+
+from tunesmith.errors import printable
 from tunesmith.reporting import formatting
-from tunesmith.reporting.html.markup import Markup, element, shape
 from tunesmith.reporting.html.scales import Scale
-from tunesmith.reporting.results import Summary, finalists, is_degenerate, scored
+from tunesmith.reporting.results import StudyResults
 
 WIDTH = 420.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 14.0, 26.0, 42.0
 LONGEST_TICK = 12  # characters
 
 Point = tuple[float, float]
+Mark = tuple[str, str]  # class of the mark, what it means
+
+
+class Figure(NamedTuple):
+    """A picture under its title and a sentence that says how to read it."""
+
+    title: str
+    words: str
+    svg: Markup
+
+
+class Pictures(NamedTuple):
+    """A section of the page: pictures, or why there are none."""
+
+    figures: Sequence[Figure] = ()
+    marks: Sequence[Mark] = ()
+    why: str = ""
 
 
 class Plot:
@@ -67,7 +87,7 @@ class Plot:
     def named(self, point: Point, name: str, kind: str = "spot") -> None:
         """Draw an unseen square over a point, which tells its name to a pointer."""
         place = {"x": point[0] - 6, "y": point[1] - 6, "width": 12, "height": 12}
-        self.parts.append(shape("g", element("title", name), shape("rect", class_=kind, **place)))
+        self.parts.append(shape("g", shape("title", name), shape("rect", class_=kind, **place)))
 
     def text(self, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
         place = {"x": x, "y": y, "text_anchor": anchor if anchor != "start" else None}
@@ -117,10 +137,10 @@ def picture(
     name: str, title: str, description: str, parts: Sequence[Markup], width: float, height: float
 ) -> Markup:
     """Return an SVG that a screen reader can tell about."""
-    return element(
+    return shape(
         "svg",
-        element("title", title, id=f"{name}-title"),
-        element("desc", description, id=f"{name}-desc"),
+        shape("title", title, id=f"{name}-title"),
+        shape("desc", description, id=f"{name}-desc"),
         *parts,
         viewBox=f"0 0 {width:g} {height:g}",
         role="img",
@@ -128,23 +148,43 @@ def picture(
     )
 
 
-def figure(title: str, words: Any, svg: Markup) -> Markup:
-    """Return a picture under its title and one sentence that says how to read it."""
-    caption = element("figcaption", element("strong", title), " ", words)
-    return element("figure", caption, svg)
+def shape(name: str, /, *children: Any, **attributes: Any) -> Markup:
+    """Return an element: what is no markup is escaped, floats are rounded to a tenth.
+
+    A trailing _ of an attribute's name is dropped, an inner one is a hyphen; None is left out.
+    """
+    given = [
+        f' {key.rstrip("_").replace("_", "-")}="{_escaped(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    ]
+    start, inner = f"<{name}{''.join(given)}", "".join(map(_escaped, children))
+    return Markup(f"{start}>{inner}</{name}>" if children else f"{start}/>")
 
 
-def key(*entries: tuple[str, str]) -> Markup:
-    """Return a line that says what the marks mean: (class of the mark, words)."""
-    marks = [element("span", element("i", class_=kind), words) for kind, words in entries]
-    return element("p", marks, class_="key")
+def _escaped(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}".removesuffix(".0")
+    return escape(visible(value))
 
 
-def marks_of(summary: Summary, full: str, low: str, *first: tuple[str, str]) -> Markup:
+def visible(value: Any) -> Any:
+    """Return a value as a text in which nothing obeys a terminal; markup as it is, None as ""."""
+    if value is None or isinstance(value, Markup):
+        return value or ""
+    return printable(str(value))
+
+
+def slug(text: str) -> str:
+    """Return a text as an id."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def marks_of(study: StudyResults, full: str, low: str, *first: Mark) -> list[Mark]:
     """Return the key of a picture of trials: only marks that this study can show."""
     entries = [*first, ("m-full", full)]
-    if len(finalists(summary)) < len(scored(summary)):
+    if len(study.finalists) < len(study.scored):
         entries.append(("m-low", low))
-    if any(map(is_degenerate, summary["trials"])):
+    if any(trial.is_degenerate for trial in study.trials):
         entries.append(("m-cross", "failed"))
-    return key(*entries)
+    return entries

@@ -1,8 +1,7 @@
 """The studies below a folder, as a table: what each searched, what it found, how it ended."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import RenderableType
@@ -11,9 +10,10 @@ from rich.text import Text
 
 from tunesmith import runs
 from tunesmith.errors import TunesmithError, printable
-from tunesmith.reporting import formatting, results
+from tunesmith.reporting import formatting
+from tunesmith.reporting.results import StudyResults
 
-ReadSummary = Callable[[Path], Mapping[str, Any]]
+ReadResults = Callable[[Path], StudyResults]
 
 COLUMNS = ("study", "metric", "trials", "best", "winner", "ended")
 ENDS = {
@@ -24,10 +24,10 @@ ENDS = {
 }
 
 
-def listing(folder: Path, read: ReadSummary) -> RenderableType:
+def listing(folder: Path, read: ReadResults) -> RenderableType:
     """Return the table of `tunesmith studies`: every study below a folder, the newest last.
 
-    `read` returns the summary of a study's directory, or raises TunesmithError.
+    `read` returns the results of a study's directory, or raises TunesmithError.
     """
     studies = runs.find_studies(folder)
     if not studies:
@@ -41,31 +41,30 @@ def listing(folder: Path, read: ReadSummary) -> RenderableType:
     return table
 
 
-def _row(study: Path, read: ReadSummary) -> tuple[str, ...]:
+def _row(directory: Path, read: ReadResults) -> tuple[str, ...]:
     """A study that cannot be read has a row too: it says why."""
     try:
-        summary = read(study)
+        study = read(directory)
     except TunesmithError as error:
         return "", "", "", "", f"unreadable: {error.what}"
-    best = results.by_number(summary, summary["best"])
-    shown = f"{formatting.score(best['score'])} (trial {best['number']})" if best else "-"
-    trials = f"{len(summary['trials'])} ({summary['counts'].get('failed', 0)} failed)"
-    return summary["metric"], trials, shown, winner_name(summary), _end(study, summary)
+    best = study.by_number(study.best)
+    shown = f"{formatting.score(best.score)} (trial {best.number})" if best else "-"
+    trials = f"{len(study.trials)} ({study.counts.get('failed', 0)} failed)"
+    return study.metric, trials, shown, winner_name(study), _end(directory, study)
 
 
-def winner_name(summary: Mapping[str, Any]) -> str:
+def winner_name(study: StudyResults) -> str:
     """Return `trial 7`, `the default`, or - where nothing has won."""
-    winner = summary["winner"]
-    if winner is None:
+    if study.winner is None:
         return "-"
-    trial = results.by_number(summary, winner)
-    return "the default" if trial and trial["is_default"] else results.trial_name(summary, winner)
+    trial = study.by_number(study.winner)
+    return "the default" if trial and trial.is_default else study.trial_name(study.winner)
 
 
-def _end(study: Path, summary: Mapping[str, Any]) -> str:
-    if runs.is_held(study):
+def _end(directory: Path, study: StudyResults) -> str:
+    if runs.is_held(directory):
         return "running"
-    return ENDS.get(summary["stopped_by"], str(summary["stopped_by"]))
+    return ENDS.get(study.stopped_by or "", str(study.stopped_by))
 
 
 def _cell(value: str) -> Text:

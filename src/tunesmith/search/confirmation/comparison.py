@@ -2,56 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from tunesmith.reporting.results import Arm, Confirmation
 from tunesmith.reporting.statistics import compare, half_width, probability_above
 
 Mode = Literal["max", "min"]
 Scores = Mapping[int, Sequence[float | None]]  # trial -> its score by seed, None if it failed
 AGREES = 0.95  # P(better) that a winner's own seeds must exceed, whatever the pooled noise says
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One trial over the confirmation's seeds, in the metric's own direction.
-
-    `mean`, `low` and `high` (95 % confidence) are over its finished seeds, None where there
-    are too few of them; the last two compare it with the default, seed by seed.
-    """
-
-    trial: int
-    is_default: bool
-    scores: tuple[float | None, ...]
-    mean: float | None
-    low: float | None
-    high: float | None
-    difference: float | None
-    p_better: float | None
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """The arms, the winner, and why it is that one, in words.
-
-    A winner that is neither the default nor clearly better is there only because the default
-    failed on every seed; the reason says so.
-    """
-
-    seeds: tuple[int, ...]
-    alpha: float
-    arms: tuple[Arm, ...]
-    winner: int
-    clearly_better: bool
-    reason: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values, as `summary.json` holds them."""
-        plain = asdict(self)
-        arms = [{**arm, "scores": list(arm["scores"])} for arm in plain["arms"]]
-        return {**plain, "seeds": list(self.seeds), "arms": arms}
 
 
 def confirm(
@@ -77,9 +37,9 @@ def confirm(
         raise ValueError(f"every trial needs one score (or None) for each of {len(seeds)} seeds")
     finite = {trial: [_finite_or_none(score) for score in row] for trial, row in scores.items()}
     sign = 1.0 if mode == "max" else -1.0
-    arms = tuple(_arm(trial, finite, default, sign) for trial in finite)
+    arms = [_arm(trial, finite, default, sign) for trial in finite]
     verdict = _verdict(finite, default, sign, alpha)
-    return Confirmation(tuple(seeds), alpha, arms, *verdict)
+    return Confirmation(seeds=list(seeds), alpha=alpha, arms=arms, **verdict._asdict())
 
 
 class _Verdict(NamedTuple):
@@ -176,9 +136,16 @@ def _arm(trial: int, scores: Scores, default: int, sign: float) -> Arm:
     pairs = zip(scores[trial], scores[default], strict=True)
     gains = [a - b for a, b in pairs if a is not None and b is not None and trial != default]
     difference = float(np.mean(gains)) if gains else None
-    p_better = probability_above([sign * gain for gain in gains])
-    is_default = trial == default
-    return Arm(trial, is_default, tuple(scores[trial]), mean, low, high, difference, p_better)
+    return Arm(
+        trial=trial,
+        is_default=trial == default,
+        scores=list(scores[trial]),
+        mean=mean,
+        low=low,
+        high=high,
+        difference=difference,
+        p_better=probability_above([sign * gain for gain in gains]),
+    )
 
 
 def _finite_or_none(score: float | None) -> float | None:

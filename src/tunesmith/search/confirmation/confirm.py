@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import config, runs
+from tunesmith.reporting.results import Confirmation
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.confirmation import confirmation_runs
-from tunesmith.search.confirmation.comparison import Confirmation, confirm
+from tunesmith.search.confirmation.comparison import confirm
 from tunesmith.search.confirmation.confirmation_runs import DEFAULT
 from tunesmith.search.storage.trial_record import Record, best_first
-from tunesmith.search.study.study import Study
+from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
 
 log = logging.getLogger(__name__)
@@ -20,45 +21,45 @@ log = logging.getLogger(__name__)
 WINNER = "winner"  # folder of the winner's run where it is no trial of the search
 
 
-def ranked(study: Study) -> list[Record]:
+def ranked(loop: SearchLoop) -> list[Record]:
     """Return the trials that can win: those that reached the highest rung, the best first."""
-    return best_first(study.records, study.mode)
+    return best_first(loop.records, loop.mode)
 
 
-def confirm_best(study: Study) -> Confirmation | None:
+def confirm_best(loop: SearchLoop) -> Confirmation | None:
     """Train the best and the default anew over fresh seeds, paired; say who wins, and why.
 
     Raises NoScoreError where none of them came to its end.
     """
-    top = study.settings.confirm_top
-    finished = [r for r in ranked(study) if r.rungs[-1] == study.last_rung]
+    top = loop.settings.confirm_top
+    finished = [r for r in ranked(loop) if r.rungs[-1] == loop.last_rung]
     if not top or not finished:
         return None
-    seeds = fresh_seeds(study.settings.seed, study.settings.confirm_seeds, study.seeds)
-    overrides = {record.number: record.overrides for record in candidates(study, finished, top)}
-    default = 0 if study.default is not None else DEFAULT
-    overrides[default] = default_overrides(study)
-    scores = confirmation_runs.train(study, overrides, seeds)
+    seeds = fresh_seeds(loop.settings.seed, loop.settings.confirm_seeds, loop.seeds)
+    overrides = {record.number: record.overrides for record in candidates(loop, finished, top)}
+    default = 0 if loop.default is not None else DEFAULT
+    overrides[default] = default_overrides(loop)
+    scores = confirmation_runs.train(loop, overrides, seeds)
     if scores is None:
         return None
-    found = confirm(scores, default, seeds, mode="max" if study.mode == "max" else "min")
-    study.store.set("confirmation", found.as_dict())
+    found = confirm(scores, default, seeds, mode="max" if loop.mode == "max" else "min")
+    loop.store.set("confirmation", found)
     losers = [trial for trial in overrides if trial != found.winner]
-    confirmation_runs.tidy(study, losers, seeds, winner=False)
+    confirmation_runs.tidy(loop, losers, seeds, winner=False)
     return found
 
 
-def candidates(study: Study, finished: Sequence[Record], top: int) -> list[Record]:
+def candidates(loop: SearchLoop, finished: Sequence[Record], top: int) -> list[Record]:
     """Return the first records that differ from each other and from the default config.
 
     A copy would only take the place of another setting, and raise the bar for all of them.
     """
 
     def describe_trial(overrides: Sequence[str]) -> str:
-        segments = study.segments
+        segments = loop.segments
         return config.config_hash(segments.config_of(segments.overrides(overrides, seed=0)))
 
-    seen = {describe_trial(default_overrides(study))}
+    seen = {describe_trial(default_overrides(loop))}
     found: list[Record] = []
     for record in finished:
         if len(found) == top:
@@ -70,9 +71,9 @@ def candidates(study: Study, finished: Sequence[Record], top: int) -> list[Recor
     return found
 
 
-def default_overrides(study: Study) -> list[str]:
+def default_overrides(loop: SearchLoop) -> list[str]:
     """Return the config that the search started from."""
-    return study.records[0].overrides if study.default is not None else list(study.space.fixed)
+    return loop.records[0].overrides if loop.default is not None else list(loop.space.fixed)
 
 
 def fresh_seeds(seed: int, count: int, used: Sequence[int]) -> list[int]:
@@ -87,59 +88,59 @@ def fresh_seeds(seed: int, count: int, used: Sequence[int]) -> list[int]:
     return found
 
 
-def winner_of(study: Study, confirmation: Confirmation | None) -> int | None:
+def winner_of(loop: SearchLoop, confirmation: Confirmation | None) -> int | None:
     """Return the trial that won: the confirmed one, else the best so far, else none."""
     if confirmation is not None:
         return confirmation.winner
-    best = ranked(study)
+    best = ranked(loop)
     return best[0].number if best else None
 
 
-def keep_winner(study: Study, winner: int, is_confirmed: bool) -> Result | None:
+def keep_winner(loop: SearchLoop, winner: int, is_confirmed: bool) -> Result | None:
     """Save the winner's weights as a model; open the test split if it has been confirmed, once."""
     key = f"test {winner}" if is_confirmed else f"model {winner}"
-    if key in study.store.attributes:
-        return Result(**study.store.attributes[key])
-    segment = winner_segment(study, winner)
-    if not _has_weights(study, segment):
-        trained = study.train([segment])[0]
+    if (known := loop.store.facts.results.get(key)) is not None:
+        return known
+    segment = winner_segment(loop, winner)
+    if not _has_weights(loop, segment):
+        trained = loop.train([segment])[0]
         if trained.state != "done":
             return None
     kind: Any = "test" if is_confirmed else "save"
-    result = study.train([_of_kind(segment, kind)])[0]
+    result = loop.train([_of_kind(segment, kind)])[0]
     if result.state == "done":
-        study.store.set(key, result.plain())
+        loop.store.add_result(key, result)
     else:
         log.warning("the winner's model could not be saved: %s", result.error)
     return result
 
 
-def winner_segment(study: Study, winner: int) -> Segment:
+def winner_segment(loop: SearchLoop, winner: int) -> Segment:
     """Return the run of the winner that is used: the first that still has its weights."""
-    segments = list(_runs_of(study, winner))
-    return next((run for run in segments if _has_weights(study, run)), segments[0])
+    segments = list(_runs_of(loop, winner))
+    return next((run for run in segments if _has_weights(loop, run)), segments[0])
 
 
-def _runs_of(study: Study, winner: int) -> Iterator[Segment]:
+def _runs_of(loop: SearchLoop, winner: int) -> Iterator[Segment]:
     """Yield the runs of the winner: its own in the search, then those of its confirmation."""
     if winner != DEFAULT:
-        record = study.records[winner]
-        yield study.segments.of_trial(record, record.seeds[0], study.last_rung, attempt=0)
-    overrides = study.space.fixed if winner == DEFAULT else study.records[winner].overrides
-    confirmed = study.store.attributes.get("confirmation") or {"seeds": []}
-    for seed in confirmed["seeds"]:
-        yield confirmation_runs.arm(study, winner, seed, overrides)
+        record = loop.records[winner]
+        yield loop.segments.of_trial(record, record.seeds[0], loop.last_rung, attempt=0)
+    overrides = loop.space.fixed if winner == DEFAULT else loop.records[winner].overrides
+    confirmed = loop.store.facts.confirmation
+    for seed in confirmed.seeds if confirmed is not None else []:
+        yield confirmation_runs.arm(loop, winner, seed, overrides)
     if winner == DEFAULT:
-        yield study.segments.whole(DEFAULT, study.seeds[0], overrides, study.folder / WINNER)
+        yield loop.segments.whole(DEFAULT, loop.seeds[0], overrides, loop.folder / WINNER)
 
 
-def _has_weights(study: Study, segment: Segment) -> bool:
+def _has_weights(loop: SearchLoop, segment: Segment) -> bool:
     """Say whether a run's best weights are there; if confirmed, those of a whole training.
 
     The default may win while it waits at a low rung: its whole training is what was confirmed.
     """
     run = Path(segment.directory)
-    is_trained = study.store.attributes.get("confirmation") is None or runs.is_finished(run)
+    is_trained = loop.store.facts.confirmation is None or runs.is_finished(run)
     return is_trained and (run / "checkpoints" / "best.ckpt").exists()
 
 

@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tunesmith import runs
 from tunesmith.errors import StudyError
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN
 from tunesmith.search.storage.checkpoint_budget import delete_checkpoints
-from tunesmith.search.study.study import Study
+from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
 
 log = logging.getLogger(__name__)
@@ -30,63 +29,67 @@ class NoScoreError(StudyError):
         super().__init__("STUDY-CONFIRM", str(study / CONFIRM), self.why, fix)
 
 
-def train(study: Study, overrides: Mapping[int, list[str]], seeds: Sequence[int]) -> Scores | None:
+def train(
+    loop: SearchLoop, overrides: Mapping[int, list[str]], seeds: Sequence[int]
+) -> Scores | None:
     """Train each arm on each seed, or read what an earlier start has trained.
 
     None where the budget ended before. A fault that passes (a full disk, a lost worker) is not
     kept, so that another start tries again. Raises NoScoreError where no arm has a score.
     """
     wanted = [(trial, seed) for seed in seeds for trial in overrides]
-    known = {pair: found for pair in wanted if (found := _retained(study, *pair)) is not None}
+    known = {pair: found for pair in wanted if (found := _retained(loop, *pair)) is not None}
     missing = [pair for pair in wanted if pair not in known]
-    segments = [arm(study, *pair, overrides[pair[0]]) for pair in missing]
+    segments = [arm(loop, *pair, overrides[pair[0]]) for pair in missing]
 
     def take(segment: Segment, result: Result) -> None:
-        if _is_final(result.plain()):
-            study.store.set(_key(segment.trial, segment.seed), result.plain())
-            tidy(study, [segment.trial], seeds)
+        if _is_final(result):
+            loop.store.add_result(_key(segment.trial, segment.seed), result)
+            tidy(loop, [segment.trial], seeds)
 
-    results = study.train(segments, take)
-    if study.ended_by is not None and any(result.state == "interrupted" for result in results):
+    results = loop.train(segments, take)
+    if loop.ended_by is not None and any(result.state == "interrupted" for result in results):
         log.warning("the budget ended before the confirmation did: nothing is confirmed")
         return None
-    known |= {pair: result.plain() for pair, result in zip(missing, results, strict=True)}
+    known |= dict(zip(missing, results, strict=True))
     scores = {t: [_score(known[t, seed]) for seed in seeds] for t in overrides}
     _log_progress(results)
     if all(score is None for row in scores.values() for score in row):
         why = f"no run of the confirmation has a score, the first: {_error(known[wanted[0]])}"
-        raise NoScoreError(study.folder, why)
+        raise NoScoreError(loop.folder, why)
     return scores
 
 
-def arm(study: Study, trial: int, seed: int, overrides: Sequence[str]) -> Segment:
+def arm(loop: SearchLoop, trial: int, seed: int, overrides: Sequence[str]) -> Segment:
     """Return the training of one setting over one fresh seed."""
-    return study.segments.whole(trial, seed, overrides, directory(study, trial, seed))
+    return loop.segments.whole(trial, seed, overrides, directory(loop, trial, seed))
 
 
-def directory(study: Study, trial: int, seed: int) -> Path:
+def directory(loop: SearchLoop, trial: int, seed: int) -> Path:
     """Return the run directory of an arm's seed."""
     name = "default" if trial == DEFAULT else f"{trial:04d}"
-    return study.folder / CONFIRM / f"{name}-seed-{seed}"
+    return loop.folder / CONFIRM / f"{name}-seed-{seed}"
 
 
-def tidy(study: Study, trials: Sequence[int], seeds: Sequence[int], winner: bool = True) -> None:
+def tidy(
+    loop: SearchLoop, trials: Sequence[int], seeds: Sequence[int], winner: bool = True
+) -> None:
     """Delete the checkpoints of finished arms; one run of each that may win keeps its own."""
     for trial in trials:
         folders = [
-            directory(study, trial, s) for s in seeds if _retained(study, trial, s) is not None
+            directory(loop, trial, s) for s in seeds if _retained(loop, trial, s) is not None
         ]
-        needed = next(filter(_is_whole, [*_own(study, trial), *folders]), None) if winner else None
+        needed = next(filter(_is_whole, [*_own(loop, trial), *folders]), None) if winner else None
         for run in folders:
             if run != needed:
                 delete_checkpoints(run)
-    study.disk.shrink(study.records, study.last_rung)
+    loop.disk.shrink(loop.records, loop.last_rung)
 
 
-def _own(study: Study, trial: int) -> Iterator[Path]:
+def _own(loop: SearchLoop, trial: int) -> Iterator[Path]:
     """Yield the run of a trial in the search whose weights are used where it wins."""
     if trial != DEFAULT:
-        yield study.segments.directory(study.records[trial], study.records[trial].seeds[0])
+        yield loop.segments.directory(loop.records[trial], loop.records[trial].seeds[0])
 
 
 def _is_whole(run: Path) -> bool:
@@ -97,29 +100,27 @@ def _key(trial: int, seed: int) -> str:
     return f"confirm {trial} {seed}"
 
 
-def _retained(study: Study, trial: int, seed: int) -> dict[str, Any] | None:
+def _retained(loop: SearchLoop, trial: int, seed: int) -> Result | None:
     """Return the result that needs no other try, or None."""
-    found = study.store.attributes.get(_key(trial, seed))
+    found = loop.store.facts.results.get(_key(trial, seed))
     return found if found is not None and _is_final(found) else None
 
 
-def _is_final(result: Mapping[str, Any]) -> bool:
-    return result["state"] == "done" or (
-        result["state"] == "failed" and result["failure"] in OF_TRAINING
-    )
+def _is_final(result: Result) -> bool:
+    return result.state == "done" or (result.state == "failed" and result.failure in OF_TRAINING)
 
 
-def _score(result: Mapping[str, Any]) -> float | None:
+def _score(result: Result) -> float | None:
     """Return its score; one that collapsed has a number, and is of no use."""
-    return result["score"] if result["state"] == "done" and result["failure"] is None else None
+    return result.score if result.state == "done" and result.failure is None else None
 
 
-def _error(result: Mapping[str, Any]) -> str:
-    return str(result["error"] or result["failure"] or "unknown")
+def _error(result: Result) -> str:
+    return str(result.error or result.failure or "unknown")
 
 
 def _log_progress(results: Sequence[Result]) -> None:
-    lost = [result for result in results if not _is_final(result.plain())]
+    lost = [result for result in results if not _is_final(result)]
     if lost:
         what = "%d of the confirmation's runs failed, and are tried again at the next start: %s"
-        log.warning(what, len(lost), _error(lost[0].plain()))
+        log.warning(what, len(lost), _error(lost[0]))

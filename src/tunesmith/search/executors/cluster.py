@@ -134,8 +134,8 @@ class ClusterExecutor(Executor):
         if result.state != "interrupted":
             return result
         if job.stopped and not job.killed:
-            return replace(result, failure=None, error=None)
-        return replace(result, failure=CRASH, error=result.error or "the cluster stopped its job")
+            return result.changed(failure=None, error=None)
+        return result.changed(failure=CRASH, error=result.error or "the cluster stopped its job")
 
 
 def plain(segment: Segment) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, A
         _wait_until_free(Path(segment.directory))
     if not retained:
         retained.append(InputCache())
-    return run_segment(segment, retained[0]).plain()
+    return run_segment(segment, retained[0]).model_dump()
 
 
 def threads_of(segment: Segment, otherwise: int) -> int:

@@ -126,7 +126,7 @@ class SlurmExecutor(ClusterExecutor):
             asked, waiting = self.queue.look()
             if asked > began and job.handle not in waiting:
                 looks, began = looks + 1, asked
-        result = Result(**json.loads(file.read_text(encoding="utf-8")))
+        result = Result.model_validate_json(file.read_text(encoding="utf-8"))
         for used in self.folder.glob(f"{job.handle}[._]*"):
             used.unlink(missing_ok=True)
         return result

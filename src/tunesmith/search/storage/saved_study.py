@@ -1,21 +1,22 @@
 """A study as its directory has it, perhaps a stranger's: read as data, nothing written or run."""
 
 import contextlib
-import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from tunesmith import runs
 from tunesmith.errors import ModelError
+from tunesmith.reporting.results import FORMAT, StudyEnd, StudyResults
+from tunesmith.runs.safe_io import read_text
 from tunesmith.runs.study_dirs import LARGEST, STORE, SUMMARY
-from tunesmith.search.storage.summary import UNENDED, build_summary
-from tunesmith.search.storage.summary_schema import check_summary
-from tunesmith.search.storage.trial_record import Record, record_from
-
-Json = Mapping[str, Any]
+from tunesmith.search.storage import study_db
+from tunesmith.search.storage.study_facts import StudyFacts
+from tunesmith.search.storage.summary import build_results
+from tunesmith.search.storage.trial_record import Record
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,17 @@ class SavedStudy:
 
     folder: Path
     records: list[Record]
-    attributes: Json
+    facts: StudyFacts
 
 
-def summary_of(study: str | Path) -> dict[str, Any]:
-    """Return the summary of a study: from its store as it is now, else from summary.json.
+def results_of(study: str | Path) -> StudyResults:
+    """Return the results of a study: from its store as it is now, else from summary.json.
 
     Raises ModelError where it is no study, SafetyError where a file of it leads out.
     """
     folder = opened(study)
     made = _from_database(folder) if (folder / STORE).is_file() else None
-    if made is None:
-        made = runs.read_json(runs.inside(folder, SUMMARY), LARGEST) | {"directory": str(study)}
-    check_summary(made, str(study))
-    return made
+    return made or _from_summary(folder, str(study))
 
 
 def opened(study: str | Path) -> Path:
@@ -54,32 +52,13 @@ def read(study: str | Path) -> SavedStudy:
     folder = opened(study)
     for name in (STORE, f"{STORE}-wal", f"{STORE}-shm"):
         runs.inside(folder, name)
+    path = folder / STORE
     try:
-        with _connected(folder / STORE) as database:
-            rows = _pairs(database, TRIALS)
-            records = [record_from(row["tunesmith"]) for row in rows]
-            attributes = next(iter(_pairs(database, STUDY)), {})
-    except (sqlite3.Error, ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"is not the store of a study: {error}"
-        raise ModelError("STORE", str(folder / STORE), what) from error
-    if [record.number for record in records] != list(range(len(records))):
-        raise ModelError("STORE", str(folder / STORE), "its trials are not numbered 0, 1, 2, ...")
-    return SavedStudy(folder, records, attributes)
-
-
-# Only what Tunesmith has written: one user attribute of each trial, and those of the study.
-TRIALS = """SELECT t.number, a.key, a.value_json FROM trials t
-JOIN trial_user_attributes a ON a.trial_id = t.trial_id WHERE a.key = 'tunesmith'
-ORDER BY t.trial_id"""
-STUDY = "SELECT 0, key, value_json FROM study_user_attributes ORDER BY study_id"
-
-
-def _pairs(database: sqlite3.Connection, query: str) -> list[dict[str, Any]]:
-    """Return the attributes of each row number, in order."""
-    found: dict[int, dict[str, Any]] = {}
-    for number, key, value in database.execute(query):
-        found.setdefault(number, {})[key] = json.loads(value)
-    return list(found.values())
+        with _connected(path) as database:
+            facts, records = study_db.read(database, path)
+    except sqlite3.Error as error:
+        raise ModelError("STORE", str(path), f"is not the store of a study: {error}") from error
+    return SavedStudy(folder, records, facts)
 
 
 @contextlib.contextmanager
@@ -94,21 +73,41 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
-def _from_database(folder: Path) -> dict[str, Any] | None:
-    """Return the summary; None of a store that was killed before it was a study."""
-    kept = read(folder)
-    spec, ended = kept.attributes.get("spec"), kept.attributes.get("ended")
-    if not isinstance(spec, dict):
+def _from_database(folder: Path) -> StudyResults | None:
+    """Return the results; None of a store that was killed before it was a study."""
+    saved = read(folder)
+    if saved.facts.spec is None:
         return None
-    if not isinstance(ended, dict):  # under way, or killed
+    end = saved.facts.ended
+    if end is None:  # under way, or killed
         stopped_by = None if runs.is_held(folder) else "signal"
-        ended = {**UNENDED, "stopped_by": stopped_by, "seconds": _seconds(kept.records)}
+        seconds = sum(record.seconds for record in saved.records)
+        end = StudyEnd(stopped_by=stopped_by, seconds=float(seconds))
     try:
-        return build_summary(folder, kept.records, kept.attributes, spec, ended)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"does not hold what a study writes: {error!r}"
-        raise ModelError("STORE", str(folder / STORE), what) from error
+        return build_results(folder, saved.records, saved.facts.spec, end, saved.facts.confirmation)
+    except ValidationError as error:
+        raise _no_results(str(folder / STORE), error) from error
 
 
-def _seconds(records: list[Record]) -> float:
-    return float(sum(r.seconds for record in records for r in record.replicates.values()))
+def _from_summary(folder: Path, location: str) -> StudyResults:
+    text = read_text(runs.inside(folder, SUMMARY), LARGEST)
+    try:
+        found = StudyResults.model_validate_json(text)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise _no_results(location, error) from error
+    return found.model_copy(update={"directory": location})
+
+
+def _no_results(location: str, error: Exception) -> ModelError:
+    """Say in one line what is wrong with results that were read."""
+    if not isinstance(error, ValidationError):
+        return ModelError("STUDY", location, f"its summary is not one of a study: {error}")
+    first = error.errors()[0]
+    if first["loc"] == ("format",):
+        what = f"is a study of format {first['input']!r}, this version reads format {FORMAT}"
+        if first["type"] == "missing":
+            what = f"names no format, this version reads format {FORMAT}"
+        return ModelError("STUDY", location, what, "search again")
+    where = ".".join(map(str, first["loc"])) or "all of it"
+    what = f"its summary is not one of a study: {where}: {first['msg']}"
+    return ModelError("STUDY", location, what)

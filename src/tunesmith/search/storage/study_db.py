@@ -1,37 +1,31 @@
 """The study's store: one SQLite file, one writer, the only source of truth.
 
-Optuna's own tables, made and read by its `RDBStorage`, so that optuna-dashboard opens it. What
-they cannot say (a trial that is paused, a replicate, a segment under way) stands in one user
-attribute of each trial; the rest of the row follows from it and is mended when the store is
-opened.
+Two tables of our own: a row per trial, and a row per fact of the whole study, each as JSON. What
+optuna-dashboard shows stands beside them (`optuna_mirror`) and is never read back.
 """
 
+import json
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
-from sqlalchemy import Connection, event
+from pydantic import BaseModel, TypeAdapter
 
 from tunesmith.errors import ModelError
-from tunesmith.reporting.results import COMPLETE, FAILED, PAUSED, RUNNING
+from tunesmith.reporting.results import FORMAT
 from tunesmith.search.space.dimension import Dimension
-from tunesmith.search.storage import optuna_tables
-from tunesmith.search.storage.trial_record import Record, record_from
+from tunesmith.search.storage.optuna_mirror import OptunaMirror
+from tunesmith.search.storage.study_facts import Objective, StudyFacts
+from tunesmith.search.storage.trial_record import Record
+from tunesmith.search.trial import Result
 
 FILE = "study.db"
-STATES = {COMPLETE: TrialState.COMPLETE, FAILED: TrialState.FAIL, PAUSED: TrialState.PRUNED}
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+TABLES = """
+CREATE TABLE tunesmith_study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE tunesmith_trials (number INTEGER PRIMARY KEY, record TEXT NOT NULL);
+"""
+RESULT = "result "  # how the key of a result begins
 
 
 class StudyDatabase:
@@ -40,132 +34,117 @@ class StudyDatabase:
     Whoever opens it holds the lock on the study's directory: there is no other writer.
     """
 
-    def __init__(self, folder: Path, name: str, mode: str, dimensions: Sequence[Dimension]) -> None:
-        self.path = folder / FILE
-        self.dimensions = {dimension.key: dimension for dimension in dimensions}
-        self.storage = _open(self.path)
-        self.study_id = _study(self.storage, name, mode)
-        self.attributes: dict[str, Any] = self.storage.get_study_user_attrs(self.study_id)
-        self.records: list[Record] = []
-        self._ids: list[int] = []
-        self._states: list[TrialState] = []
-        for frozen in self.storage.get_all_trials(self.study_id, deepcopy=False):
-            self.records.append(record_from(frozen.user_attrs[optuna_tables.RECORD]))
-            self._ids.append(frozen._trial_id)
-            self._states.append(frozen.state)
+    def __init__(self, folder: Path, dimensions: Sequence[Dimension]) -> None:
+        self.path, self.dimensions = folder / FILE, dimensions
+        self._database = _opened(self.path)
+        self.facts, self.records = read(self._database, self.path)
+        self.mirror: OptunaMirror | None = None
+        if self.facts.objective is not None:
+            self._open_mirror(self.facts.objective)
+
+    def begin(self, objective: Objective) -> None:
+        """Make it a study: from here on it goes on as this one."""
+        self.set("objective", objective)
+        self._open_mirror(objective)
+
+    def _open_mirror(self, objective: Objective) -> None:
+        name = self.path.parent.name
+        self.mirror = OptunaMirror(self.path, name, objective.mode, self.dimensions)
 
     def set(self, key: str, value: Any) -> None:
         """Write a fact of the whole study."""
-        self.attributes[key] = value
-        self.storage.set_study_user_attr(self.study_id, key, value)
+        setattr(self.facts, key, value)
+        self._write_fact(key, value)
+
+    def add_result(self, key: str, result: Result) -> None:
+        """Write the result of a run that is no trial."""
+        self.facts.results[key] = result
+        self._write_fact(f"{RESULT}{key}", result)
 
     def add(self, record: Record) -> None:
-        """Add a trial, running, in one transaction."""
+        """Add a trial that runs."""
         assert record.number == len(self.records)
-        params = {
-            key: (_choice(value), distribution(self.dimensions[key]))
-            for key, value in record.params.items()
-            if key in self.dimensions
-        }
-        with self.storage.engine.begin() as connection:
-            trial = optuna_tables.add(
-                connection, self.study_id, record.number, params, record.plain()
-            )
+        self._write_record(record)
         self.records.append(record)
-        self._ids.append(trial)
-        self._states.append(TrialState.RUNNING)
+        if self.mirror is not None:
+            self.mirror.add(record)
 
     def save(self, record: Record, last_rung: int | None = None) -> None:
-        """Write all that is known of a trial, in one transaction.
+        """Write all that is known of a trial; with the last rung for Optuna's readers too."""
+        self._write_record(record)
+        if self.mirror is not None and last_rung is not None:
+            self.mirror.update(record, last_rung)
 
-        With the last rung the rest of its row is brought up to date as well, for whoever looks
-        at it with Optuna.
-        """
-        with self.storage.engine.begin() as connection:
-            trial = self._ids[record.number]
-            optuna_tables.set_record(connection, trial, record.plain())
-            if last_rung is None:
-                return
-            if last_rung > 0 and record.score is not None and not record.pending:
-                steps = [r.last.step for r in record.replicates.values() if r.last is not None]
-                optuna_tables.set_intermediate(connection, trial, max(steps), record.score)
-            state = record.state(last_rung)
-            if state in (COMPLETE, FAILED):
-                self._end(connection, record, state)
-
-    def reconcile(self, last_rung: int) -> None:
-        """At the end of a search: leave no trial running."""
-        with self.storage.engine.begin() as connection:
-            for record in self.records:
-                state = record.state(last_rung)
-                # One that the budget cut off waits like a paused one.
-                self._end(connection, record, PAUSED if state == RUNNING else state)
-
-    def reopen(self, last_rung: int) -> None:
-        """Before a search goes on: paused trials can be promoted; every row is what it should be.
-
-        Optuna itself lets no finished trial go on.
-        """
-        with self.storage.engine.begin() as connection:
-            for record in self.records:
-                number, state = record.number, record.state(last_rung)
-                if state in (PAUSED, RUNNING) and self._states[number] != TrialState.RUNNING:
-                    optuna_tables.run_again(connection, self._ids[number])
-                    self._states[number] = TrialState.RUNNING
-                elif state in (COMPLETE, FAILED):
-                    self._end(connection, record, state)
+    def reconcile(self, last_rung: int, is_end: bool = False) -> None:
+        """Bring Optuna's tables up to date; at the end of a search no trial is left running."""
+        if self.mirror is not None:
+            self.mirror.reconcile(self.records, last_rung, is_end)
 
     def close(self) -> None:
-        self.storage.remove_session()
-        self.storage.engine.dispose()
+        self._database.close()
+        if self.mirror is not None:
+            self.mirror.close()
 
-    def _end(self, connection: Connection, record: Record, state: str) -> None:
-        if self._states[record.number] != TrialState.RUNNING:
-            return
-        score = record.score if state != FAILED else None
-        wanted = STATES[state] if score is not None or state != COMPLETE else TrialState.FAIL
-        optuna_tables.end(connection, self._ids[record.number], wanted.name, score)
-        self._states[record.number] = wanted
+    def _write_fact(self, key: str, value: Any) -> None:
+        text = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value)
+        with self._database:
+            self._database.execute("REPLACE INTO tunesmith_study VALUES (?, ?)", (key, text))
 
-
-def distribution(dimension: Dimension) -> BaseDistribution:
-    """Return a dimension as Optuna has it."""
-    low, high, step = dimension.low, dimension.high, dimension.step
-    if dimension.kind == "categorical":
-        return CategoricalDistribution([_choice(value) for value in dimension.choices])
-    if dimension.kind == "int":
-        return IntDistribution(int(low or 0), int(high or 0), dimension.log, int(step or 1))
-    return FloatDistribution(float(low or 0), float(high or 0), dimension.log, step)
+    def _write_record(self, record: Record) -> None:
+        row = record.number, record.model_dump_json()
+        with self._database:
+            self._database.execute("REPLACE INTO tunesmith_trials VALUES (?, ?)", row)
 
 
-def _choice(value: Any) -> Any:
-    """Return a choice as Optuna takes one: a list is its text."""
-    return str(value) if isinstance(value, list | tuple | dict) else value
-
-
-def _open(path: Path) -> RDBStorage:
-    """Open or make the file; raises ModelError where it is something else."""
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open or make the file, written ahead, and to the disk before saying that it is written."""
+    is_new = not path.exists()
+    database = sqlite3.connect(path, timeout=10)
     try:
-        storage = RDBStorage(f"sqlite:///{path.absolute()}")
-    except Exception as error:  # SQLAlchemy's, sqlite3's and Optuna's have no common base
-        what = f"cannot be opened: {str(error).splitlines()[0]}"
-        raise ModelError("STORE", str(path), what, "move it away to start anew") from error
-    storage.engine.dispose()  # connections from here on are durable
-    event.listen(storage.engine, "connect", _make_durable)
-    return storage
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        if is_new:
+            database.executescript(
+                f"BEGIN; {TABLES} INSERT INTO tunesmith_study VALUES ('format', '{FORMAT}'); COMMIT"
+            )
+    except sqlite3.Error as error:
+        database.close()
+        raise _broken(path, error) from error
+    return database
 
 
-def _make_durable(connection: Any, record: Any) -> None:
-    """Write ahead, and to the disk before saying that it is written."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
+def read(database: sqlite3.Connection, path: Path) -> tuple[StudyFacts, list[Record]]:
+    """Return what a store holds; raises ModelError for what is none, or of another format."""
+    try:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        if "tunesmith_study" not in tables:
+            what = f"is no store of format {FORMAT}, which this version reads"
+            raise ModelError("STORE", str(path), what, "move it away to start anew")
+        rows = dict(database.execute("SELECT key, value FROM tunesmith_study"))
+        facts = _facts(rows)
+        query = "SELECT record FROM tunesmith_trials ORDER BY number"
+        records = [Record.model_validate_json(text) for (text,) in database.execute(query)]
+    except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
+        raise _broken(path, error) from error
+    if [record.number for record in records] != list(range(len(records))):
+        raise ModelError("STORE", str(path), "its trials are not numbered 0, 1, 2, ...")
+    return facts, records
 
 
-def _study(storage: RDBStorage, name: str, mode: str) -> int:
-    known = storage.get_all_studies()
-    if known:
-        return int(known[0]._study_id)
-    direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
-    return int(storage.create_new_study([direction], name))
+def _facts(rows: dict[str, str]) -> StudyFacts:
+    plain = {key: json.loads(text) for key, text in rows.items() if not key.startswith(RESULT)}
+    if plain.get("format") != FORMAT:
+        raise ValueError(f"it is of format {plain.get('format')}, this version reads {FORMAT}")
+    facts: StudyFacts = _FACTS.validate_json(json.dumps(plain))
+    for key, text in rows.items():
+        if key.startswith(RESULT):
+            facts.results[key.removeprefix(RESULT)] = Result.model_validate_json(text)
+    return facts
+
+
+_FACTS = TypeAdapter(StudyFacts)
+
+
+def _broken(path: Path, error: Exception) -> ModelError:
+    what = f"is not the store of a study: {str(error).splitlines()[0]}"
+    return ModelError("STORE", str(path), what, "move it away to start anew")

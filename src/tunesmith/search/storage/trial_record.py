@@ -1,37 +1,40 @@
 """What a study knows of each trial: made of results alone, kept whole in the store."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from tunesmith.reporting.results import COMPLETE, DEGENERATE, FAILED, PAUSED, RUNNING
+from pydantic import BaseModel, ConfigDict
+
+from tunesmith.reporting.results import COMPLETE, DEGENERATE, FAILED, PAUSED, RUNNING, State
 from tunesmith.search.policies.base import TrialState
 from tunesmith.search.trial import Result
 
 
-@dataclass
-class Replicate:
+class Replicate(BaseModel):
     """One seed of a trial: its best score at each rung that it has reached."""
 
+    model_config = ConfigDict(strict=True, ser_json_inf_nan="constants")
+
     seed: int
-    scores: dict[int, float | None] = field(default_factory=dict)
+    scores: dict[int, float | None] = {}
     last: Result | None = None
     seconds: float = 0.0  # of all its segments
 
 
-@dataclass
-class Record:
+class Record(BaseModel):
     """One trial, as the store has it."""
 
+    model_config = ConfigDict(strict=True, ser_json_inf_nan="constants")
+
     number: int
-    params: Mapping[str, Any]
+    params: dict[str, Any]
     overrides: list[str]
     seeds: list[int]
     bracket: int = 0
     is_default: bool = False
-    pending: dict[int, tuple[int, int]] = field(default_factory=dict)  # seed -> (rung, attempt)
-    replicates: dict[int, Replicate] = field(default_factory=dict)
+    pending: dict[int, tuple[int, int]] = {}  # seed -> (rung, attempt)
+    replicates: dict[int, Replicate] = {}  # by seed
     failure: str | None = None
     error: str | None = None
     lost: int = 0  # workers that died under its present segments
@@ -54,8 +57,23 @@ class Record:
 
     def spend(self, result: Result) -> None:
         """Count the time of a segment, also of one that was cut off and goes on later."""
-        replicate = self.replicates.setdefault(result.seed, Replicate(result.seed))
+        replicate = self.replicates.setdefault(result.seed, Replicate(seed=result.seed))
         replicate.seconds += result.seconds
+
+    @property
+    def ran(self) -> list[Replicate]:
+        """The seeds of which anything has run, in their order."""
+        return [self.replicates[seed] for seed in self.seeds if seed in self.replicates]
+
+    @property
+    def lasts(self) -> list[Result]:
+        """The last result of each seed that has one."""
+        return [replicate.last for replicate in self.ran if replicate.last is not None]
+
+    @property
+    def seconds(self) -> float:
+        """The time of all its segments."""
+        return sum(replicate.seconds for replicate in self.ran)
 
     def score_at(self, rung: int) -> float | None:
         """Return the mean over the seeds of the best score at a rung; None until all have one."""
@@ -64,7 +82,7 @@ class Record:
 
     def _scores_at(self, rung: int) -> list[float]:
         """Return the score of each seed at a rung; none until all have one."""
-        values = [self.replicates[s].scores.get(rung) for s in self.seeds if s in self.replicates]
+        values = [replicate.scores.get(rung) for replicate in self.ran]
         numbers = [value for value in values if value is not None]
         return numbers if len(numbers) == len(self.seeds) else []
 
@@ -85,7 +103,7 @@ class Record:
         numbers = self._scores_at(self.rungs[-1]) if self.rungs else []
         return stdev(numbers) if len(numbers) > 1 else None
 
-    def state(self, last_rung: int) -> str:
+    def state(self, last_rung: int) -> State:
         if self.pending:
             return RUNNING
         if self.has_failed:
@@ -105,51 +123,6 @@ class Record:
         """Whether it came to no end; one that collapsed did, and is only of no use."""
         return self.failure is not None and self.failure not in DEGENERATE
 
-    @property
-    def best_step(self) -> int | None:
-        lasts = [r.last for r in self.replicates.values() if r.last is not None]
-        return lasts[0].best_step if lasts else None
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return {
-            "number": self.number,
-            "params": dict(self.params),
-            "overrides": self.overrides,
-            "seeds": self.seeds,
-            "bracket": self.bracket,
-            "is_default": self.is_default,
-            "pending": {str(seed): list(at) for seed, at in self.pending.items()},
-            "replicates": [
-                {
-                    "seed": r.seed,
-                    "scores": {str(rung): score for rung, score in r.scores.items()},
-                    "last": r.last.plain() if r.last is not None else None,
-                    "seconds": r.seconds,
-                }
-                for r in self.replicates.values()
-            ],
-            "failure": self.failure,
-            "error": self.error,
-            "lost": self.lost,
-        }
-
-
-def record_from(plain: Mapping[str, Any]) -> Record:
-    """Read a record back."""
-    replicates = {r["seed"]: _replicate_from(r) for r in plain["replicates"]}
-    pending = {int(seed): (rung, attempt) for seed, (rung, attempt) in plain["pending"].items()}
-    simple = {k: v for k, v in plain.items() if k not in ("pending", "replicates")}
-    return Record(**simple, pending=pending, replicates=replicates)
-
-
-def _replicate_from(plain: Mapping[str, Any]) -> Replicate:
-    """Read one seed back; an earlier version kept the seconds of its last segment only."""
-    scores = {int(rung): score for rung, score in plain["scores"].items()}
-    last = Result(**plain["last"]) if plain["last"] is not None else None
-    seconds = plain.get("seconds", last.seconds if last is not None else 0.0)
-    return Replicate(plain["seed"], scores, last, seconds)
-
 
 def best_first(records: Sequence[Record], mode: str) -> list[Record]:
     """Return the trials that did not fail and have a score: highest rung, then score."""
@@ -160,5 +133,4 @@ def best_first(records: Sequence[Record], mode: str) -> list[Record]:
 
 def steps_spent(records: Iterable[Record]) -> int:
     """Return the optimizer steps that these trials have taken."""
-    lasts = [r.last for record in records for r in record.replicates.values()]
-    return sum(last.step for last in lasts if last is not None)
+    return sum(last.step for record in records for last in record.lasts)

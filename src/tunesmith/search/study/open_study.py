@@ -2,19 +2,20 @@
 
 import logging
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tunesmith.config.interpolation import leaves
 from tunesmith.errors import ConfigError, TunesmithError
-from tunesmith.reporting.results import CRASH
+from tunesmith.reporting.results import CRASH, SearchedDimension, StudySpec
 from tunesmith.runtime.secrets import mask_arguments
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.diff import differences
+from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.study_db import FILE, StudyDatabase
+from tunesmith.search.storage.study_facts import Identity, Objective
 from tunesmith.search.study.segments import ConfigOf
 from tunesmith.search.study.settings import Settings
 from tunesmith.search.trial import Result, Segment
@@ -30,7 +31,7 @@ READ = {  # what a worker reads before the search -> how it is said that it is a
 
 def opened(
     folder: Path, space: Space, settings: Settings, executor: Executor, config_of: ConfigOf
-) -> tuple[StudyDatabase, str, str]:
+) -> StudyDatabase:
     """Open the store, once a worker has read rows and model: they must be those it began with.
 
     Raises ConfigError for another study of this name, CheckError for what the worker refused.
@@ -39,27 +40,28 @@ def opened(
     store = _existing(folder, space)
     try:
         if store is not None:
-            refuse_another(folder, store.attributes.get("identity"), now)
+            refuse_another(folder, store.facts.identity, now)
         found = _checked(folder, space, executor, config_of, settings.retries)
-        now["inputs"] = dict(found.inputs)
+        now = now.model_copy(update={"inputs": dict(found.inputs)})
         if store is None:
-            store = StudyDatabase(folder, folder.name, found.mode, space.dimensions)
-            store.set("objective", [found.metric, found.mode])
-        refuse_another(folder, store.attributes.get("identity"), now)
+            store = StudyDatabase(folder, space.dimensions)
+            mode: Any = found.mode
+            store.begin(Objective(metric=found.metric, mode=mode))
+        refuse_another(folder, store.facts.identity, now)
         store.set("identity", now)
     except BaseException:
         if store is not None:
             store.close()
         raise
-    return store, *store.attributes["objective"]
+    return store
 
 
 def _existing(folder: Path, space: Space) -> StudyDatabase | None:
     """Return the store of a study that goes on; one that was killed before it was one is none."""
     if not (folder / FILE).exists():
         return None
-    store = StudyDatabase(folder, folder.name, "max", space.dimensions)
-    if "objective" in store.attributes:
+    store = StudyDatabase(folder, space.dimensions)
+    if store.facts.objective is not None:
         return store
     store.close()
     (folder / FILE).unlink()
@@ -97,7 +99,7 @@ class CheckError(TunesmithError):
         return self.said
 
 
-def identity_of(space: Space, settings: Settings) -> dict[str, Any]:
+def identity_of(space: Space, settings: Settings) -> Identity:
     """Return what the study is, as far as the command line says it.
 
     What decides, and its direction, follow from what is fixed and from the frozen config: the
@@ -105,47 +107,49 @@ def identity_of(space: Space, settings: Settings) -> dict[str, Any]:
     """
     fixed = {k: v for k, v in vars(settings).items() if k not in MAY_CHANGE and "confirm" not in k}
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fixed.items()}
-    return {"space": space.identity(), "settings": dict(leaves(plain))}
+    return Identity(space=space.identity(), settings=dict(leaves(plain)))
 
 
-def refuse_another(folder: Path, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+def refuse_another(folder: Path, before: Identity | None, now: Identity) -> None:
     """Raise ConfigError with the differences where the study began as another one."""
     if before is None:
         return
-    changes = differences(before["space"], now["space"])
+    changes = differences(before.space, now.space)
     changes += [
-        f"search.{key}: {before['settings'][key]} -> {value}"
-        for key, value in now["settings"].items()
-        if before["settings"].get(key) != value
+        f"search.{key}: {before.settings.get(key)} -> {value}"
+        for key, value in now.settings.items()
+        if before.settings.get(key) != value
     ]
-    known = before.get("inputs", {})
     changes += [
         f"{READ[key]} since it began"
-        for key, value in now.get("inputs", {}).items()
-        if known.get(key, value) != value
+        for key, value in now.inputs.items()
+        if before.inputs.get(key, value) != value
     ]
     if changes:
         what = f"is another study: {'; '.join(changes[:4])}"
         raise ConfigError("STUDY-OTHER", f"study={folder.name}", what, "choose another name")
 
 
-def spec_of(
-    folder: Path, settings: Settings, space: Space, metric: str, mode: str
-) -> dict[str, Any]:
+def spec_of(folder: Path, settings: Settings, space: Space, objective: Objective) -> StudySpec:
     """Return what the study was asked: it stands in the store, so that it can be told anew."""
-    return {
-        "study": folder.name,
-        "command": _command(),
-        "metric": metric,
-        "mode": mode,
+    return StudySpec(
+        study=folder.name,
+        command=_command(),
+        metric=objective.metric,
+        mode=objective.mode,
         **settings.names,
-        "reduction_factor": settings.policy.get("reduction_factor", 0),
-        "seed": settings.seed,
-        "explicit_grid": settings.lists_points,
-        "target": settings.trials,
-        "rungs": list(settings.make_policy().rungs),
-        "space": [dimension.plain() for dimension in space.dimensions],
-    }
+        reduction_factor=settings.policy.get("reduction_factor", 0),
+        seed=settings.seed,
+        explicit_grid=settings.lists_points,
+        rungs=list(settings.make_policy().rungs),
+        space=[_searched(dimension) for dimension in space.dimensions],
+    )
+
+
+def _searched(dimension: Dimension) -> SearchedDimension:
+    """Return a dimension as the results have it: of its identity what a reader needs."""
+    plain = dimension.plain()
+    return SearchedDimension(**{k: plain[k] for k in SearchedDimension.model_fields})
 
 
 def _command() -> list[str]:

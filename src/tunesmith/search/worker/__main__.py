@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import asdict
 from typing import IO, Any
 
 from tunesmith.runtime.fast_import import gc_paused_for_import
@@ -34,7 +33,7 @@ def main() -> None:
     for line in sys.stdin:
         segment = Segment(**json.loads(line))
         _tell(answers, event="started", trial=segment.trial, attempt=segment.attempt)
-        _tell(answers, event="result", result=asdict(run_segment(segment, warm)))
+        _tell(answers, event="result", result=run_segment(segment, warm).model_dump())
 
 
 def _prepare(setup: dict[str, Any]) -> None:

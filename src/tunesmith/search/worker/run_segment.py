@@ -4,8 +4,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tunesmith.pipeline.inputs import RunInputs, check_runnable, load_inputs, ta
 from tunesmith.pipeline.run_context import ConfigRecord, RunContext, record_end, record_start
 from tunesmith.pipeline.run_length import step_at_fraction
 from tunesmith.pipeline.train import choose_hardware, fit, launched_ranks
-from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN, OUT_OF_MEMORY
+from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN, OUT_OF_MEMORY, Validation
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
 from tunesmith.training import checkpoint_io
@@ -135,7 +134,8 @@ def _saved(segment: Segment, warm: InputCache) -> Result:
 
 
 def _result(segment: Segment, hardware: Hardware, inputs: RunInputs, training: Training) -> Result:
-    checkpoints, history = training.checkpoints, training.checkpoints.history
+    checkpoints = training.checkpoints
+    history = [Validation.model_validate(entry) for entry in checkpoints.history]
     total = training.module.total_steps
     end = step_at_fraction(segment.until, total)
     failure = _failure(history, inputs.rows.labels) if segment.until >= 1 else None
@@ -145,7 +145,7 @@ def _result(segment: Segment, hardware: Hardware, inputs: RunInputs, training: T
         "score": _best_until(history, end, checkpoints.mode),
         "best_step": checkpoints.best_step,
         "scores": {k: v for k, v in checkpoints.best_scores.items() if math.isfinite(v)},
-        "step": min(end, max((h["step"] for h in history), default=0)),
+        "step": min(end, max((entry.step for entry in history), default=0)),
         "total_steps": total,
         "steps_per_epoch": training.data.steps_per_epoch,
         "history": history,
@@ -158,22 +158,22 @@ def _result(segment: Segment, hardware: Hardware, inputs: RunInputs, training: T
     return result_of(segment, state, failure=failure, error=error, **facts)
 
 
-def _best_until(history: list[dict[str, Any]], step: int, mode: str) -> float | None:
+def _best_until(history: Sequence[Validation], step: int, mode: str) -> float | None:
     """Return the best score up to a step, so that a rung is judged by what it had seen."""
-    scores = [h["score"] for h in history if h["step"] <= step and h["score"] is not None]
+    scores = [h.score for h in history if h.step <= step and h.score is not None]
     if not scores:
         return None
     return max(scores) if mode == "max" else min(scores)
 
 
-def _failure(history: list[dict[str, Any]], labels: Any) -> str | None:
+def _failure(history: Sequence[Validation], labels: Any) -> str | None:
     """Tell a training that ended without having learnt: one answer for every row.
 
     Collapse leaves the loss near that of guessing, ln K; divergence far above it.
     """
-    if not history or not labels or not history[-1]["constant"]:
+    if not history or not labels or not history[-1].constant:
         return None
-    loss = history[-1]["train_loss"]
+    loss = history[-1].train_loss
     if loss is None or loss > 1.5 * math.log(max(len(labels), 2)):
         return DIVERGED
     guessed = loss > 0.9 * math.log(max(len(labels), 2))
@@ -184,7 +184,7 @@ DO = {"train": _trained, "check": _checked, "test": _saved, "save": _saved}
 
 
 def _timed(result: Result, seconds: float) -> Result:
-    return replace(result, seconds=seconds, memory=largest_memory())
+    return result.changed(seconds=seconds, memory=largest_memory())
 
 
 def largest_memory() -> int:

@@ -30,12 +30,12 @@ ALIKE = 3  # first trials that all die of the same error end the search
 class Watcher(Protocol):
     """Is told what happens: the table on the terminal, or nobody."""
 
-    def ended(self, study: "Study", record: Record, result: Result) -> None: ...
+    def ended(self, loop: "SearchLoop", record: Record, result: Result) -> None: ...
 
-    def tick(self, study: "Study") -> None: ...
+    def tick(self, loop: "SearchLoop") -> None: ...
 
 
-class Study:
+class SearchLoop:
     """Runs trials of a space until there is nothing more to do.
 
     All decisions are functions of the store, so that a search that was killed takes the same
@@ -87,7 +87,7 @@ class Study:
 
     def search(self) -> None:
         """Train until no policy wants more, or something ends the search."""
-        self.store.reopen(self.last_rung)
+        self.store.reconcile(self.last_rung)
         self.disk.reopen(self.records, self.last_rung)
         self._go_on_with(record for record in self.records if record.pending)
         while True:
@@ -99,7 +99,7 @@ class Study:
             self._wait()
         if self.interrupted:
             raise Interrupted
-        self.store.reconcile(self.last_rung)
+        self.store.reconcile(self.last_rung, is_end=True)
 
     def _finish_the_best(self) -> bool:
         """Train the best trial on where none came to its end: few trials promote none so far."""
@@ -189,7 +189,14 @@ class Study:
                 return None
             params = asked
         overrides = [*self.space.fixed, *([] if is_default else self.space.overrides(params))]
-        record = Record(number, params, overrides, self.seeds, bracket, is_default)
+        record = Record(
+            number=number,
+            params=params,
+            overrides=overrides,
+            seeds=self.seeds,
+            bracket=bracket,
+            is_default=is_default,
+        )
         self.standings.append(record.standing(self.mode))
         return record
 
@@ -237,7 +244,7 @@ class Study:
         record.lost += 1
         log.warning("trial %d: %s", record.number, result.error)
         if record.lost > self.settings.retries:
-            return replace(result, state="failed", failure=result.failure)
+            return result.changed(state="failed")
         again = replace(segment, attempt=segment.attempt + 1)
         record.pending[segment.seed] = (segment.rung, again.attempt)
         self.store.save(record)

@@ -1,0 +1,181 @@
+"""A study while it runs: a table that renews itself; without a terminal, a line per segment."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tunesmith.errors import printable
+from tunesmith.reporting import formatting
+from tunesmith.reporting.results import COMPLETE, DEGENERATE
+from tunesmith.search.confirmation import confirm
+from tunesmith.search.storage.trial_record import Record
+from tunesmith.search.study.search_loop import SearchLoop
+from tunesmith.search.trial import Result, Segment
+
+REFRESH = 0.5  # seconds between two drawings
+LONGEST = 60  # characters of a list of overrides
+BAR = 24  # cells
+
+
+class LiveTable:
+    """Shows a running search on stderr; it is told of each ended segment, and now and then.
+
+    On a terminal one table is drawn anew at most twice a second; elsewhere each ended segment
+    gives one line.
+    """
+
+    def __init__(self, metric: str, console: Console | None = None) -> None:
+        self.metric, self.began = metric, time.monotonic()
+        self.console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> "LiveTable":
+        if self.console.is_terminal:
+            # No refresh thread of rich's: worker processes may be forked at any time.
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def tick(self, loop: SearchLoop) -> None:
+        """Draw where the search stands, unless that was done just now."""
+        if self._live is None or time.monotonic() - self._drawn < REFRESH:
+            return
+        self._drawn = time.monotonic()
+        self._live.update(table(loop, self.metric, self.seconds), refresh=True)
+
+    def ended(self, loop: SearchLoop, record: Record, result: Result) -> None:
+        """Print the line of a segment where there is no table."""
+        if self._live is not None:
+            self.tick(loop)
+            return
+        words = line(loop, self.metric, self.seconds, result)
+        self.console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+def line(loop: SearchLoop, metric: str, seconds: float, result: Result) -> str:
+    """Return what a segment that ended gives without a terminal."""
+    rung = formatting.rung(loop.policy.rungs[result.rung])
+    parts = [f"trial {result.trial}", f"rung {rung}", f"step {result.step}/{result.total_steps}"]
+    if result.failure is None:
+        parts.append(f"{metric} {formatting.score(result.score)}")
+    else:
+        no_use = result.failure in DEGENERATE  # it came to its end all the same
+        parts.append(result.failure if no_use else f"failed: {result.failure}")
+    best, left = _best(loop), _left(loop, seconds)
+    parts += [f"best {best}" if best else "", _trials(loop), left]
+    return printable("  ".join(part for part in parts if part))
+
+
+def table(loop: SearchLoop, metric: str, seconds: float) -> RenderableType:
+    """Return the table of a running search."""
+    parts: list[RenderableType] = [_heading(loop, seconds), _facts(loop, metric)]
+    workers = list(_workers(loop))
+    if workers:
+        grid = Table(box=box.SIMPLE, pad_edge=False)
+        for name in ("worker", "trial", "does", "for"):
+            grid.add_column(name, no_wrap=True, overflow="ellipsis")
+        for row in workers:
+            grid.add_row(*map(_text, row))
+        parts.append(grid)
+    return Group(*parts)
+
+
+def _heading(loop: SearchLoop, seconds: float) -> Text:
+    share = min(len(loop.records) / loop.target, 1.0) if loop.target else 0.0
+    full = round(BAR * share)
+    words = [_trials(loop), formatting.duration(seconds), _left(loop, seconds)]
+    text = Text("━" * full, style="cyan", no_wrap=True, overflow="ellipsis")
+    text.append("━" * (BAR - full), style="bright_black")
+    facts = "  ".join(word for word in words if word)
+    return text.append(f"  {printable(loop.folder.name)}  {facts}", style="default")
+
+
+def _facts(loop: SearchLoop, metric: str) -> RenderableType:
+    grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in _rows(loop, metric):
+        grid.add_row(_text(name, "bright_black"), _text(value))
+    return grid
+
+
+def _rows(loop: SearchLoop, metric: str) -> Iterator[tuple[str, Any]]:
+    yield "complete", sum(r.state(loop.last_rung) == COMPLETE for r in loop.records)
+    counts = Counter(rung for standing in loop.standings for rung in standing.scores)
+    names = [formatting.rung(rung) for rung in loop.policy.rungs]
+    yield "rungs", "  ".join(f"{name}: {counts[rung]}" for rung, name in enumerate(names))
+    if best := _best(loop):
+        overrides = " ".join(confirm.ranked(loop)[0].overrides)
+        yield f"best {metric}", f"{best}  {formatting.shorten(overrides, LONGEST)}"
+    kinds = Counter(r.failure for r in loop.records if r.failure is not None)
+    yield "failed", "  ".join(f"{kind}: {count}" for kind, count in kinds.items()) or "none"
+
+
+def _workers(loop: SearchLoop) -> Iterator[tuple[Any, ...]]:
+    for worker, segment, since in loop.executor.worker_status():
+        if segment is None:
+            yield worker, formatting.INACTIVE, "waiting", ""
+        else:
+            seconds = formatting.duration(time.monotonic() - since)
+            yield worker, _name(segment), _task(loop, segment), seconds
+
+
+def _name(segment: Segment) -> Any:
+    return segment.trial if segment.trial >= 0 else "default"  # of a grid: no trial of its own
+
+
+def _task(loop: SearchLoop, segment: Segment) -> str:
+    if not loop.last_rung:
+        return "training"
+    return f"to rung {formatting.rung(loop.policy.rungs[segment.rung])}"
+
+
+def _trials(loop: SearchLoop) -> str:
+    return f"{len(loop.records)}/{loop.target} trials"
+
+
+def _best(loop: SearchLoop) -> str:
+    ranked = confirm.ranked(loop)
+    if not ranked:
+        return ""
+    best = ranked[0]
+    rung = loop.policy.rungs[best.rungs[-1]]
+    at = "" if rung >= 1 else f" at {formatting.rung(rung)}"
+    return f"{formatting.score(best.score)}{at} (trial {best.number})"
+
+
+def _left(loop: SearchLoop, seconds: float) -> str:
+    """Return the time to the deadline, or what the trials still to come will take."""
+    if loop.deadline is not None:
+        left = max(0.0, loop.deadline - time.monotonic())
+    else:
+        done = len(loop.records) - len(loop.under_way)
+        if done <= 0:
+            return ""
+        left = seconds / done * max(0, loop.target - done)
+    return f"{formatting.duration(left)} left"
+
+
+def _text(value: Any, style: str = "") -> Text:
+    return Text(printable(str(value)), style, no_wrap=True, overflow="ellipsis")

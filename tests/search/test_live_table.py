@@ -1,0 +1,113 @@
+"""What a terminal shows while a search runs, of a real loop over scripted scores."""
+
+import io
+import time
+from collections import Counter
+
+import pytest
+from rich.console import Console, RenderableType
+
+from support.summaries import ESCAPE
+from support.synthetic_studies import Scripted, search, settings, study
+from tunesmith.search.live_table import LiveTable, line, table
+from tunesmith.search.study.search_loop import SearchLoop
+from tunesmith.search.trial import Segment, result_of
+
+
+class Busy(Scripted):
+    """Two workers: one trains a trial, one waits; a third trains the default of a grid."""
+
+    def worker_status(self):
+        directory = "trials/0012"
+        trial = Segment(12, 0, 1, 1 / 3, 0, directory, {}, [], None)
+        default = Segment(-1, 0, 2, 1.0, 0, "confirm/default", {}, [], None)
+        began = time.monotonic() - 33
+        return [("0", trial, began), ("1", None, began), ("2", default, began)]
+
+
+@pytest.fixture
+def loop(tmp_path) -> SearchLoop:
+    """Nine trials of 27 have run."""
+    search(tmp_path / "study", Scripted(), settings("random", "asha", trials=9))
+    made = study(tmp_path / "study", Busy(), settings("random", "asha", trials=27))
+    made.store.close()
+    return made
+
+
+def shown(renderable: RenderableType, width: int = 100) -> str:
+    console = Console(width=width, record=True, file=io.StringIO(), color_system=None)
+    console.print(renderable)
+    return console.export_text()
+
+
+def test_the_table_shows_where_the_search_stands(loop) -> None:
+    text = shown(table(loop, "accuracy", 412.0))
+    reached = Counter(rung for record in loop.records for rung in record.rungs)
+    best = max((r for r in loop.records if 2 in r.rungs), key=lambda r: r.score)
+    for words in (
+        "study  9/27 trials  7 min  14 min left",
+        f"1/9: {reached[0]}  1/3: {reached[1]}  full: {reached[2]}",
+        f"{best.score:.4f} (trial {best.number})  {best.overrides[0]}",
+        "failed         none",
+    ):
+        assert words in text, words
+    rows = " ".join(text.split())
+    assert "0 12 to rung 1/3 33 s" in rows and "1 - waiting" in rows
+    assert "2 default to rung full 33 s" in rows and "-1" not in rows
+
+
+def test_a_search_that_has_just_begun_can_be_shown(tmp_path) -> None:
+    made = study(tmp_path / "study", Scripted(), settings("random", "full", trials=3))
+    made.store.close()
+    text = shown(table(made, "accuracy", 0.0))
+    assert "0/3 trials" in text and "best" not in text and "left" not in text
+
+
+def test_failures_are_counted_by_kind(loop) -> None:
+    for record, kind in zip(loop.records, ("diverged", "nan", "diverged"), strict=False):
+        record.failure = kind
+    assert "diverged: 2  nan: 1" in shown(table(loop, "accuracy", 9.0))
+
+
+@pytest.mark.parametrize("width", [30, 80])
+def test_the_table_keeps_to_its_width(loop, width: int) -> None:
+    for record in loop.records:
+        record.overrides = [ESCAPE * 9]
+    text = shown(table(loop, ESCAPE, 9.0), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert all(c.isprintable() for c in text.replace("\n", ""))
+
+
+def watched(loop: SearchLoop, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, height=40)
+    loop.deadline = time.monotonic() + 545
+    segment = Segment(6, 0, 1, 1 / 3, 0, "trials/0006", {}, [], None)
+    facts = {"step": 30, "total_steps": 90}
+    with LiveTable("accuracy", console) as live:
+        live.tick(loop)
+        live.ended(loop, loop.records[6], result_of(segment, "done", score=0.9583, **facts))
+        failed = result_of(segment, "failed", failure=f"error:{ESCAPE}", **facts)
+        live.ended(loop, loop.records[6], failed)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_without_a_terminal_a_segment_is_one_line(loop) -> None:
+    best = max((r for r in loop.records if 2 in r.rungs), key=lambda r: r.score)
+    end = f"best {best.score:.4f} (trial {best.number})  9/27 trials  9 min left"
+    assert watched(loop, terminal=False).splitlines() == [
+        f"trial 6  rung 1/3  step 30/90  accuracy 0.9583  {end}",
+        f"trial 6  rung 1/3  step 30/90  failed: error:\\x1b]0;owned\\x07\\x1b[31mred  {end}",
+    ]
+
+
+def test_a_collapsed_trial_is_not_called_failed(loop) -> None:
+    segment = Segment(6, 0, 2, 1.0, 0, "trials/0006", {}, [], None)
+    said = line(loop, "accuracy", 9.0, result_of(segment, "done", failure="collapse", score=0.5))
+    assert "  collapse  " in said and "failed" not in said
+
+
+def test_on_a_terminal_the_table_is_drawn_and_taken_away(loop) -> None:
+    text = watched(loop, terminal=True)
+    assert "9/27 trials" in text
+    assert "rung 1/3  step" not in text
+    assert "owned" not in text
