@@ -1,7 +1,8 @@
 """Data sets that are made, not read: small ones, for the tasks that no pip package has data for.
 
-One module a set. Each has `rows() -> dict[str, list[dict]]`: the rows of every split, always the
-same ones, under the columns that the task's yaml names by default.
+One module per set; the words and patterns that it uses are texts/NAME.yaml. Each has
+`rows() -> dict[str, list[dict]]`: the rows of every split, always the same ones, under the
+columns that the task's yaml names by default.
 """
 
 import importlib
@@ -9,7 +10,10 @@ import json
 import pkgutil
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tunesmith.data.cache import key_of
 from tunesmith.data.prepare.normalize import RowSource
@@ -33,6 +37,13 @@ def generate_splits(path: str) -> dict[str, Callable[[], RowSource]]:
         raise ConfigError("CONF-VALUE", f"data.path={path}", "no such data set", fix)
     splits = importlib.import_module(f"{__name__}.{name}{SUFFIX}").rows()
     return {split: partial(_source, f"{path}:{split}", rows) for split, rows in splits.items()}
+
+
+def texts_of(name: str) -> dict[str, Any]:
+    """Return the words and patterns that a set is made of."""
+    file = Path(__file__).parent / "texts" / f"{name}.yaml"
+    texts: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return texts
 
 
 def _source(name: str, rows: list[dict[str, Any]]) -> RowSource:

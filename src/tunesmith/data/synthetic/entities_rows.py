@@ -8,25 +8,15 @@ word of its own (`lake`, `bank`), so a list of names is of no use.
 import random
 from typing import Any
 
+from tunesmith.data.synthetic import texts_of
+
+TEXTS = texts_of("entities")
 SPLITS = {"train": 400, "validation": 150, "test": 300}  # sentences
 STARTS = [*"bdfgklmnprstvz", "br", "dr", "kl", "tr"]  # of a syllable
 ENDS = ["", "n", "r", "k"]  # of a word
-PARTS = [  # {PER}, {LOC}, {ORG}: a name; {thing}: a word that is made, too, but names nothing
-    "{PER} was born in {LOC} .",
-    "{PER} told reporters in {LOC} that {ORG} would hire again .",
-    "shares of {ORG} rose after {PER} resigned .",
-    "the train from {LOC} to {LOC} was late again .",
-    "{ORG} opened a factory near {LOC} last year .",
-    "according to {PER} , the {thing} was stolen .",
-    "they drank {thing} with {PER} on the way to {LOC} .",
-    "heavy rain fell over {LOC} during the night .",
-    "{PER} and {PER} were married last week .",
-    "{ORG} and {ORG} will merge , a lawyer for {ORG} said .",
-    "every {thing} that {ORG} sells is made in {LOC} .",
-    "a {thing} and two old {thing} lamps were found .",
-    "the mayor of {LOC} , {PER} , wrote to {ORG} .",
-    "{PER} sold a {thing} to {PER} for nine coins .",
-]
+PARTS = TEXTS[
+    "parts"
+]  # {PER}, {LOC}, {ORG}: a name; {thing}: a word that is made, too, but names nothing
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:

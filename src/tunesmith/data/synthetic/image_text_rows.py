@@ -7,6 +7,9 @@ picture. Pictures are files in the row, as the hub's Image feature has them.
 import random
 from typing import Any
 
+from tunesmith.data.synthetic import texts_of
+
+TEXTS = texts_of("image_text")
 SIZES = {"train": 1200, "validation": 200, "test": 400}
 COLOURS = {
     "red": (220, 30, 30),
@@ -14,14 +17,8 @@ COLOURS = {
     "blue": (40, 60, 220),
     "yellow": (230, 210, 40),
 }
-THINGS = ["bag", "ball", "book", "box", "car", "chair", "coat", "cup", "door", "hat", "lamp"]
-SENTENCES = [
-    "The {thing} in the picture is {colour}.",
-    "Somebody has photographed a {colour} {thing}.",
-    "This is a {thing}, and its colour is {colour}.",
-    "A {colour} {thing} can be seen here.",
-    "What we see is {colour}: a {thing}.",
-]
+THINGS = TEXTS["things"]
+SENTENCES = TEXTS["sentences"]
 SIDE = 16  # pixels
 
 

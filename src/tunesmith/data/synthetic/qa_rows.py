@@ -10,38 +10,17 @@ import random
 from string import Formatter
 from typing import Any
 
+from tunesmith.data.synthetic import texts_of
+
+TEXTS = texts_of("qa")
 SIZES = {"train": 1500, "validation": 250, "test": 400}
 STARTS = "bdfgklmnprstv"
 VOWELS = ["a", "e", "i", "o", "u", "ai", "ou"]
 ENDS = ["l", "n", "r", "s", "t", "nd", "rk", ""]
-JOBS = ["baker", "doctor", "farmer", "judge", "miner", "nurse", "painter", "poet", "sailor"]
-GOODS = ["boats", "books", "bread", "candles", "chairs", "clocks", "hats", "lamps", "shoes"]
-FACTS = {  # by the kind of thing: sentences, and questions with the slot that answers them
-    "person": (
-        [
-            "{name} was born in {town} in {year} and became a {job}.",
-            "Born in {year} in {town}, {name} worked as a {job}.",
-            "{name}, a {job}, was born in {town} in {year}.",
-        ],
-        [
-            ("Where was {name} born?", "town"),
-            ("In which year was {name} born?", "year"),
-            ("What was the profession of {name}?", "job"),
-        ],
-    ),
-    "firm": (
-        [
-            "{name} was founded by {founder} in {year} and makes {goods}.",
-            "In {year}, {founder} founded {name}, which sells {goods}.",
-            "{name} produces {goods}; {founder} started it in {year}.",
-        ],
-        [
-            ("Who founded {name}?", "founder"),
-            ("In which year was {name} founded?", "year"),
-            ("What does {name} make?", "goods"),
-        ],
-    ),
-}
+JOBS = TEXTS["jobs"]
+GOODS = TEXTS["goods"]
+# By the kind of thing: sentences, and questions with the slot that answers them.
+FACTS = TEXTS["facts"]
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:

@@ -7,20 +7,14 @@ a part or two of five; the other two are a row's negatives as well. No scene occ
 import random
 from typing import Any
 
+from tunesmith.data.synthetic import texts_of
 from tunesmith.data.synthetic.similarity_rows import PARTS, Scene, changed, scene
 
+TEXTS = texts_of("retrieval")
 SPLITS = {"train": 480, "validation": 150, "test": 450}  # queries, each with its report
 NEAR = 3  # reports that are nearly the same
-REPORTS = [
-    "It was {when}. {who} was seen {where} and, as we hear, {did} {what} there.",
-    "A note about {what}: {who} {did} it {where}, {when}, and nobody knows why.",
-    "We were told that {where} {who} {did} {what}. This happened {when}.",
-]
-QUERIES = [
-    "who {did} {what} {where} {when}? {who}?",
-    "{what} that {who} {did} {when} {where}",
-    "{who} {where} {when}: {did} {what}",
-]
+REPORTS = TEXTS["reports"]
+QUERIES = TEXTS["queries"]
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:

@@ -8,66 +8,14 @@ scenes occurs in two splits.
 import random
 from typing import Any
 
+from tunesmith.data.synthetic import texts_of
+
+TEXTS = texts_of("similarity")
 SPLITS = {"train": 2000, "validation": 250, "test": 500}  # pairs
 Scene = tuple[int, ...]  # which of its kind each part is
-PARTS: dict[str, list[tuple[str, str]]] = {  # each said in two ways
-    "who": [
-        ("a doctor", "a physician"),
-        ("a policeman", "an officer"),
-        ("a thief", "a robber"),
-        ("a child", "a kid"),
-        ("a teacher", "a schoolmaster"),
-        ("a farmer", "a peasant"),
-        ("a lawyer", "an attorney"),
-        ("a sailor", "a seaman"),
-    ],
-    "did": [
-        ("bought", "purchased"),
-        ("mended", "repaired"),
-        ("hid", "concealed"),
-        ("found", "discovered"),
-        ("threw away", "discarded"),
-        ("drew", "sketched"),
-        ("stole", "took unseen"),
-        ("cleaned", "washed"),
-    ],
-    "what": [
-        ("a car", "an automobile"),
-        ("a boat", "a small ship"),
-        ("a picture", "a painting"),
-        ("a couch", "a sofa"),
-        ("a stone", "a rock"),
-        ("a bicycle", "a bike"),
-        ("a jewel", "a gem"),
-        ("a coat", "a jacket"),
-    ],
-    "where": [
-        ("in the woods", "in the forest"),
-        ("by the sea", "on the coast"),
-        ("in the cellar", "in the basement"),
-        ("in a shop", "in a store"),
-        ("on the street", "on the road"),
-        ("at an inn", "at a hotel"),
-        ("in the barn", "in the stable"),
-        ("in church", "in the chapel"),
-    ],
-    "when": [
-        ("at dawn", "early in the morning"),
-        ("at dusk", "late in the evening"),
-        ("in autumn", "in the fall"),
-        ("at noon", "in the middle of the day"),
-        ("at midnight", "in the dead of night"),
-        ("last week", "some days ago"),
-        ("during the war", "while there was fighting"),
-        ("at Christmas", "over the holidays"),
-    ],
-}
+PARTS: dict[str, list[tuple[str, str]]] = TEXTS["parts"]  # each said in two ways
 WEIGHTS = {"who": 1, "did": 1, "what": 2, "where": 1, "when": 0}
-ORDERS = [
-    "{who} {did} {what} {where} {when}.",
-    "{when} {who} {did} {what} {where}.",
-    "{where}, {who} {did} {what} {when}.",
-]
+ORDERS = TEXTS["orders"]
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:

@@ -7,16 +7,14 @@ something else happened. No report is as another, and the test split has none of
 import random
 from typing import Any
 
+from tunesmith.data.synthetic import texts_of
+
+TEXTS = texts_of("summaries")
 SPLITS = {"train": 1200, "validation": 100, "test": 200}  # reports
-TEAMS = ["Rovers", "Wanderers", "Rangers", "Albion", "Athletic", "United", "Harriers", "Dynamo"]
-TOWNS = ["London", "Paris", "Rome", "Berlin", "Madrid", "Vienna", "Dublin", "Oslo"]
-GOALS = ["none", "one", "two", "three", "four", "five"]
-RESULTS = [
-    "{winner} celebrated until late, while {loser} went home without a point.",
-    "{loser} had hoped for more, but {winner} were the better side.",
-    "{winner} were too strong for {loser}.",
-    "For {loser} it was a bitter evening, and for {winner} a happy one.",
-]
+TEAMS = TEXTS["teams"]
+TOWNS = TEXTS["towns"]
+GOALS = TEXTS["goals"]
+RESULTS = TEXTS["results"]
 PLACES = [
     "The match was played in {town}.",
     "The stadium in {town} was full.",
