@@ -1,178 +1,231 @@
-"""Rows from anywhere, under our names: read, checked, split, memory-mapped."""
+"""Rows from anywhere, under our names: opened, stored once, checked, split, memory-mapped."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from tunesmith.data.cache import key_of
-from tunesmith.data.cached_splits import cache_splits, media_folders
-from tunesmith.data.columns import NAMED, Column, ColumnType, Rows, SourceName
-from tunesmith.data.opening import (
-    SPLITS,
-    check_validation,
-    find_splits,
-    open_sources,
-    sources_needed,
+import numpy as np
+
+from tunesmith.data.cache import cached_dataset, key_of, schema_of
+from tunesmith.data.columns import COLUMNS, LANGUAGE, MEDIA, NAMED, Column, Rows, SourceName
+from tunesmith.data.options import DataOptions, SplitOptions
+from tunesmith.data.prepare import stages
+from tunesmith.data.prepare.few_shot import counts, wrong_shots
+from tunesmith.data.prepare.languages import (
+    Wanted,
+    Where,
+    each,
+    joined,
+    languages_by_split,
+    only_languages,
 )
-from tunesmith.data.prepare.few_shot import FewShotSpec
-from tunesmith.data.prepare.languages import Wanted, languages_by_split, only_languages
-from tunesmith.data.prepare.normalize import RowSource, present_columns
+from tunesmith.data.prepare.normalize import RowSource, normalized_rows, present_columns
 from tunesmith.data.prepare.quality import STRATA, SplitRows, check_same_source
-from tunesmith.data.prepare.split import SplitSpec
-from tunesmith.data.prepare.split_pipeline import SplitPipeline
-from tunesmith.data.sources.csv import QUOTING
-from tunesmith.data.sources.resolve import FileFormat, split_openers
-from tunesmith.errors import ConfigError, TunesmithError, raise_all
+from tunesmith.data.sources.resolve import FileFormat, Opener, split_openers
+from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
 
-CHOICES = {
-    "quoting": QUOTING,
-    "encoding_errors": ("strict", "replace"),
-    "on_missing_label": ("error", "drop"),
-    "on_empty_text": ("keep", "drop", "error"),
-    "leakage": ("warn", "error", "ignore"),
-}
+SPLITS = ("train", "validation", "test")
 
 
 def read(
     columns: Mapping[str, Column],
-    *,
-    train_file: str | None,
-    validation_file: str | None,
-    test_file: str | None,
-    path: str | None,
-    config: str | None,
-    revision: str | None,
-    splits: Mapping[str, str | None],
-    names: Mapping[str, SourceName | None],
-    media: str | None,
-    languages: Sequence[str] | None,
-    train_languages: Sequence[str] | None,
-    validation_languages: Sequence[str] | None,
-    labels: Collection[str] | None,
-    label_separator: str | None,
-    sep: str | None,
-    quoting: str,
-    encoding: str,
-    encoding_errors: str,
-    limit: int | None,
-    shots_per_class: int | None,
-    validation_shots_per_class: int | None,
-    shot_seed: int,
-    on_missing_label: str,
-    on_empty_text: str,
-    leakage: str,
-    split: Mapping[str, Any],
+    options: DataOptions,
     cache: Path,
-    need_validation: bool = True,
-    only: Collection[str] | None = None,
+    splits: Collection[str] | None = None,
 ) -> Rows:
-    """Read the splits under our column names; the options are the keys of `data`.
+    """Read the splits under our column names.
 
-    `columns` is what the task reads, `names` what they and `id` are called in the source, `only`
-    the splits to return: no file is opened that they do not need. Rows are stored below `cache`
-    once per content and mapped into memory.
+    `columns` is what the task reads; `splits` are those to return (None: all), and no file is
+    opened that they do not need. Rows are stored below `cache` once per content and mapped into
+    memory.
     Raises DataError for rows, ConfigError for options, MachineError for a missing package.
     """
-    how, few = (
-        SplitSpec(**split),
-        FewShotSpec(shots_per_class, validation_shots_per_class, shot_seed),
+    target = stages.Target.of(columns)
+    raise_all(wrong_shots(options, target.kind))
+    requested = [name for name in SPLITS if splits is None or name in splits]
+    languages = languages_by_split(
+        _texts(options.train_languages), _texts(options.validation_languages)
     )
-    reading = FileFormat(sep, quoting, encoding, encoding_errors)
-    rules = Rules(on_missing_label, on_empty_text, leakage, limit)
-    target, kind = target_of(columns)
-    raise_all(
-        how.check_errors()
-        + wrong_choices(reading, rules)
-        + rules.check_errors()
-        + few.check_errors(kind)
-    )
-    files = {"train": train_file, "validation": validation_file, "test": test_file}
-    whose = languages_by_split(train_languages, validation_languages)
-    ways = partial(split_openers, revision=revision, splits=splits, reading=reading)
-    found, to_cut = find_splits((files, path, config), ways, how, languages, whose)
-    wanted = [name for name in SPLITS if only is None or name in only]
-    check_validation(found, to_cut, need_validation and "validation" in wanted)
-    given = [str(name) for name in labels] if labels is not None else None
-    named = given is not None or kind not in NAMED
-    sources = open_sources(sources_needed(wanted, found, to_cut, named), found)
-    if leakage != "ignore":
+    openers, to_cut = find_splits(options, languages)
+    if "validation" in requested and not ("validation" in openers or to_cut["validation"]):
+        what = "no validation split, and none is cut from train"
+        raise DataError("DATA-SPLIT", "data", what, "set data.split.validation=0.1")
+    named = options.labels is not None or target.kind not in NAMED
+    sources = open_sources(sources_needed(requested, openers, to_cut, named), openers)
+    if options.leakage != "ignore":
         raise_all(check_same_source(sources))
-    chosen = choose(sources, columns, names, how)
-    parts = cache_splits(sources, columns, chosen, label_separator, media, reading, cache)
-    work = SplitPipeline(target, kind, given, wanted)
-    parts = requested_splits(work, parts, how, to_cut, whose, few, rules)
-    options = [asdict(how), to_cut, chosen, label_separator, work.names, limit, asdict(reading)]
-    options += [{name: c.kind for name, c in columns.items()}, on_missing_label, on_empty_text]
-    done = {name: work.finished(part, name, limit, how.seed) for name, part in parts.items()}
-    hashes = {name: hashed for name, (_, hashed) in done.items()}
-    folders = media_folders(sources, columns, names, media)
-    # The files that cells name are no part of a source's identity.
-    options += [whose, *few.identity(), *folders, *([hashes] if folders else [])]
+    names = {name: getattr(options, name) for name in COLUMNS}
+    if options.languages is not None:
+        names[LANGUAGE] = LANGUAGE
+    chosen = choose(sources, columns, names, options.split)
+    stored = cache_splits(sources, columns, chosen, options, cache)
+
+    complete = stages.without_gaps(stored, target, options)
+    divided = stages.divided(complete, target, options, to_cut)
+    spoken = replace(divided, parts=only_languages(divided.parts, languages))
+    labeled = stages.labeled(spoken, target, options, requested)
+    kept = stages.few(labeled, target, options, requested)
+    checked = stages.without_copies(kept, options.leakage)
+    done = {split: stages.finished(checked, split, target, options) for split in checked.parts}
+
+    hashes = {split: hashed for split, (_, hashed) in done.items()}
+    folders = media_folders(sources, columns, names, options.media)
+    shots = [options.shots_per_class, options.validation_shots_per_class, options.shot_seed]
+    identity = [
+        options.split.model_dump(),
+        to_cut,
+        chosen,
+        options.label_separator,
+        checked.names,
+        options.limit,
+        asdict(FileFormat.of(options)),
+        {name: column.kind for name, column in columns.items()},
+        options.on_missing_label,
+        options.on_empty_text,
+        languages,
+        *(shots if counts(options) else []),
+        *folders,
+        *([hashes] if folders else []),  # files that cells name are no part of a source's identity
+    ]
     return Rows(
-        splits={name: data for name, (data, _) in done.items()},
-        labels=work.names,
-        fingerprint=key_of({name: s.identity for name, s in sources.items()}, options),
-        notes=work.notes,
-        hidden_labels=frozenset(work.hidden & set(parts)),
+        splits={split: data for split, (data, _) in done.items()},
+        labels=list(checked.names) if checked.names is not None else None,
+        fingerprint=key_of({name: s.identity for name, s in sources.items()}, identity),
+        notes=list(checked.notes),
+        hidden_labels=checked.hidden & checked.parts.keys(),
         hashes=hashes,
     )
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What becomes of rows that lack something, that stand twice, or that are too many."""
-
-    on_missing_label: str
-    on_empty_text: str
-    leakage: str
-    limit: int | None
-
-    def check_errors(self) -> list[TunesmithError]:
-        if self.limit is None or self.limit >= 1:
-            return []
-        return [ConfigError("CONF-RANGE", f"data.limit={self.limit}", "must be >= 1")]
+def _texts(values: Sequence[str | int] | None) -> list[str] | None:
+    return None if values is None else [str(value) for value in values]
 
 
-def target_of(columns: Mapping[str, Column]) -> tuple[str | None, ColumnType | None]:
-    """Return the column that is to be predicted, and what its cells are."""
-    target = next((name for name, column in columns.items() if column.target), None)
-    return target, columns[target].kind if target is not None else None
+# Which splits there are, which are cut from train, and what is opened for those requested
 
 
-def requested_splits(
-    work: SplitPipeline,
-    parts: Mapping[str, SplitRows],
-    options: SplitSpec,
-    to_make: Mapping[str, bool],
-    languages: Wanted,
-    few: FewShotSpec,
-    rules: Rules,
+def find_splits(
+    options: DataOptions, split_languages: Wanted
+) -> tuple[dict[str, Opener], dict[str, bool]]:
+    """Return {split: what opens it}, and of which splits it is true that train is cut for them.
+
+    Where rows are of several languages each has files of its own.
+    """
+    ways: Callable[..., dict[str, Opener]] = partial(
+        split_openers,
+        revision=options.revision,
+        splits=options.splits.model_dump(),
+        reading=FileFormat.of(options),
+    )
+    files = {split: getattr(options, f"{split}_file") for split in SPLITS}
+    location: Where = (files, options.path, options.config)
+    if options.languages is None:
+        found = ways(*location)
+        return found, splits_to_make(found, options.split)
+    each_language = each(_texts(options.languages) or [], location)
+    theirs = {name: ways(*there) for name, there in each_language.items()}
+    available = {split for found in theirs.values() for split in found}
+    to_cut = splits_to_make(available, options.split)
+    return joined(theirs, split_languages, any(to_cut.values())), to_cut
+
+
+def splits_to_make(sources: Collection[str], options: SplitOptions) -> dict[str, bool]:
+    """Tell of "validation" and "test" whether they are cut from train."""
+    if options.folds is not None and "validation" in sources:
+        what = "folds cut validation from train, but the source has a validation split"
+        fix = "set data.splits.validation=null and data.validation_file=null"
+        raise ConfigError("CONF-SPLIT", f"data.split.folds={options.folds}", what, fix)
+    validation = options.validation > 0 or options.folds is not None
+    return {
+        "validation": "validation" not in sources and validation,
+        "test": "test" not in sources and options.test > 0,
+    }
+
+
+def sources_needed(
+    splits: Collection[str], sources: Mapping[str, Opener], to_make: Mapping[str, bool], named: bool
+) -> list[str]:
+    """Return the splits to open. Unless the labels are named, only train can tell them."""
+    cutting = any(to_make.get(name, False) for name in splits)
+    train = "train" in splits or cutting or not named
+    if train and "train" not in sources:
+        raise DataError("DATA-SPLIT", "data", "no train split to read", "set data.train_file")
+    needed = {name for name in splits if name in sources} | ({"train"} if train else set())
+    return [name for name in SPLITS if name in needed]
+
+
+def open_sources(names: Collection[str], openers: Mapping[str, Opener]) -> dict[str, RowSource]:
+    """Open the sources, and say of all at once what is wrong with them."""
+    sources: dict[str, RowSource] = {}
+    errors: list[TunesmithError] = []
+    for name in names:
+        try:
+            sources[name] = openers[name]()
+        except DataError as error:
+            errors.append(error)
+    raise_all(errors)
+    return sources
+
+
+# Each source's rows, stored once per content
+
+
+def cache_splits(
+    sources: Mapping[str, RowSource],
+    columns: Mapping[str, Column],
+    chosen: Mapping[str, Mapping[str, SourceName]],
+    options: DataOptions,
+    cache: Path,
 ) -> dict[str, SplitRows]:
-    """Return the splits that are wanted: cut, checked, and of the rows that are asked for."""
-    whole = work.without_gaps(parts, rules.on_missing_label, rules.on_empty_text)
-    divided = only_languages(work.divided(whole, options, to_make), languages)
-    work.check_labels(divided)
-    left = work.few({name: p for name, p in divided.items() if name in work.wanted}, few)
-    work.check_copies(left, rules.leakage)
-    return left
+    """Store each source's rows, or open what is stored; all broken files are said at once."""
+    parts: dict[str, SplitRows] = {}
+    errors: list[TunesmithError] = []
+    separator, reading = options.label_separator, FileFormat.of(options)
+    for split, source in sources.items():
+        schema = schema_of(columns, chosen[split])
+        format_ = [Path(source.name).suffix, source.columns, source.classes, asdict(reading)]
+        folders = media_folders({split: source}, columns, chosen[split], options.media)
+        key = key_of(source.identity, str(schema), chosen[split], separator, format_, *folders)
+        rows = normalized_rows(source, columns, chosen[split], separator, options.media)
+        try:
+            data = cached_dataset(rows, schema, key, cache)
+            if not len(data):
+                raise nothing_in(source)
+            parts[split] = SplitRows(source, data, np.arange(len(data)))
+        except DataError as error:
+            errors.append(error)
+    raise_all(errors)
+    return parts
 
 
-def wrong_choices(reading: FileFormat, rules: Rules) -> list[TunesmithError]:
-    asked = vars(reading) | vars(rules)
+def nothing_in(source: RowSource) -> DataError:
+    headed = source.in_lines and not source.name.lower().endswith(".txt")
+    return DataError("DATA-EMPTY", source.name, "header but 0 rows" if headed else "0 rows")
+
+
+def media_folders(
+    sources: Mapping[str, RowSource],
+    columns: Mapping[str, Column],
+    names: Mapping[str, SourceName | None],
+    media: str | None,
+) -> list[str]:
+    """Return the folders that paths in cells are relative to; none where no cell is a file."""
+    if not any(names.get(c) and column.kind in MEDIA for c, column in columns.items()):
+        return []
     return [
-        ConfigError("CONF-VALUE", f"data.{key}={asked[key]}", f"one of {', '.join(known)}")
-        for key, known in CHOICES.items()
-        if asked[key] not in known
+        str(Path(media or source.folder).expanduser().absolute()) for source in sources.values()
     ]
+
+
+# The columns of the source
 
 
 def choose(
     sources: Mapping[str, RowSource],
     columns: Mapping[str, Column],
     names: Mapping[str, SourceName | None],
-    options: SplitSpec,
+    options: SplitOptions,
 ) -> dict[str, dict[str, SourceName]]:
     """Return {split: {our column: the source's}}; what rows are stratified by is one of them."""
     chosen = present(sources, columns, {name: names[name] for name in [*columns, "id"]})
@@ -204,7 +257,7 @@ def present(
 
 
 def strata_of(
-    options: SplitSpec,
+    options: SplitOptions,
     columns: Mapping[str, Column],
     label: SourceName | None,
     sources: Mapping[str, RowSource],

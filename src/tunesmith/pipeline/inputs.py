@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config import instantiate
 from tunesmith.config.run_config import RunConfig
-from tunesmith.data.columns import COLUMNS, LANGUAGE, Column, ColumnType, Rows
+from tunesmith.data.columns import LANGUAGE, Column, ColumnType, Rows
 from tunesmith.data.load import read
 from tunesmith.errors import ConfigError
 from tunesmith.models import media_spec
@@ -25,17 +25,6 @@ from tunesmith.tasks.capabilities import (
 from tunesmith.tasks.text.long_text import check_room, check_truncation, truncation_side
 from tunesmith.training.hardware import Hardware
 from tunesmith.training.tracking import check_logger
-
-ENCODING_KEYS = (  # keys of `data` that say how rows are encoded and batched, not how they are read
-    "max_length",
-    "truncation",
-    "on_truncation",
-    "batch_size",
-    "eval_batch_size",
-    "bucket_window",
-    "language_temperature",
-    "workers",
-)
 
 
 @dataclass(frozen=True)
@@ -101,14 +90,10 @@ def find_encoders(config: RunConfig, task: type[Task]) -> dict[str, MediaSpec]:
 def read_rows(config: RunConfig, splits: Collection[str] | None = None) -> Rows:
     """Read the columns that the task needs, of these splits."""
     columns = dict(task_class(config).columns)
-    data = config.data.model_dump(exclude=set(ENCODING_KEYS))
-    names = {column: data.pop(column) for column in COLUMNS}
-    data["shot_seed"] = few_shot_seed(config)
-    if data["languages"] is not None:
-        names[LANGUAGE] = LANGUAGE
-    if names[LANGUAGE] is not None:
+    if config.data.language is not None or config.data.languages is not None:
         columns[LANGUAGE] = Column(ColumnType.GROUP)
-    return read(columns, names=names, **data, cache=Path(config.paths.cache), only=splits)
+    options = config.data.model_copy(update={"shot_seed": few_shot_seed(config)})
+    return read(columns, options, Path(config.paths.cache), splits)
 
 
 def few_shot_seed(config: RunConfig) -> int:

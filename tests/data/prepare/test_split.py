@@ -2,15 +2,22 @@
 
 import random
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tunesmith.data.prepare.split import SplitSpec, sample, split_rows
+from tunesmith.data.options import SplitOptions
+from tunesmith.data.prepare.split import sample, split_rows
 from tunesmith.data.row_hashes import digest
 from tunesmith.errors import ConfigError
 
 BOTH = {"validation": True, "test": True}
+
+
+def options(**given: Any) -> SplitOptions:
+    usual = {"validation": 0.0, "test": 0.0, "method": "hash", "seed": 0, "folds": None, "fold": 0}
+    return SplitOptions(**usual | given)
 
 
 def hashes(texts: list[str]) -> np.ndarray:
@@ -18,7 +25,7 @@ def hashes(texts: list[str]) -> np.ndarray:
 
 
 def members(
-    texts: list[str], how: SplitSpec, labels: list[str] | None = None
+    texts: list[str], how: SplitOptions, labels: list[str] | None = None
 ) -> dict[str, list[str]]:
     """Split texts; return {split: its texts}."""
     parts, _ = split_rows(hashes(texts), labels, how, BOTH)
@@ -29,7 +36,7 @@ def members(
 def test_rows_added_or_moved_change_nobodys_split(seed: int) -> None:
     draw = random.Random(seed)
     texts = [f"text {draw.randrange(10_000)}" for _ in range(300)]
-    how = SplitSpec(validation=draw.uniform(0.05, 0.4), test=draw.uniform(0.05, 0.4), seed=seed)
+    how = options(validation=draw.uniform(0.05, 0.4), test=draw.uniform(0.05, 0.4), seed=seed)
     before = {text: name for name, part in members(texts, how).items() for text in part}
     grown = texts + [f"new {i}" for i in range(draw.randrange(300))]
     draw.shuffle(grown)
@@ -43,7 +50,7 @@ def test_every_row_is_in_one_split_and_copies_stay_together(method: str, folds: 
     draw = random.Random(0)
     texts = [f"text {draw.randrange(150)}" for _ in range(400)]
     labels = [str(int(text.split()[1]) % 3) for text in texts]
-    how = SplitSpec(validation=0.2, test=0.2, method=method, folds=folds)
+    how = options(validation=0.2, test=0.2, method=method, folds=folds)
     parts, notes = split_rows(hashes(texts), labels, how, BOTH)
     assert sorted(i for rows in parts.values() for i in rows) == list(range(400))
     assert all((np.diff(rows) > 0).all() for rows in parts.values())
@@ -54,7 +61,9 @@ def test_every_row_is_in_one_split_and_copies_stay_together(method: str, folds: 
 
 def test_hash_fractions_come_out_right() -> None:
     texts = [f"text {i}" for i in range(20_000)]
-    sizes = {name: len(part) for name, part in members(texts, SplitSpec(0.1, 0.2)).items()}
+    sizes = {
+        name: len(part) for name, part in members(texts, options(validation=0.1, test=0.2)).items()
+    }
     assert sizes["validation"] == pytest.approx(2000, abs=150)
     assert sizes["test"] == pytest.approx(4000, abs=200)
 
@@ -62,7 +71,7 @@ def test_hash_fractions_come_out_right() -> None:
 def test_stratified_gives_each_label_its_share() -> None:
     texts = [f"text {i}" for i in range(1000)]
     labels = ["rare" if i % 20 == 0 else "common" for i in range(1000)]
-    how = SplitSpec(validation=0.1, test=0.2, method="stratified")
+    how = options(validation=0.1, test=0.2, method="stratified")
     label_of = dict(zip(texts, labels, strict=True))
     parts = members(texts, how, labels)
     counts = {name: Counter(label_of[text] for text in part) for name, part in parts.items()}
@@ -76,7 +85,7 @@ def test_stratified_gives_each_label_its_share() -> None:
 def test_stratified_leaves_every_label_in_train() -> None:
     texts = ["a"] * 50 + ["b"] * 50 + ["c", "d", "e"]
     labels = ["x"] * 100 + ["y", "y", "lonely"]
-    how = SplitSpec(validation=0.4, test=0.5, method="stratified")
+    how = options(validation=0.4, test=0.5, method="stratified")
     parts, notes = split_rows(hashes(texts), labels, how, BOTH)
     assert {labels[i] for i in parts["train"]} == {"x", "y", "lonely"}
     assert notes == ["class 'lonely' has fewer than 2 different texts: kept in train, not split"]
@@ -88,7 +97,7 @@ def test_each_row_validates_in_one_fold_and_tests_never(method: str) -> None:
     labels = [str(i % 4) for i in range(200)]
     held, tests = [], set()
     for fold in range(5):
-        how = SplitSpec(test=0.2, method=method, folds=5, fold=fold)
+        how = options(test=0.2, method=method, folds=5, fold=fold)
         parts = members(texts, how, labels)
         held += parts["validation"]
         tests.add(frozenset(parts["test"]))
@@ -98,13 +107,17 @@ def test_each_row_validates_in_one_fold_and_tests_never(method: str) -> None:
 
 def test_another_seed_gives_another_split() -> None:
     texts = [f"text {i}" for i in range(100)]
-    assert members(texts, SplitSpec(0.3, seed=0)) == members(texts, SplitSpec(0.3, seed=0))
-    assert members(texts, SplitSpec(0.3, seed=0)) != members(texts, SplitSpec(0.3, seed=1))
+    assert members(texts, options(validation=0.3, seed=0)) == members(
+        texts, options(validation=0.3, seed=0)
+    )
+    assert members(texts, options(validation=0.3, seed=0)) != members(
+        texts, options(validation=0.3, seed=1)
+    )
 
 
 def test_stratified_without_labels_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"needs labels; set data\.split\.method=hash"):
-        members(["a", "b"], SplitSpec(0.5, method="stratified"))
+        members(["a", "b"], options(validation=0.5, method="stratified"))
 
 
 def test_a_sample_is_stable_and_in_order() -> None:

@@ -1,45 +1,33 @@
 """A few rows of each class: how many, and which ones, by a seed of their own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from tunesmith.data.columns import ColumnType
+from tunesmith.data.options import DataOptions
 from tunesmith.data.prepare.quality import SplitRows
 from tunesmith.data.prepare.split import fractions
 from tunesmith.errors import ConfigError, DataError, TunesmithError
 
 
-@dataclass(frozen=True)
-class FewShotSpec:
-    """How many different texts of each class a split keeps, and which draw they are of."""
+def counts(options: DataOptions) -> dict[str, int]:
+    """Return the splits of which a few rows are kept, and how many of a class."""
+    asked = {
+        "train": options.shots_per_class,
+        "validation": options.validation_shots_per_class,
+    }
+    return {split: count for split, count in asked.items() if count is not None}
 
-    train: int | None = None  # None: every row
-    validation: int | None = None
-    draw: int = 0
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """The splits of which a few rows are kept, and how many of a class."""
-        asked = {"train": self.train, "validation": self.validation}
-        return {split: count for split, count in asked.items() if count is not None}
-
-    def check_errors(self, kind: ColumnType | None) -> list[TunesmithError]:
-        """Return what is wrong with the options for a task that is to predict this kind."""
-        found: list[TunesmithError] = []
-        for split, count in self.counts.items():
-            where = f"{key_of(split)}={count}"
-            if count < 1:
-                found.append(ConfigError("CONF-RANGE", where, "must be >= 1"))
-            elif kind is not ColumnType.CLASS:
-                what = "rows are drawn by their class, and the task reads no such label"
-                found.append(ConfigError("CONF-SHOTS", where, what, "data.limit draws any rows"))
-        return found
-
-    def identity(self) -> list[int | None]:
-        """Return what decides the rows; the draw decides nothing where every row is kept."""
-        return [self.train, self.validation, self.draw] if self.counts else []
+def wrong_shots(options: DataOptions, kind: ColumnType | None) -> list[TunesmithError]:
+    """Refuse shots for a task that is to predict no class."""
+    what = "rows are drawn by their class, and the task reads no such label"
+    return [
+        ConfigError("CONF-SHOTS", f"{key_of(split)}={count}", what, "data.limit draws any rows")
+        for split, count in counts(options).items()
+        if kind is not ColumnType.CLASS
+    ]
 
 
 def key_of(split: str) -> str:
@@ -51,15 +39,15 @@ def sample_per_class(
     split: str,
     labels: Sequence[str | None],
     names: Sequence[str],
-    shots: FewShotSpec,
+    count: int,
+    draw: int,
 ) -> SplitRows:
-    """Keep so many different texts of each class; raise DataError where there are fewer.
+    """Keep `count` different texts of each class; raise DataError where there are fewer.
 
     `labels` (N) are the classes of the part's rows, `names` all that there are. A class's texts
     are taken in the order of their hash, so that 8 of a draw are among its 16.
     """
-    count = shots.counts[split]
-    places = fractions(part.column("_text"), shots.draw, f"shots of {split}")
+    places = fractions(part.column("_text"), draw, f"shots of {split}")
     found = _different_texts(part, labels, places)
     short = {name: len(found.get(name, [])) for name in names if len(found.get(name, [])) < count}
     if short:

@@ -4,48 +4,13 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith.errors import ConfigError, TunesmithError
+from tunesmith.data.options import SplitOptions
+from tunesmith.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-METHODS = ("hash", "stratified")
-
-
-@dataclass(frozen=True)
-class SplitSpec:
-    """How the train rows are divided where the source does not do it."""
-
-    validation: float = 0.0  # fraction of the rows
-    test: float = 0.0
-    method: str = "hash"
-    seed: int = 0
-    folds: int | None = None
-    fold: int = 0
-
-    def check_errors(self) -> list[TunesmithError]:
-        """Return all that is wrong with the options."""
-        found: list[TunesmithError] = []
-        for name, part in (("validation", self.validation), ("test", self.test)):
-            if not 0 <= part < 1:
-                found.append(wrong(name, part, "a fraction, 0 <= f < 1"))
-        if not found and self.validation + self.test >= 1:
-            whole = self.validation + self.test
-            found.append(wrong("validation+test", f"{whole:g}", "must leave rows to train on: < 1"))
-        if self.method not in METHODS:
-            found.append(wrong("method", self.method, f"one of {', '.join(METHODS)}"))
-        if self.folds is not None and self.folds < 2:
-            found.append(wrong("folds", self.folds, "must be >= 2"))
-        elif self.folds is not None and not 0 <= self.fold < self.folds:
-            found.append(wrong("fold", self.fold, f"0 <= fold < {self.folds}"))
-        return found
-
-
-def wrong(name: str, value: object, rule: str) -> ConfigError:
-    return ConfigError("CONF-RANGE", f"data.split.{name}={value}", rule)
 
 
 def fractions(texts: np.ndarray, seed: int, purpose: str) -> np.ndarray:
@@ -64,7 +29,10 @@ def fractions(texts: np.ndarray, seed: int, purpose: str) -> np.ndarray:
 
 
 def split_rows(
-    texts: np.ndarray, labels: Sequence[str] | None, options: SplitSpec, names: Mapping[str, bool]
+    texts: np.ndarray,
+    labels: Sequence[str] | None,
+    options: SplitOptions,
+    names: Mapping[str, bool],
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Divide rows into splits; return {split: row indices, ascending} and what to warn of.
 
@@ -96,7 +64,7 @@ def split_rows(
 def assign(
     texts: np.ndarray,
     labels: Sequence[str] | None,
-    options: SplitSpec,
+    options: SplitOptions,
     purpose: str,
     notes: list[str],
 ) -> np.ndarray:
@@ -105,7 +73,8 @@ def assign(
     if options.method == "hash":
         return drawn
     if labels is None:
-        raise wrong("method", options.method, "needs labels; set data.split.method=hash")
+        where = f"data.split.method={options.method}"
+        raise ConfigError("CONF-RANGE", where, "needs labels; set data.split.method=hash")
     return stratified(texts, labels, drawn, notes)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets import Features
 
 from tunesmith.data.cache import content_hash, key_of
+from tunesmith.data.options import DataOptions
 from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.sources.files import (
     Raw,
@@ -34,6 +35,10 @@ class FileFormat:
     quoting: str
     encoding: str
     encoding_errors: str
+
+    @classmethod
+    def of(cls, options: DataOptions) -> "FileFormat":
+        return cls(options.sep, options.quoting, options.encoding, options.encoding_errors)
 
 
 def split_openers(
