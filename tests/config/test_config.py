@@ -171,6 +171,10 @@ CONTRADICTIONS = [
         "validation + test = 1 leave",
     ),
     (["data.split.folds=3", "data.split.fold=3"], "CONF-RANGE", "must be < folds (3)"),
+    (["data.split.validation=1.5"], "CONF-RANGE", "must be a number >= 0 and < 1"),
+    (["data.split.method=random"], "CONF-CHOICE", "must be one of hash, stratified"),
+    (["data.leakage=wrn"], "CONF-CHOICE", "did you mean 'warn'?"),
+    (["data.shots_per_class=0"], "CONF-RANGE", "must be an integer >= 1"),
     (["data.language_temperature=3"], "CONF-LANGUAGE", "no column says a row's language"),
     (["data.language=lang", "data.train_languages=[]"], "CONF-LANGUAGE", "names no language"),
     (

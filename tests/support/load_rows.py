@@ -1,13 +1,15 @@
 """Reads made-up data with the defaults that `conf/data/files.yaml` ships."""
 
-import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from tunesmith.data.columns import COLUMNS, Column, ColumnType, Rows
+from tunesmith.data.columns import Column, ColumnType, Rows
 from tunesmith.data.load import read
+from tunesmith.data.options import DataOptions
+from tunesmith.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 CLASSIFY = {
@@ -19,16 +21,26 @@ SCORE = {"text": Column(ColumnType.TEXT), "label": Column(ColumnType.NUMBER, tar
 GOOD = "text,label\na fine day,pos\na bad day,neg\n"
 
 
-def rows(columns: dict[str, Column] = CLASSIFY, **options: Any) -> Rows:
+def rows(
+    columns: dict[str, Column] = CLASSIFY,
+    need_validation: bool = True,
+    only: Sequence[str] | None = None,
+    cache: Path = Path("cache"),
+    **options: Any,
+) -> Rows:
     """Read with the defaults of conf/data/files.yaml but for the options given."""
-    defaults = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/data/files.yaml"))
-    known = {*inspect.signature(read).parameters, *COLUMNS}
-    asked = {k: v for k, v in defaults.items() if k in known} | {"cache": Path("cache")}
-    asked |= {"shot_seed": 0} | options  # in the yaml it follows the seed of the run
-    asked["names"] = {column: asked.pop(column) for column in COLUMNS}
-    asked["split"] = defaults["split"] | options.get("split", {})
-    asked["splits"] = defaults["splits"] | options.get("splits", {})
-    return read(columns, **asked)
+    defaults: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/data/files.yaml"))
+    defaults.pop("defaults", None)
+    asked = defaults | {"shot_seed": 0} | options  # in the yaml it follows the seed of the run
+    for group in ("split", "splits"):
+        asked[group] = defaults[group] | options.get(group, {})
+    made = DataOptions.model_validate(asked)
+    try:
+        return read(columns, made, cache, only)
+    except DataError as error:
+        if need_validation or error.code != "DATA-SPLIT" or "no validation" not in error.what:
+            raise
+    return read(columns, made, cache, ["train", "test"])
 
 
 def write(name: str, content: str | bytes) -> str:

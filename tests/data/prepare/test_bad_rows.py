@@ -385,27 +385,6 @@ def test_leakage_ignore_lets_one_file_be_two_splits() -> None:
 @pytest.mark.parametrize(
     ("options", "lines"),
     [
-        (
-            {"split": {"validation": 1.5, "method": "random", "folds": 1}, "limit": 0},
-            [
-                "error[CONF-RANGE] data.split.validation=1.5: a fraction, 0 <= f < 1",
-                "error[CONF-RANGE] data.split.method=random: one of hash, stratified",
-                "error[CONF-RANGE] data.split.folds=1: must be >= 2",
-                "error[CONF-RANGE] data.limit=0: must be >= 1",
-            ],
-        ),
-        (
-            {"split": {"validation": 0.5, "test": 0.5}},
-            ["error[CONF-RANGE] data.split.validation+test=1: must leave rows to train on: < 1"],
-        ),
-        (
-            {"split": {"folds": 5, "fold": 5}},
-            ["error[CONF-RANGE] data.split.fold=5: 0 <= fold < 5"],
-        ),
-        (
-            {"leakage": "wrn"},
-            ["error[CONF-VALUE] data.leakage=wrn: one of warn, error, ignore"],
-        ),
         ({"sep": "||"}, ["error[CONF-VALUE] data.sep: '||' is not one character"]),
         ({"encoding": "utf-9"}, ["error[CONF-VALUE] data.encoding: no encoding 'utf-9'"]),
         (
@@ -418,10 +397,6 @@ def test_leakage_ignore_lets_one_file_be_two_splits() -> None:
         (
             {"labels": ["a", "a"]},
             ["error[CONF-VALUE] data.labels: 2 names, 1 different; need >= 2, all different"],
-        ),
-        (
-            {"text": None},
-            ["error[CONF-MISSING] data.text=null: the task needs this column; give its name"],
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from support.load_rows import CLASSIFY, SCORE, rows, write
 from tunesmith.data.columns import Column, ColumnType
-from tunesmith.errors import ConfigError, DataError, TunesmithError
+from tunesmith.errors import ConfigError, DataError
 
 CUT = {"validation": 0.3, "method": "stratified"}
 
@@ -159,13 +159,6 @@ def test_only_classes_have_shots(columns: dict[str, Column]) -> None:
         "reads no such "
         "label; data.limit draws any rows"
     )
-
-
-def test_wrong_numbers_are_refused_together() -> None:
-    with pytest.raises(TunesmithError) as caught:
-        rows(train_file=csv({"a": 9, "b": 9}), shots_per_class=0, validation_shots_per_class=-1)
-    assert "data.shots_per_class=0: must be >= 1" in str(caught.value)
-    assert "data.validation_shots_per_class=-1: must be >= 1" in str(caught.value)
 
 
 def test_classes_beside_other_columns_have_shots_too() -> None:
