@@ -155,11 +155,11 @@ def test_the_pages_link_to_files_that_exist() -> None:
 def test_every_search_is_one(command: str, conf: Path) -> None:
     from hydra.types import RunMode
 
-    from tunesmith.config import compose
-    from tunesmith.search.study.frozen_config import Composer
+    from tunesmith.config import hydra_internals
+    from tunesmith.config.composer import Composer
     from tunesmith.search.study.parse_request import checked
 
-    loader = compose.loader(conf)
+    loader = hydra_internals.loader(conf)
     cfg = loader.load_configuration("train", overrides_of(command), RunMode.MULTIRUN)
     typed = list(cfg.hydra.overrides.task)
     space, settings = checked(cfg, typed, loader, Composer(conf))

@@ -41,8 +41,8 @@ class TaskConformance(task_conformance.TaskConformance):
 
     def _loaded(self, seed: int) -> Any:
         from tunesmith.config import resolved
-        from tunesmith.config.compose import composer
+        from tunesmith.config.composer import Composer
         from tunesmith.pipeline.inputs import load_inputs
 
-        config = resolved(composer()([*self.overrides, f"seed={seed}"]))
+        config = resolved(Composer()([*self.overrides, f"seed={seed}"]))
         return config, load_inputs(config)

@@ -12,7 +12,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from support.bad_inputs import of_row
 from tunesmith import config, errors
 from tunesmith.cli import entry
-from tunesmith.config import compose
+from tunesmith.config.diagnosis import diagnose
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "datasets", "lightning", "pyarrow")
@@ -33,7 +33,7 @@ def train(*arguments, **options):
 
 
 def told(*arguments, **options):
-    return [str(error) for error in compose.diagnose(arguments, **options)]
+    return [str(error) for error in diagnose(arguments, **options)]
 
 
 # The command line

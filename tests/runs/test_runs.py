@@ -21,6 +21,7 @@ from rich.console import Console
 
 from support.bad_inputs import row
 from tunesmith import runs
+from tunesmith.reporting.terminal import run_tables, score_table
 from tunesmith.errors import ConfigError, MachineError, ModelError, SafetyError
 
 METRICS = {
@@ -148,10 +149,10 @@ def test_a_second_process_is_refused_and_a_killed_holder_leaves_no_lock(
             rf"RUN-LOCKED\] .*: in use by pid {holder.pid} on host \S", str(caught.value)
         )
         assert caught.value.exit_code == 5
-        assert "running" in printed(runs.listing(tmp_path), 200)
+        assert "running" in printed(run_tables.listing(tmp_path), 200)
         holder.kill()
         holder.join()
-        assert "killed" in printed(runs.listing(tmp_path), 200)
+        assert "killed" in printed(run_tables.listing(tmp_path), 200)
         with runs.lock(run):
             assert (run / ".lock").read_text().startswith(f"{os.getpid()} ")
     finally:
@@ -306,13 +307,13 @@ def test_the_table_of_runs_shows_states_and_scores(tmp_path: Path) -> None:
     done = make(tmp_path, "good")
     runs.write_json(done / "metrics.json", METRICS)
     make(tmp_path, "bad [red]\x1b".replace("\x1b", ""), state="failed", step=7)
-    text = printed(runs.listing(tmp_path), 120)
+    text = printed(run_tables.listing(tmp_path), 120)
     (good,) = [line for line in text.splitlines() if done.name in line]
     assert good.split() == [
         f"good/{done.name}", "finished", "168", "val/accuracy", "0.9700", "accuracy", "0.9652",
     ]  # fmt: skip
     assert "bad [red]/" in text and "failed" in text
-    assert printed(runs.listing(tmp_path / "none")).startswith("no runs below")
+    assert printed(run_tables.listing(tmp_path / "none")).startswith("no runs below")
 
 
 def test_foreign_and_half_written_directories_break_nothing(tmp_path: Path) -> None:
@@ -332,10 +333,10 @@ def test_foreign_and_half_written_directories_break_nothing(tmp_path: Path) -> N
     (tmp_path / "loop").symlink_to(tmp_path)
     assert len(runs.find(tmp_path)) == 5
     for path in set(runs.find(tmp_path)) - {links}:
-        assert "\x1b" not in printed(runs.show(path))
+        assert "\x1b" not in printed(run_tables.show(path))
     with pytest.raises(SafetyError, match=r"metrics.json leads out of the run; refused"):
-        runs.show(links)
-    text = printed(runs.show(run), 200) + printed(runs.listing(tmp_path), 200)
+        run_tables.show(links)
+    text = printed(run_tables.show(run), 200) + printed(run_tables.listing(tmp_path), 200)
     assert "\\x1b]0;evil\\x07 [bold]x[/nope]" in text and "\x1b" not in text
 
 
@@ -343,7 +344,7 @@ def test_show_has_overrides_scores_environment_and_files(tmp_path: Path) -> None
     run = make(tmp_path, state="failed", error="error[TRAIN-NAN] step 3: the loss is nan")
     runs.write_json(run / "environment.json", {"packages": {"torch": "2.13.0"}, "gpus": []})
     runs.write_json(run / "metrics.json", METRICS)
-    text = printed(runs.show(run), 100)
+    text = printed(run_tables.show(run), 100)
     for part in (
         "error[TRAIN-NAN] step 3", "optimizer.lr=3e-5", "val/accuracy", "0.9652", "best_step",
         "packages.torch", "2.13.0", "config.yaml", "8 bytes",
@@ -356,7 +357,7 @@ def test_the_summary_can_be_read_and_copied_at_60_columns(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = make(tmp_path / "runs", "my run")
-    text = printed(runs.summary({**METRICS, "test_uses": 2}, run))
+    text = printed(score_table.summary({**METRICS, "test_uses": 2}, run))
     lines = [line.rstrip() for line in text.splitlines()]
     assert max(map(len, lines)) <= 60
     assert [line.split() for line in lines if line.strip().startswith(("accuracy", "loss"))] == [
@@ -373,12 +374,12 @@ def test_the_summary_can_be_read_and_copied_at_60_columns(
         f"  tunesmith predict {where} \\",
         "    FILE.csv",
     ]
-    assert "\\" not in printed(runs.summary(METRICS, run), 100)
+    assert "\\" not in printed(score_table.summary(METRICS, run), 100)
 
 
 def test_the_summary_shows_what_the_trivial_answer_scores(tmp_path: Path) -> None:
     baseline = {"val/accuracy": 0.25, "test/accuracy": 0.2289, "val/loss": 1.6}
-    text = printed(runs.summary({**METRICS, "baseline": baseline}, make(tmp_path)))
+    text = printed(score_table.summary({**METRICS, "baseline": baseline}, make(tmp_path)))
     rows = [line.split() for line in text.splitlines() if line.split()[:1]]
     assert ["score", "validation", "test", "baseline"] in rows
     assert ["accuracy", "0.9700", "0.9652", "0.2289"] in rows  # of the split that counts
@@ -388,7 +389,7 @@ def test_the_summary_shows_what_the_trivial_answer_scores(tmp_path: Path) -> Non
 def test_the_summary_prints_where_there_is_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs.print_summary(METRICS, make(tmp_path))
+    score_table.print_summary(METRICS, make(tmp_path))
     out = capsys.readouterr().out
     assert "0.9652" in out and "next:" in out and "\x1b" not in out
 

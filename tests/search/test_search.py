@@ -10,7 +10,7 @@ from support.bad_inputs import of_row
 from support.commands import ROOT, train
 from support.searches import asha, compared, inputs, kill, left_over, start, summary
 from support.servers import eventually, hparams_rows, tensorboard
-from tunesmith.search.study.frozen_config import Composer
+from tunesmith.config.composer import Composer
 from tunesmith.training import checkpoint_io
 
 

@@ -6,8 +6,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from tunesmith import config
-from tunesmith.config import compose as composing
-from tunesmith.config import override_parser
+from tunesmith.config import hydra_internals, override_parser
+from tunesmith.config.composer import Composer
 from tunesmith.search.space.check_configs import check_space
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.parse import read
@@ -36,12 +36,12 @@ def composed(*choices):
 
 @functools.cache
 def loader():
-    return composing.loader()
+    return hydra_internals.loader(config.CONF)
 
 
 @functools.cache
 def composer():
-    return composing.composer()
+    return Composer()
 
 
 def reading(*texts, space=None, choices=(), adaptive=False):

@@ -12,7 +12,7 @@ from support.tiny_models import sentences
 from tunesmith.cli import main
 from tunesmith.errors import DataError
 from tunesmith.pipeline.train import train as run
-from tunesmith.runs import scores as shown
+from tunesmith.reporting.terminal.cells import scores as shown
 from tunesmith.tasks.bases.single_label import answer
 from tunesmith.tasks.classification import Classification
 from tunesmith.tasks.losses import CrossEntropy

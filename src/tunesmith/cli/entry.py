@@ -90,9 +90,11 @@ def compose_and_run(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints the first one itself and exits with 1
     arguments = parse(sys.argv[1:])
     refuse_reruns(arguments)
-    install_yaml_scanner()
+    from tunesmith.config import hydra_internals
+
+    hydra_internals.install_yaml_scanner()
     if arguments.help:
-        skip_listing_groups()
+        hydra_internals.skip_listing_groups()
     try:
         main()
     except PassThroughHydra as failed:
@@ -107,9 +109,9 @@ def compose_and_run(main: Callable[[], Any]) -> None:
 
 def parse(argv: list[str]) -> Any:
     """Read Hydra's options from a command line; raise ConfigError for one that it lacks."""
-    from hydra._internal.utils import get_args_parser
+    from tunesmith.config import hydra_internals
 
-    parser = get_args_parser()
+    parser = hydra_internals.arguments_parser()
 
     def refuse(message: str) -> NoReturn:
         raise ConfigError("CONF-ARGUMENT", "command line", message, "see --help")
@@ -137,42 +139,6 @@ def refuse_unsafe_environment() -> None:
         )
 
 
-def skip_listing_groups() -> None:
-    """Keep Hydra from listing the groups for --help: our page has its own list of them.
-
-    It copies all configs once for each group, which takes longer than all the rest.
-    """
-    from hydra._internal.hydra import Hydra
-
-    Hydra.format_config_groups = lambda *arguments, **options: ""  # type: ignore[method-assign]
-
-
-def install_yaml_scanner() -> None:
-    """Look at each yaml file before Hydra reads it: size, aliases, tags, keys that stand twice.
-
-    Done where Hydra reads, so that it is done for the files that a run uses and for no others.
-    """
-    from hydra._internal.sources_registry import SourcesRegistry
-    from hydra.core.plugins import Plugins
-
-    from tunesmith.config.yaml_safety import scan
-
-    Plugins.instance()  # registers the sources, from modules that it imports for itself
-    files: Any = SourcesRegistry.instance().types["file"]
-    read = files.load_config
-    if getattr(read, "scans", False):
-        return
-
-    def load_config(self: Any, config_path: str) -> Any:
-        path = Path(self.path, self._normalize_file_name(config_path))
-        if path.is_file():
-            scan(path)
-        return read(self, config_path)
-
-    load_config.scans = True  # type: ignore[attr-defined]
-    files.load_config = load_config
-
-
 def pop_debug_flag() -> bool:
     """Take --debug from the command line; the processes that a run starts inherit it."""
     if "--debug" in sys.argv:
@@ -193,7 +159,7 @@ def _was_running(main: Any, error: BaseException) -> bool:
 
 def _command_line_errors(main: Any, arguments: Any) -> list[TunesmithError]:
     from tunesmith.config import CONF
-    from tunesmith.config.compose import diagnose
+    from tunesmith.config.diagnosis import diagnose
 
     conf = CONF
     if arguments.config_path is not None:

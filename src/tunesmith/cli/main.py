@@ -170,12 +170,13 @@ def _show(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from tunesmith import config, runs
+    from tunesmith.reporting.terminal import run_tables
 
     run = runs.resolve(Path(options.run))
     config.read_saved_config(
         run / "config.yaml", options.trust
     )  # what must not be used is not shown
-    Console().print(runs.show(run))
+    Console().print(run_tables.show(run))
 
 
 def _keys(options: argparse.Namespace) -> None:
@@ -192,9 +193,9 @@ def _keys(options: argparse.Namespace) -> None:
 def _runs(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from tunesmith import runs
+    from tunesmith.reporting.terminal import run_tables
 
-    Console().print(runs.listing(options.folder))
+    Console().print(run_tables.listing(options.folder))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from tunesmith import config
 from tunesmith.config import RunConfig
-from tunesmith.config.compose import diagnose
-from tunesmith.errors import ConfigError, raise_all
+from tunesmith.config.composer import Composer
+from tunesmith.errors import ConfigError
 
 
 def make(sources: Sequence[str], output: Path, size: int, lowercase: bool) -> int:
@@ -35,12 +31,7 @@ def make(sources: Sequence[str], output: Path, size: int, lowercase: bool) -> in
 def _composed(overrides: Sequence[str], file: str | None = None) -> RunConfig:
     data = ["data=files"] if file is not None else []
     words = [*data, *overrides, "task=mlm"]  # whatever task is named: texts alone are read
-    try:
-        with initialize_config_dir(str(config.CONF), version_base="1.3"):
-            cfg = compose("train", words)
-    except (HydraException, OmegaConfBaseException):
-        raise_all(diagnose(words))
-        raise
+    cfg = Composer()(words)
     if file is not None:
         cfg.data.train_file = file  # not as an override: any name is allowed
     return config.resolved(cfg)

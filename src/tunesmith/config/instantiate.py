@@ -6,7 +6,6 @@ stored run may name exactly what Tunesmith ships, and torch's optimizers and sch
 """
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ConfigError, SafetyError, TunesmithError, did_you_mean, raise_all
+from tunesmith.runtime.atomic_files import sha256
 
 HERE = Path(__file__).parents[1]  # the package
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"
@@ -126,7 +126,7 @@ def code_of(target: Callable[..., Any]) -> dict[str, str]:
     modules = {name: sys.modules.get(name) for name in strange}
     files = {name: getattr(module, "__file__", None) for name, module in modules.items()}
     return {
-        name: hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        name: sha256(Path(file))
         for name, file in files.items()
         if file is not None and Path(file).is_file()
     }

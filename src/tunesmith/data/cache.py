@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from tunesmith.data.columns import Column, ColumnType, SourceName
 from tunesmith.errors import MachineError
+from tunesmith.runtime.atomic_files import sha256
 
 VERSION = 3  # of what is stored; a higher one leaves older files alone
 BATCH_ROWS, BATCH_CHARACTERS = 1000, 8_000_000
@@ -94,7 +95,7 @@ def write(rows: Iterator[dict[str, Any]], schema: pyarrow.Schema, folder: Path) 
     with path.open("wb") as handle, pyarrow.ipc.new_stream(handle, schema) as writer:
         for batch in batches(rows):
             writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
-    (folder / "rows.sha256").write_text(f"{content_hash(path)} {media_fingerprint(opened(folder))}")
+    (folder / "rows.sha256").write_text(f"{sha256(path)} {media_fingerprint(opened(folder))}")
 
 
 def batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -139,8 +140,7 @@ def intact(folder: Path) -> bool:
     try:
         hashed, _, stamped = (folder / "rows.sha256").read_text().partition(" ")
         return (
-            content_hash(folder / "rows.arrow") == hashed
-            and media_fingerprint(opened(folder)) == stamped
+            sha256(folder / "rows.arrow") == hashed and media_fingerprint(opened(folder)) == stamped
         )
     except (OSError, UnicodeDecodeError):
         return False
@@ -157,16 +157,6 @@ def media_fingerprint(rows: Dataset) -> str:
         for path in (path for chunk in chunks for path in chunk.field("path").to_pylist() if path):
             state = Path(path).stat()
             digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def content_hash(*paths: Path) -> str:
-    """Return the SHA-256 of files, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
     return digest.hexdigest()
 
 

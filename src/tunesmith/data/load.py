@@ -47,12 +47,12 @@ def read(
     languages = languages_by_split(
         _texts(options.train_languages), _texts(options.validation_languages)
     )
-    openers, to_cut = find_splits(options, languages)
-    if "validation" in requested and not ("validation" in openers or to_cut["validation"]):
+    openers, to_make = find_splits(options, languages)
+    if "validation" in requested and not ("validation" in openers or to_make["validation"]):
         what = "no validation split, and none is cut from train"
         raise DataError("DATA-SPLIT", "data", what, "set data.split.validation=0.1")
     named = options.labels is not None or target.kind not in NAMED
-    sources = open_sources(sources_needed(requested, openers, to_cut, named), openers)
+    sources = open_sources(sources_needed(requested, openers, to_make, named), openers)
     if options.leakage != "ignore":
         raise_all(check_same_source(sources))
     names = {name: getattr(options, name) for name in COLUMNS}
@@ -62,7 +62,7 @@ def read(
     stored = cache_splits(sources, columns, chosen, options, cache)
 
     complete = stages.without_gaps(stored, target, options)
-    divided = stages.divided(complete, target, options, to_cut)
+    divided = stages.divided(complete, target, options, to_make)
     spoken = replace(divided, parts=only_languages(divided.parts, languages))
     labeled = stages.labeled(spoken, target, options, requested)
     kept = stages.few(labeled, target, options, requested)
@@ -74,7 +74,7 @@ def read(
     shots = [options.shots_per_class, options.validation_shots_per_class, options.shot_seed]
     identity = [
         options.split.model_dump(),
-        to_cut,
+        to_make,
         chosen,
         options.label_separator,
         checked.names,
@@ -126,8 +126,8 @@ def find_splits(
     each_language = each(_texts(options.languages) or [], location)
     theirs = {name: ways(*there) for name, there in each_language.items()}
     available = {split for found in theirs.values() for split in found}
-    to_cut = splits_to_make(available, options.split)
-    return joined(theirs, split_languages, any(to_cut.values())), to_cut
+    to_make = splits_to_make(available, options.split)
+    return joined(theirs, split_languages, any(to_make.values())), to_make
 
 
 def splits_to_make(sources: Collection[str], options: SplitOptions) -> dict[str, bool]:

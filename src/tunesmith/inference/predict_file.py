@@ -14,6 +14,8 @@ from tunesmith.data.prepare.parse_cells import reader
 from tunesmith.data.sources.files import columns_of, kind_of, readable, stream
 from tunesmith.errors import ConfigError, DataError, MachineError
 from tunesmith.inference.finished_run import FinishedRun
+from tunesmith.runtime.atomic_files import written_whole
+from tunesmith.runtime.spreadsheet import quoted_formula
 from tunesmith.tasks.base import Answer
 
 CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json")  # what can be written
@@ -128,15 +130,14 @@ def _whole_file(output: Path | None, out: IO[str]) -> Iterator[IO[str]]:
     if output is None:
         yield out
         return
-    temporary = output.with_name(f".{output.name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with (
+            written_whole(output, private=False) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             yield file
-        temporary.replace(output)
     except OSError as error:
         raise MachineError("ENV-DISK", str(output), f"cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _free_names(answer: Answer, columns: Iterable[str]) -> dict[str, str]:
@@ -201,8 +202,7 @@ class _CsvRows:
         return flat
 
     def _safe(self, value: Any) -> Any:
-        risky = self.excel_safe and isinstance(value, str) and value[:1] in tuple("=+-@\t\r")
-        return f"'{value}" if risky else value
+        return quoted_formula(value) if self.excel_safe else value
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tunesmith.models.heads import class_of, head_names, meta_model, model_kwarg
 from tunesmith.models.hf_logging import quiet
 from tunesmith.models.spec import ModelSpec
 from tunesmith.models.weights import read_weights
-from tunesmith.runtime import fsync
+from tunesmith.runtime import atomic_files
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +89,11 @@ def save(
             save_file(tensors, new / "task.safetensors")
         for name, write in (encoders or {}).items():
             write(new / name)
-        fsync.sync_tree(new)  # before its name: a power cut must not leave a folder of empty files
+        atomic_files.sync_tree(
+            new
+        )  # before its name: a power cut must not leave a folder of empty files
         _put(new, folder)
-        fsync.sync(folder.parent)
+        atomic_files.sync(folder.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -27,6 +27,7 @@ from tunesmith.models import (
     weights,
 )
 from tunesmith.models.hf_logging import quiet
+from tunesmith.runtime.atomic_files import sha256 as file_hash
 
 WRONG_SETTINGS = (  # what a config's values can raise, read or built into modules
     StrictDataclassError,
@@ -144,8 +145,7 @@ def fingerprint(source: ModelSpec) -> str:
         return source.revision
     digest = hashlib.sha256(source.tokenizer_fingerprint.encode())
     for file in (source.folder / "config.json", *source.weights):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(file_hash(file)))
     return digest.hexdigest()
 
 

@@ -1,6 +1,5 @@
 """Weight files of a model folder: found, checked by their headers, read as tensors."""
 
-import hashlib
 import json
 import struct
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from tunesmith.errors import ModelError
 from tunesmith.models.untrusted_files import inside, load_pickle, read_json, refuse_pickle
+from tunesmith.runtime.atomic_files import sha256
 
 MAX_HEADER = 100_000_000  # bytes, the format's own limit
 ONE_FILE = ("model.safetensors", "pytorch_model.bin")
@@ -48,8 +48,7 @@ def check_hash(files: Sequence[Path], expected: str, name: str) -> None:
     """Raise ModelError if the SHA-256 of model.safetensors is not the expected one."""
     if [file.name for file in files] != ["model.safetensors"]:
         raise ModelError("MODEL-HASH", name, "model.sha256 is of model.safetensors; there is none")
-    with files[0].open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = sha256(files[0])
     if found != expected.lower():
         what = f"SHA-256 is {found[:12]}…, not {expected[:12]}…"
         raise ModelError("MODEL-HASH", "model.safetensors", what, "these are other weights")

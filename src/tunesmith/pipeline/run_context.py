@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import runs
 from tunesmith.config import config_diff, config_hash, read_saved_config, redact_config
-from tunesmith.config.interpolation import Config
+from tunesmith.config.interpolation import Config, leaves
 from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError
 from tunesmith.pipeline.inputs import RunInputs
@@ -32,6 +32,7 @@ FILLED_IN = (
     ("trainer", "precision"),
     ("trainer", "num_threads"),
 )
+NO_HPARAMS = {"paths", "logger", "callbacks", "resume", "ckpt_path", "trust"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class ConfigRecord:
 
     @property
     def hparams(self) -> dict[str, Any]:
-        return _flat(dict(self.redacted))
+        """What the hyperparameters' table shows: dotted names, without what belongs elsewhere."""
+        found = leaves(dict(self.redacted))
+        return {path: value for path, value in found if NO_HPARAMS.isdisjoint(path.split("."))}
 
 
 # The run directory
@@ -210,14 +213,3 @@ def record_end(directory: Path, error: BaseException) -> None:
 def record_sigterm(directory: Path) -> None:
     if not runs.is_finished(directory):
         record_end(directory, Interrupted())
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten a nested config into dotted names, without what does not belong in a table."""
-    if not isinstance(node, dict):
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if key not in ("paths", "logger", "callbacks", "resume", "ckpt_path", "trust"):
-            flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
-    return flat

@@ -23,6 +23,7 @@ from tunesmith.pipeline.run_context import (
     recording,
     resolve_resume,
 )
+from tunesmith.reporting.terminal.score_table import print_summary
 from tunesmith.training import distributed
 from tunesmith.training.checkpoint_callback import StoppedEarly
 from tunesmith.training.hardware import Hardware, resolve_hardware, torch_settings
@@ -65,7 +66,7 @@ def train_run(composed: DictConfig, overrides: list[str]) -> Outcome:
                 return Outcome(context.directory, None)
             scores = finalize(config, inputs, context, hardware, training)
             metrics = runs.read_json(context.directory / "metrics.json")
-            runs.print_summary(metrics, context.directory)
+            print_summary(metrics, context.directory)
     return Outcome(context.directory, scores[training.checkpoints.monitor])
 
 

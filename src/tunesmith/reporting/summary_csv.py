@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith.errors import printable
 from tunesmith.reporting.results import StudyResults, TrialResult
+from tunesmith.runtime.spreadsheet import quoted_formula
 
 FIXED = (
     "place",
@@ -21,7 +22,6 @@ FIXED = (
     "bracket",
 )
 MEASURED = ("steps", "total_steps", "best_step", "seconds", "replicates", "threads", "precision")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
 
 
 def csv_text(study: StudyResults, excel_safe: bool = False) -> str:
@@ -66,6 +66,5 @@ def _cell(value: Any, excel_safe: bool) -> str:
         return "" if value is None else str(value).lower()
     if isinstance(value, (int, float)):
         return repr(value)
-    text = str(value)
-    starts = excel_safe and text.startswith(FORMULA)
-    return ("'" if starts else "") + printable(text)
+    text = quoted_formula(str(value)) if excel_safe else str(value)
+    return printable(text)

@@ -1,7 +1,5 @@
-"""The run directory: its making, its lock, its files, and what can be said about it."""
+"""The run directory: its making, its lock, its files."""
 
-from tunesmith.runs.cells import scores
-from tunesmith.runs.score_table import Command, print_summary, summary
 from tunesmith.runs.safe_io import read_json, write_json, write_text
 from tunesmith.runs.find import FORMAT, check_format, find, is_finished, resolve, unfinished
 from tunesmith.runs.lock import is_held, lock
@@ -9,12 +7,10 @@ from tunesmith.runs.log import quiet_libraries, setup_log
 from tunesmith.runs.create import check_writable, create, shared_directory
 from tunesmith.runs.status import read_status, write_status
 from tunesmith.runs.study_dirs import find_studies, home_of, inside, is_study, runs_of
-from tunesmith.runs.tables import listing, show
 from tunesmith.runs.test_use_log import count_test_use, is_test_set
 
 __all__ = [
     "FORMAT",
-    "Command",
     "check_format",
     "check_writable",
     "count_test_use",
@@ -27,19 +23,14 @@ __all__ = [
     "is_held",
     "is_study",
     "is_test_set",
-    "listing",
     "lock",
-    "print_summary",
     "quiet_libraries",
     "read_json",
     "read_status",
     "resolve",
     "runs_of",
-    "scores",
     "setup_log",
     "shared_directory",
-    "show",
-    "summary",
     "unfinished",
     "write_json",
     "write_status",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime import fsync
+from tunesmith.runtime.atomic_files import written_whole
 from tunesmith.errors import MachineError
 
 LARGEST = 4 * 1024 * 1024  # bytes that are read of a file somebody else may have written
@@ -17,14 +17,9 @@ LARGEST = 4 * 1024 * 1024  # bytes that are read of a file somebody else may hav
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there completely or not at all; raises MachineError."""
-    temporary = path.with_name(f".tmp.{secrets.token_hex(6)}")
     try:
-        try:
-            write_new(temporary, text.encode("utf-8", "backslashreplace"))
-            temporary.replace(path)
-            fsync.sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_whole(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith import config
-from tunesmith.config import compose
+from tunesmith.config import hydra_internals
+from tunesmith.config.composer import Composer
+from tunesmith.config.diagnosis import diagnose
 from tunesmith.errors import raise_all
 from tunesmith.inference.finished_run import FinishedRun, load
 from tunesmith.reporting.results import StudyResults
@@ -38,7 +40,7 @@ def train(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -
     from tunesmith.pipeline.train import train_run
 
     folder = Path(config_dir) if config_dir is not None else None
-    composed = compose.composer(config_dir=folder)(overrides)
+    composed = Composer(config_dir=folder)(overrides)
     outcome = train_run(composed, list(overrides))
     return load(outcome.directory, trust=list(composed.trust))
 
@@ -53,11 +55,11 @@ def search(overrides: Sequence[str], config_dir: str | Path | None = None) -> St
     from tunesmith.search.start import start
 
     folder = Path(config_dir) if config_dir is not None else None
-    loader = compose.loader(config.CONF, folder)
+    loader = hydra_internals.loader(config.CONF, folder)
     try:
         composed = loader.load_configuration("train", list(overrides), RunMode.MULTIRUN)
     except Exception:
-        raise_all(compose.diagnose(overrides, config_dir=folder, multirun=True))
+        raise_all(diagnose(overrides, config_dir=folder, multirun=True))
         raise
     results = start(composed, list(overrides), loader)
     return Study(Path(results.directory), tuple(composed.trust))

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import config
+from tunesmith.config.composer import Composer
 from tunesmith.errors import StudyError
 from tunesmith.reporting import write_report
 from tunesmith.reporting.results import StudyEnd, StudyResults, StudySpec
 from tunesmith.search.confirmation import confirm, export_winner
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
 from tunesmith.search.storage.summary import build_results
-from tunesmith.search.study import frozen_config
 from tunesmith.search.study.search_loop import SearchLoop
 
 
@@ -36,7 +36,7 @@ def write_unended(loop: SearchLoop, spec: StudySpec, stopped_by: str | None) -> 
     write_report.write(results_of(loop, spec, end), loop.folder)
 
 
-def write_best(loop: SearchLoop, compose: frozen_config.Composer, winner: int | None) -> None:
+def write_best(loop: SearchLoop, compose: Composer, winner: int | None) -> None:
     """Write experiment/best.yaml: --config-dir STUDY experiment=best trains the winner again."""
     if winner is None:
         (loop.folder / export_winner.FILE).unlink(missing_ok=True)  # an earlier winner's

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import runs
 from tunesmith.config import instantiate
+from tunesmith.config.composer import Composer
 from tunesmith.errors import Interrupted
 from tunesmith.reporting import write_report
 from tunesmith.reporting.results import StudyEnd, StudyResults, StudySpec, TestScores
@@ -56,7 +57,7 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResult
     compose = (
         frozen_config.frozen(folder, config_name_of(cfg))
         if known
-        else frozen_config.Composer(conf, config_dir, config_name_of(cfg))
+        else Composer(conf, config_dir, config_name_of(cfg))
     )
     space, settings = checked(cfg, arguments, loader, compose)
     runs.check_writable(Path(cfg.paths.runs))
@@ -68,7 +69,7 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResult
 
 
 def _run(
-    cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: frozen_config.Composer
+    cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: Composer
 ) -> StudyResults:
     began = time.monotonic()
     base = compose(list(space.fixed))
@@ -159,12 +160,12 @@ def _test_scores(loop: SearchLoop, winner: int, result: Result | None) -> TestSc
     return TestScores(trial=winner, scores=tested, uses=uses) if tested else None
 
 
-def _config_of(compose: frozen_config.Composer, threads: int, folder: Path) -> ConfigOf:
+def _config_of(compose: Composer, threads: int, folder: Path) -> ConfigOf:
     return lambda overrides: _trial_config(compose, overrides, threads, folder)
 
 
 def _trial_config(
-    compose: frozen_config.Composer, overrides: Sequence[str], threads: int, folder: Path
+    compose: Composer, overrides: Sequence[str], threads: int, folder: Path
 ) -> dict[str, Any]:
     """Return a trial's config: as typed, without the test split, with its share of the machine."""
     cfg = compose(overrides)
@@ -180,7 +181,7 @@ def _seeds(space: Space, settings: Settings, seed: int) -> list[int]:
     return list(space.seeds) or [seed + i for i in range(settings.replicates)]
 
 
-def _default(space: Space, base: DictConfig, compose: frozen_config.Composer) -> dict[str, Any]:
+def _default(space: Space, base: DictConfig, compose: Composer) -> dict[str, Any]:
     """Return what the default config has on the dimensions, where that is a value of them."""
     params: dict[str, Any] = {}
     for dimension in space.parents_first:

@@ -1,10 +1,8 @@
 """Checkpoint files: written whole or not at all, hashed, read without executing anything."""
 
-import hashlib
 import json
 import os
 import pickle
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from tunesmith.errors import MachineError, ModelError, SafetyError
-from tunesmith.runtime import fsync
+from tunesmith.runtime.atomic_files import sha256, written_whole
 
 MANIFEST = "manifest.json"
 
@@ -34,23 +32,12 @@ class AtomicCheckpointIO(CheckpointIO):
 
 def write(path: Path, fill: Callable[[Any], None]) -> None:
     """Write a file under a temporary name, flush it to the disk, then give it its name."""
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
-        )
-        with os.fdopen(handle, "wb") as file:
+        with written_whole(path) as temporary, temporary.open("wb") as file:
             fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        fsync.sync(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise MachineError("ENV-DISK", str(path), f"cannot be written: {error}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -83,11 +70,6 @@ def _is_of_a_run(loaded: Any) -> bool:
     return isinstance(loaded, dict) and all(
         isinstance(loaded.get(name), kind) for name, kind in kinds.items()
     )
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path, steps: dict[str, int]) -> None:

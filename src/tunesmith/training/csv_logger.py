@@ -11,6 +11,8 @@ from typing import Any, TextIO
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from tunesmith.runtime.atomic_files import written_whole
+
 HEADER = ["step", "name", "value"]
 log = logging.getLogger(__name__)
 
@@ -80,10 +82,8 @@ def truncate_rows(path: Path, step: int | None) -> None:
     Without a step all whole rows stay.
     """
     kept = [row for row in _rows(path) if step is None or int(row[0]) < step]
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    with _open(temporary, "x") as file:
+    with written_whole(path) as temporary, _open(temporary, "w") as file:
         csv.writer(file).writerows([HEADER, *kept])
-    temporary.replace(path)
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -1,8 +1,6 @@
 """Several processes for one run: the first starts the others and takes them along when it ends."""
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from tunesmith.runtime.environment import variables
+from tunesmith.runtime.processes import die_with_parent
 
 
 def is_launched() -> bool:
@@ -44,7 +43,7 @@ def launched_ranks(processes: int, command: Sequence[str], standard_input: str) 
             for i in range(1, processes):
                 env = {**os.environ, "LOCAL_RANK": str(i), "RANK": str(i)}
                 child = subprocess.Popen(
-                    command, env=env, stdin=subprocess.PIPE, text=True, preexec_fn=_die_with_parent
+                    command, env=env, stdin=subprocess.PIPE, text=True, preexec_fn=die_with_parent
                 )
                 others.append(child)
                 assert child.stdin is not None
@@ -83,9 +82,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides for all
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -7,8 +7,9 @@ import pytest
 
 from support.commands import ROOT
 from tunesmith import config
+from tunesmith.config.composer import Composer
 from tunesmith.search.confirmation import export_winner
-from tunesmith.search.study.frozen_config import Composer, freeze, frozen
+from tunesmith.search.study.frozen_config import freeze, frozen
 
 OWN = {
     "experiment/mine.yaml": "# @package _global_\n"

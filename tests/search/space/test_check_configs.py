@@ -3,7 +3,7 @@
 import pytest
 
 from support.spaces import CONDITIONAL, FROZEN, composer, space_of, told_of_configs
-from tunesmith.config import compose
+from tunesmith.config.diagnosis import diagnose
 from tunesmith.errors import SeveralError, TunesmithError
 from tunesmith.search.space.check_configs import check_point, check_space
 
@@ -80,7 +80,7 @@ def test_a_sweep_is_diagnosed_by_its_values():
         "optimizer.lrr=interval(1,2)",
         "model=x,y",
     ]
-    found = [str(error) for error in compose.diagnose(texts, multirun=True)]
+    found = [str(error) for error in diagnose(texts, multirun=True)]
     assert [line.partition(":")[0] for line in found] == [
         "error[CONF-GROUP] optimizer=adan",
         "error[CONF-RANGE] optimizer.lr=0",
@@ -88,7 +88,7 @@ def test_a_sweep_is_diagnosed_by_its_values():
         "error[CONF-GROUP] model=y",
         "error[CONF-KEY] optimizer.lrr",
     ]
-    assert compose.diagnose(["optimizer.lr=1e-5,2e-5", "seed=range(1,4)"], multirun=True) == []
+    assert diagnose(["optimizer.lr=1e-5,2e-5", "seed=range(1,4)"], multirun=True) == []
 
 
 def test_a_point_of_the_user_is_checked():

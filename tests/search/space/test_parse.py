@@ -2,10 +2,10 @@
 
 import pytest
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from support.spaces import FROZEN, LR, composed, loader, space_of, told_of_configs
 from tunesmith import config
-from tunesmith.config import compose
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.parse import read
 from tunesmith.search.space.space import Space
@@ -138,7 +138,7 @@ def test_every_shipped_space_fits_the_default_config(name):
 
 def test_the_defaults_lie_in_the_space_around_them():
     space, cfg = space_of(choices=("space=finetune",)), composed()
-    params = {key: compose.OmegaConf.select(cfg, key) for key in space.by_key}
+    params = {key: OmegaConf.select(cfg, key) for key in space.by_key}
     assert space.contains(params)
 
 

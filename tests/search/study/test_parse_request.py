@@ -6,8 +6,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from support.commands import ROOT
+from tunesmith.config.composer import Composer
 from tunesmith.errors import ConfigError
-from tunesmith.search.study.frozen_config import CONFIG_DIR, Composer, freeze
+from tunesmith.search.study.frozen_config import CONFIG_DIR, freeze
 from tunesmith.search.study.parse_request import folder_of
 
 

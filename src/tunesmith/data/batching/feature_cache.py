@@ -2,8 +2,6 @@
 
 import fcntl
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
 
 from tunesmith.errors import DataError, MachineError
-from tunesmith.runtime import fsync
+from tunesmith.runtime.atomic_files import written_whole
 
 log = logging.getLogger(__name__)
 
@@ -91,19 +89,13 @@ def _open(path: Path) -> Encoded | None:
 
 
 def _write(rows: Dataset, encode_row: Encode, path: Path) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem[:16]}.", dir=path.parent)
-    os.close(handle)
-    try:
-        writer = ArrowWriter(path=temporary)
+    with written_whole(path) as temporary:
+        writer = ArrowWriter(path=str(temporary))
         for i, row in enumerate(rows):
             for features in encode_row(row):
                 writer.write({**features, "row": i})
         writer.finalize()
         writer.close()
-        fsync.sync(Path(temporary))
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Which rows meet in a batch, in which order: a function of seed and epoch, resumable anywhere."""
 
-import ctypes
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from tunesmith.errors import ModelError, TunesmithError
+from tunesmith.runtime.processes import die_with_parent
 
 Batch = dict[str, Any]
 Features = dict[str, Any]
@@ -212,7 +211,7 @@ def _data_loader(
         collate_fn=partial(_batch_of, features, collate),
         num_workers=min(workers, len(batches)),
         generator=torch.Generator().manual_seed(0),  # else it draws from the global one
-        worker_init_fn=_die_with_parent if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
     )
 
 
@@ -225,8 +224,6 @@ def _batch_of(
         return error
 
 
-def _die_with_parent(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+def _begin_worker(worker: int) -> None:
+    die_with_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -115,17 +115,17 @@ def _missing_labels(
 
 
 def divided(
-    complete: Complete, target: Target, options: DataOptions, to_cut: Mapping[str, bool]
+    complete: Complete, target: Target, options: DataOptions, to_make: Mapping[str, bool]
 ) -> Divided:
     """Cut from train what the source does not give; an empty split is an error."""
     known = Divided(**vars(complete))
-    if not any(to_cut.values()) or "train" not in complete.parts:
+    if not any(to_make.values()) or "train" not in complete.parts:
         return known
     train, labels = complete.parts["train"], dict(complete.labels)
     labelled = target.kind in (ColumnType.CLASS, ColumnType.CLASSES)
     strata = labels["train"].joined(train.rows) if labelled else train.strata()
     # Texts that differ only in case and spaces are copies too: they share a split.
-    pieces, notes = split_rows(train.column("_loose"), strata, options.split, to_cut)
+    pieces, notes = split_rows(train.column("_loose"), strata, options.split, to_make)
     said = _noted(notes)
     for split, rows in pieces.items():
         if not len(rows):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import Features
 
-from tunesmith.data.cache import content_hash, key_of
+from tunesmith.data.cache import key_of
 from tunesmith.data.options import DataOptions
 from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.sources.files import (
@@ -23,6 +23,7 @@ from tunesmith.data.sources.hub import class_names, hub_splits, layout_files
 from tunesmith.data.sources.text_folders import package_folder, text_folders, text_source
 from tunesmith.data.synthetic import PREFIX, generate_splits
 from tunesmith.errors import ConfigError, DataError, did_you_mean
+from tunesmith.runtime.atomic_files import sha256
 
 Opener = Callable[[], RowSource]
 
@@ -123,7 +124,7 @@ def file_source(
     options = asdict(reading)
     return RowSource(
         name=str(file),
-        identity=content_hash(path),
+        identity=sha256(path),
         columns=columns_of(path, **options),
         rows=partial(stream, path, **options),
         in_lines=kind_of(path) in ("csv", "json", "conll", "text"),

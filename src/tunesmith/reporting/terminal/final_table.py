@@ -10,7 +10,7 @@ from rich.text import Text
 from tunesmith.errors import printable
 from tunesmith.reporting import advice, findings, formatting, next_steps, verdict
 from tunesmith.reporting.results import StudyResults, TrialResult
-from tunesmith.runs import Command
+from tunesmith.reporting.terminal.score_table import Command
 
 MOST = 20  # rows on a terminal; summary.csv has them all
 LONGEST = 40  # characters of a setting

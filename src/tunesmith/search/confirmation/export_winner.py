@@ -12,8 +12,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tunesmith import config, runs
+from tunesmith.config.composer import Composer
 from tunesmith.runtime.secrets import mask_url_passwords, names_secret
-from tunesmith.search.study.frozen_config import Composer
 
 FILE = "experiment/best.yaml"
 OF_THE_SEARCH = ("study", "search", "space", "executor", "resume", "ckpt_path")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ConfigError, MachineError, SafetyError
+from tunesmith.runtime.atomic_files import written_whole
 from tunesmith.runtime.options import (
     Amount,
     AnyMapping,
@@ -203,10 +204,8 @@ def _segment(payload: Mapping[str, Any], folder: str, threads: int) -> None:
         os.environ.pop(name, None)
     _listen()
     result = run_remotely(payload, [])
-    whole = Path(folder) / f"{number}.json"
-    part = whole.with_suffix(".json.tmp")
-    part.write_text(json.dumps(result), encoding="utf-8")
-    part.replace(whole)
+    with written_whole(Path(folder) / f"{number}.json") as file:
+        file.write_text(json.dumps(result), encoding="utf-8")
     logging.shutdown()
     os._exit(0)  # before submitit pickles what nobody reads, and without tearing torch down
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunesmith import config
-from tunesmith.config.compose import unknown_choice
+from tunesmith.config.diagnosis import unknown_choice
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.search.space.dimension import Dimension, exact, is_number, same
 from tunesmith.search.space.parse_cli import Options

@@ -9,9 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import config, runs
+from tunesmith.config import hydra_internals
+from tunesmith.config.composer import Composer
 from tunesmith.errors import ConfigError, TunesmithError, raise_all
 from tunesmith.search.space.space import Space
-from tunesmith.search.study import frozen_config
 from tunesmith.search.study.settings import Settings, settings_from
 
 
@@ -57,7 +58,7 @@ def sources_of(loader: Any) -> tuple[Path, Path | None]:
 
 
 def checked(
-    cfg: DictConfig, arguments: Sequence[str], loader: Any, compose: frozen_config.Composer
+    cfg: DictConfig, arguments: Sequence[str], loader: Any, compose: Composer
 ) -> tuple[Space, Settings]:
     """Read the space and the settings; raise all that is wrong with them and what they make."""
     from tunesmith.search.space.check_configs import check_point, check_space
@@ -80,7 +81,7 @@ def checked(
 
 def _refuse_launchers(cfg: DictConfig) -> None:
     launcher = str(cfg.hydra.launcher._target_)
-    if launcher != "hydra._internal.core_plugins.basic_launcher.BasicLauncher":
+    if launcher != hydra_internals.BASIC_LAUNCHER:
         what = "trials run on Tunesmith's own executors"
         raise ConfigError("CONF-LAUNCHER", "hydra/launcher", what, "executor=local, ray or slurm")
 

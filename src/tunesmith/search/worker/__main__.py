@@ -6,20 +6,19 @@ Imports, rows and base weights are paid for once. What segments print goes to st
 belongs to the results.
 """
 
-import ctypes
 import json
 import logging
 import os
-import signal
 import sys
 from typing import IO, Any
 
 from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.processes import die_with_parent
 
 
 def main() -> None:
     """Serve the process that started this one, until it closes the pipe or dies."""
-    _die_with_parent()
+    die_with_parent()
     answers = _own_output()
     setup = json.loads(sys.stdin.readline())
     _prepare(setup)
@@ -56,13 +55,6 @@ def _own_output() -> IO[str]:
 def _tell(answers: IO[str], **message: Any) -> None:
     answers.write(json.dumps(message) + "\n")
     answers.flush()
-
-
-def _die_with_parent() -> None:
-    # A Ctrl-C at the terminal reaches every process: the controller decides for all.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tunesmith.config.interpolation import leaves
 from tunesmith.errors import printable
-from tunesmith.runs.cells import SPLITS, cell, number, scores
-from tunesmith.runs.safe_io import read_json, read_text
+from tunesmith.reporting.terminal.cells import SPLITS, cell, number, scores
 from tunesmith.runs.find import find, is_finished, resolve
 from tunesmith.runs.lock import is_held
+from tunesmith.runs.safe_io import read_json, read_text
 from tunesmith.runs.status import read_status
 
 
@@ -41,7 +42,7 @@ def show(run: Path) -> RenderableType:
     overrides = [line.removeprefix("- ") for line in read_text(run / "overrides.yaml").splitlines()]
     parts += [_section("overrides", [[line] for line in overrides if line.strip() != "[]"])]
     parts += [_section("scores", _score_rows(metrics))]
-    parts += [_section("environment", _flat(read_json(run / "environment.json")))]
+    parts += [_section("environment", _environment(run))]
     parts += [_section("files", _files(run))]
     return Group(*parts)
 
@@ -87,15 +88,9 @@ def _section(title: str, rows: Sequence[Sequence[Any]]) -> RenderableType:
     return Group(Text(f"\n{title}", style="bold"), table)
 
 
-def _flat(tree: Mapping[str, Any], start: str = "") -> list[list[Any]]:
-    rows: list[list[Any]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and start.count(".") < 3:
-            rows += _flat(value, f"{start}{key}.")
-        else:
-            words = " ".join(map(str, value)) if isinstance(value, list) else value
-            rows.append([f"{start}{key}", words])
-    return rows
+def _environment(run: Path) -> list[list[Any]]:
+    rows = leaves(read_json(run / "environment.json"))
+    return [[path, " ".join(map(str, v)) if isinstance(v, list) else v] for path, v in rows]
 
 
 def _files(run: Path, most: int = 50) -> list[list[Any]]:

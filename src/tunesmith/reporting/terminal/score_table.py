@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunesmith.errors import printable
-from tunesmith.runs.cells import SPLITS, cell, number, scores
+from tunesmith.reporting.terminal.cells import SPLITS, cell, number, scores
 
 
 def print_summary(metrics: Mapping[str, Any], run: Path) -> None:

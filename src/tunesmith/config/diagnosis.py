@@ -1,19 +1,19 @@
 """A command line that Hydra refused: every mistake in it, in the user's words, at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tunesmith import config
-from tunesmith.config import instantiate, override_parser, schema
+from tunesmith.config import hydra_internals, instantiate, override_parser, schema
 from tunesmith.config.signatures import arguments
-from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
+from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 from tunesmith.runtime.options import AnyMapping
 
 # How Hydra refuses what a user wrote, files included. Anything else is a fault, of ours or of
@@ -53,7 +53,7 @@ def diagnose(
     """
     if config_dir is not None and not config_dir.is_dir():
         return [ConfigError("CONF-DIR", f"--config-dir {config_dir}", "no such folder")]
-    found = Diagnosis(loader(conf, config_dir), config_name, multirun)
+    found = Diagnosis(hydra_internals.loader(conf, config_dir), config_name, multirun)
     if found.loader.repository.load_config(config_name) is None:
         known = found.loader.list_groups("") + [file.stem for file in conf.glob("*.yaml")]
         fix = did_you_mean(config_name, known)
@@ -67,44 +67,6 @@ def diagnose(
     with open_dict(composed):
         composed.pop("hydra", None)
     return found.mistakes + config.check(composed)
-
-
-def composer(
-    config_name: str = "train", conf: Path = config.CONF, config_dir: Path | None = None
-) -> Callable[[Sequence[str]], DictConfig]:
-    """Return a function that composes the config of one run, and raises every mistake in it."""
-    from hydra.types import RunMode
-
-    files = loader(conf, config_dir)
-
-    def compose(overrides: Sequence[str]) -> DictConfig:
-        try:
-            composed: DictConfig = files.load_configuration(
-                config_name, list(overrides), RunMode.RUN
-            )
-        except Exception:
-            raise_all(diagnose(overrides, config_name, conf, config_dir))
-            raise
-        with open_dict(composed):
-            composed.pop("hydra", None)
-        return composed
-
-    return compose
-
-
-def loader(conf: Path = config.CONF, config_dir: Path | None = None) -> Any:
-    """Return Hydra's loader of these folders: it composes, and knows the options of groups."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-    from hydra.core.config_search_path import SearchPathQuery
-    from hydra.core.utils import JobRuntime
-
-    JobRuntime.instance().set("name", "train")
-    search_path = create_config_search_path(f"file://{conf.absolute()}")
-    if config_dir is not None:
-        anchor = SearchPathQuery(provider="schema")
-        search_path.prepend("command-line", f"file://{config_dir.absolute()}", anchor)
-    return ConfigLoaderImpl(search_path)
 
 
 def _sort(diagnosis: Diagnosis, overrides: Sequence[str]) -> None:
@@ -122,7 +84,7 @@ def _sort(diagnosis: Diagnosis, overrides: Sequence[str]) -> None:
 
 
 def _sort_one(diagnosis: Diagnosis, override: Any) -> None:
-    if not _is_choice(diagnosis, override):
+    if not hydra_internals.is_choice(diagnosis.loader, override):
         diagnosis.values.append(override)
     elif (mistake := _wrong_choice(diagnosis, override)) is not None:
         diagnosis.mistakes.append(mistake)
@@ -137,7 +99,7 @@ def _sort_sweep(diagnosis: Diagnosis, override: Any) -> None:
     mistakes, right = [], []
     for value in override_parser.sweep_values(override):
         single = override_parser.with_value(override, value)
-        if _is_choice(diagnosis, single):
+        if hydra_internals.is_choice(diagnosis.loader, single):
             mistake = _wrong_choice(diagnosis, single)
         else:
             mistake = config.check_value(override.key_or_group, single.value())
@@ -146,11 +108,6 @@ def _sort_sweep(diagnosis: Diagnosis, override: Any) -> None:
     diagnosis.mistakes += mistakes
     for single in right[:1]:
         _sort_one(diagnosis, single)
-
-
-def _is_choice(diagnosis: Diagnosis, override: Any) -> bool:
-    is_group = diagnosis.loader.repository.group_exists(override.key_or_group)
-    return is_group and not isinstance(override.value(), dict)
 
 
 def _sweep(text: str) -> TunesmithError:
@@ -241,10 +198,8 @@ def _uncomposable(location: str, error: Exception) -> TunesmithError:
 
 def _apply(diagnosis: Diagnosis, composed: Any, override: Any) -> None:
     """Set one value; report the key that does not exist."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
     try:
-        ConfigLoaderImpl._apply_overrides_to_config([override], composed)
+        hydra_internals.set_values([override], composed)
     except (*REFUSALS, TypeError) as error:  # a TypeError for ~list.0: only Hydra runs in here
         diagnosis.mistakes.append(_wrong_key(diagnosis, composed, override, error))
 
