@@ -1,4 +1,4 @@
-"""Hold your own task, policy or sampler to what ours promise.
+"""Hold your own task, policy, sampler or executor to what ours promise.
 
 In a test file of yours:
 
@@ -14,12 +14,13 @@ and `pytest` runs every promise of `Policy` on it.
 from collections.abc import Sequence
 from typing import Any
 
+from tunesmith.search.executors import executor_conformance
 from tunesmith.search.policies.policy_conformance import PolicyConformance
 from tunesmith.search.samplers.sampler_conformance import SamplerConformance
 from tunesmith.tasks import task_conformance
 from tunesmith.tasks.base import Task
 
-__all__ = ["PolicyConformance", "SamplerConformance", "TaskConformance"]
+__all__ = ["ExecutorConformance", "PolicyConformance", "SamplerConformance", "TaskConformance"]
 
 
 class TaskConformance(task_conformance.TaskConformance):
@@ -46,3 +47,14 @@ class TaskConformance(task_conformance.TaskConformance):
 
         config = resolved(Composer()([*self.overrides, f"seed={seed}"]))
         return config, load_inputs(config)
+
+
+class ExecutorConformance(executor_conformance.ExecutorConformance):
+    """Say by `overrides` what you would type: a run of seconds; pytest trains it, and stops it."""
+
+    overrides: Sequence[str]
+
+    def config_of(self, overrides: Sequence[str]) -> dict[str, Any]:
+        from tunesmith.config.composer import Composer
+
+        return Composer().plain([*self.overrides, *overrides])

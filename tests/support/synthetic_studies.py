@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from support.plugins import node
-from tunesmith.search.executors.base import Executor
+from tunesmith.search.executors.base import Executor, WorkerStatus
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.study_db import StudyDatabase
@@ -55,6 +55,9 @@ class Scripted(Executor):
         else:
             future.set_result(result_of(segment, "failed", failure=value, error=f"{value} at lr"))
         return future
+
+    def worker_status(self) -> list[WorkerStatus]:
+        return []
 
     def kill(self, segment: Segment) -> None:
         raise AssertionError("nothing runs")

@@ -137,8 +137,9 @@ def _workers(loop: SearchLoop) -> Iterator[tuple[Any, ...]]:
         if segment is None:
             yield worker, formatting.INACTIVE, "waiting", ""
         else:
-            seconds = formatting.duration(time.monotonic() - since)
-            yield worker, _name(segment), _task(loop, segment), seconds
+            task = "queued" if since is None else _task(loop, segment)
+            seconds = "" if since is None else formatting.duration(time.monotonic() - since)
+            yield worker, _name(segment), task, seconds
 
 
 def _name(segment: Segment) -> Any:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 
+from tunesmith.reporting.results import CRASH
 from tunesmith.search.executors import local
 from tunesmith.search.executors.base import WorkerResources
 from tunesmith.search.trial import Segment, result_of
@@ -129,3 +130,29 @@ def test_what_waits_is_not_begun_after_the_end(machine, monkeypatch):
     for thread in [t for t in threading.enumerate() if "_serve" in t.name]:
         thread.join(10)
     assert len(Pretended.used) == 1
+
+
+def test_a_worker_that_cannot_be_started_is_a_crash_and_its_place_is_free(machine, monkeypatch):
+    def no_process(share):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with local.LocalExecutor(workers=1) as executor:
+        monkeypatch.setattr(local, "Worker", no_process)
+        result = submit(executor, 1).result(timeout=10)
+        assert (result.state, result.failure) == ("interrupted", CRASH)
+        assert result.error == "no worker could be started: Resource temporarily unavailable"
+        monkeypatch.setattr(local, "Worker", Pretended)
+        assert submit(executor, 1).result(timeout=10).state == "done"
+
+
+def test_a_worker_that_raises_is_a_crash_and_not_used_again(machine, monkeypatch):
+    def fails(self, segment):
+        raise RuntimeError("what a pipe may say")
+
+    with local.LocalExecutor(workers=1) as executor:
+        with monkeypatch.context() as patch:
+            patch.setattr(Pretended, "run", fails)
+            result = submit(executor, 1).result(timeout=10)
+        assert (result.failure, result.error) == (CRASH, "RuntimeError: what a pipe may say")
+        assert Pretended.made[0].ended
+        assert run(executor, 1) is not Pretended.made[0]

@@ -2,6 +2,7 @@
 
 import itertools
 import sqlite3
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -18,7 +19,9 @@ from support.synthetic_studies import (
     study,
     surface,
 )
+from tunesmith.errors import Interrupted
 from tunesmith.reporting.results import COMPLETE, CRASH, FAILED, NAN, PAUSED, TIMEOUT
+from tunesmith.search.executors.base import WorkerStatus
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.optuna_mirror import OptunaMirror
 from tunesmith.search.storage.study_facts import Objective
@@ -181,8 +184,12 @@ class Hanging(Scripted):
         future = super().submit(segment)
         if len(self.submitted) > 1:
             return future
-        self.hanging = Future()
+        self.hanging, self.since = Future(), time.monotonic()
         return self.hanging
+
+    def worker_status(self):
+        busy = not self.hanging.done()
+        return [WorkerStatus("worker 0", self.submitted[0], self.since)] if busy else []
 
     def kill(self, segment):
         self.hanging.set_result(result_of(segment, "interrupted", failure=CRASH, error="signal 9"))
@@ -195,6 +202,32 @@ def test_a_segment_that_takes_too_long_is_ended_and_its_seconds_count(tmp_path):
     assert made.records[0].error == "took longer than search.timeout (0.5 s)"
     assert made.records[0].replicates[0].seconds >= 0.5
     assert states(made)[1:] == [COMPLETE] * 2
+
+
+class Stopped(Scripted):
+    """A signal comes while the second segment is handed over: it was not there to be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list = []
+
+    def submit(self, segment):
+        if len(self.submitted) == 1:
+            self.loop.interrupt()
+        self.begun.append(segment.key)
+        return super().submit(segment)
+
+    def stop(self) -> None:
+        self.begun.clear()
+
+
+def test_what_is_handed_over_as_a_signal_comes_is_stopped_too(tmp_path):
+    made = study(tmp_path / "study", executor := Stopped(), settings("random", "full", trials=5))
+    executor.loop = made
+    with pytest.raises(Interrupted):
+        made.search()
+    made.store.close()
+    assert len(executor.submitted) == 2 and executor.begun == []
 
 
 def test_a_late_result_of_an_attempt_given_up_is_dropped(tmp_path):

@@ -15,7 +15,7 @@ class WorkerStatus(NamedTuple):
 
     worker: str
     segment: Segment | None
-    since: float  # seconds on the clock of time.monotonic()
+    since: float | None = None  # when it began, on the clock of time.monotonic(); None: not yet
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Executor(ABC):
     def submit(self, segment: Segment) -> "Future[Result]":
         """Start a segment as soon as there is a worker for it."""
 
+    @abstractmethod
     def worker_status(self) -> list[WorkerStatus]:
-        """Return what each worker does just now."""
-        return []
+        """Return what each worker does just now; the time of a segment counts from its `since`."""
 
     @abstractmethod
     def kill(self, segment: Segment) -> None:

@@ -1,6 +1,8 @@
 """What executors on a cluster share: a job a segment, and a thread here that waits for it."""
 
+import contextlib
 import os
+import secrets
 import sys
 import threading
 import time
@@ -8,7 +10,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,21 @@ class Job:
     """A segment under way on the cluster."""
 
     segment: Segment
-    since: float
+    since: float | None = None  # when it began to run, by our clock; None: the cluster queues it
     handle: Any = None  # as the cluster has it; None before it has it
     stopped: bool = False
     killed: bool = False
+    mark: str = field(default_factory=lambda: f".began-{secrets.token_hex(6)}")
+
+    @property
+    def marker(self) -> Path:
+        """The file that the job makes when it begins to run."""
+        return Path(self.segment.directory).resolve() / self.mark
+
+    def look(self) -> None:
+        """Start its clock if it has begun."""
+        if self.since is None and self.marker.exists():
+            self.since = time.monotonic()
 
 
 class JobLostError(Exception):
@@ -49,7 +62,7 @@ class ClusterExecutor(Executor):
         self._queue: deque[tuple[Segment, Future[Result]]] = deque()
 
     @abstractmethod
-    def _launch(self, segment: Segment) -> Any:
+    def _launch(self, job: Job) -> Any:
         """Hand a segment to the cluster; return what its job is known by."""
 
     @abstractmethod
@@ -69,11 +82,13 @@ class ClusterExecutor(Executor):
 
     def worker_status(self) -> list[WorkerStatus]:
         jobs = dict(self._jobs)
+        for job in jobs.values():
+            job.look()
         names = [f"{self.name} {i}" for i in range(self.workers)]
         return [
             WorkerStatus(name, jobs[i].segment, jobs[i].since)
             if i in jobs
-            else WorkerStatus(name, None, 0)
+            else WorkerStatus(name, None)
             for i, name in enumerate(names)
         ]
 
@@ -110,12 +125,14 @@ class ClusterExecutor(Executor):
             while self._queue and len(self._jobs) < self.workers:
                 segment, future = self._queue.popleft()
                 place = next(i for i in range(self.workers) if i not in self._jobs)
-                job = self._jobs[place] = Job(segment, time.monotonic())
+                job = self._jobs[place] = Job(segment)
                 serve = threading.Thread(target=self._serve, args=(place, job, future), daemon=True)
                 serve.start()
 
     def _serve(self, slot: int, job: Job, future: "Future[Result]") -> None:
         result = self._run(job)
+        with contextlib.suppress(OSError):
+            job.marker.unlink()
         with self._lock:
             del self._jobs[slot]
         future.set_result(result)
@@ -123,7 +140,7 @@ class ClusterExecutor(Executor):
 
     def _run(self, job: Job) -> Result:
         try:
-            job.handle = self._launch(job.segment)
+            job.handle = self._launch(job)
             if job.stopped or job.killed:  # asked before the cluster had it
                 self._end(job)
             result = self._await(job)
@@ -138,11 +155,12 @@ class ClusterExecutor(Executor):
         return result.changed(failure=CRASH, error=result.error or "the cluster stopped its job")
 
 
-def plain(segment: Segment) -> dict[str, Any]:
+def plain(job: Job) -> dict[str, Any]:
     """Return what a job needs to know: the segment, and where this command finds things."""
-    directory = str(Path(segment.directory).resolve())
+    directory = str(Path(job.segment.directory).resolve())
     return {
-        "segment": asdict(replace(segment, directory=directory)),
+        "segment": asdict(replace(job.segment, directory=directory)),
+        "marker": str(job.marker),
         "path": [str(Path(entry).resolve()) for entry in sys.path],
         "cwd": str(Path.cwd()),
     }
@@ -157,6 +175,9 @@ def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, A
     if Path(payload["cwd"]).is_dir():
         os.chdir(payload["cwd"])  # a file named without its folder is the same file there
     segment = Segment(**payload["segment"])
+    marker = Path(payload["marker"])
+    marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    marker.touch(mode=0o600)
     with gc_paused_for_import():
         from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment

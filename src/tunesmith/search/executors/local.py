@@ -55,7 +55,7 @@ class LocalExecutor(Executor):
         return [
             WorkerStatus(f"worker {i}", busy[i][1], busy[i][2])
             if i in busy
-            else WorkerStatus(f"worker {i}", None, 0)
+            else WorkerStatus(f"worker {i}", None)
             for i in range(self.workers)
         ]
 
@@ -91,7 +91,13 @@ class LocalExecutor(Executor):
                 segment, future = self._queue.popleft()
                 places = tuple(sorted(self._free)[:need])  # the same again: they may be warm
                 self._free -= {*places}
-                worker = self._worker(places)
+                try:
+                    worker = self._worker(places)
+                except OSError as error:  # no process, no memory: another try may find some
+                    self._free |= {*places}
+                    what = f"no worker could be started: {error.strerror or error}"
+                    future.set_result(_crash(segment, what))
+                    continue
                 for place in places:
                     self._busy[place] = (worker, segment, time.monotonic())
                 job = threading.Thread(
@@ -112,7 +118,11 @@ class LocalExecutor(Executor):
     def _serve(
         self, worker: "Worker", segment: Segment, future: "Future[Result]", slots: tuple[int, ...]
     ) -> None:
-        result = worker.run(segment)
+        try:
+            result = worker.run(segment)
+        except Exception as error:  # a Future never raises: the search would wait for ever
+            result = _crash(segment, f"{type(error).__name__}: {error}")
+            worker.end()
         whole = segment.devices == 1 or result.state == "done"  # else its ranks are out of step
         keep = whole and worker.is_alive() and worker.growth < self.max_growth
         if not keep:
@@ -163,8 +173,7 @@ class Worker:
             return result
         code = self.process.wait()
         ending = f"signal {-code}" if code < 0 else f"exit code {code}"
-        what = f"its worker ended with {ending}{_out_of_memory(code)}"
-        return result_of(segment, "interrupted", failure=CRASH, error=what)
+        return _crash(segment, f"its worker ended with {ending}{_out_of_memory(code)}")
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -234,6 +243,10 @@ def _dealt(things: list[int], i: int, count: int) -> tuple[int, ...]:
     if not things:
         return ()
     return tuple(things[i::count]) or (things[i % len(things)],)
+
+
+def _crash(segment: Segment, error: str) -> Result:
+    return result_of(segment, "interrupted", failure=CRASH, error=error)
 
 
 def _out_of_memory(code: int) -> str:

@@ -23,7 +23,7 @@ from tunesmith.search.executors.cluster import (
     run_remotely,
     threads_of,
 )
-from tunesmith.search.trial import Result, Segment, result_of
+from tunesmith.search.trial import Result, result_of
 
 HERE = "127.0.0.1"
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -70,12 +70,13 @@ class RayExecutor(ClusterExecutor):
         super().close()
         self._ray.shutdown()
 
-    def _launch(self, segment: Segment) -> Any:
+    def _launch(self, job: Job) -> Any:
+        segment = job.segment
         threads = threads_of(segment, self.threads)
         share = {"num_cpus": threads * segment.devices}
         if self.gpus:
             share["num_gpus"] = segment.devices
-        return self._task.options(**share).remote(plain(segment), threads)
+        return self._task.options(**share).remote(plain(job), threads)
 
     def _await(self, job: Job) -> Result:
         lost = self._ray.exceptions

@@ -37,7 +37,7 @@ from tunesmith.search.executors.cluster import (
     run_remotely,
     threads_of,
 )
-from tunesmith.search.trial import Result, Segment
+from tunesmith.search.trial import Result
 from tunesmith.search.units import BYTES, SECONDS, amount
 
 GLANCE = 1.0  # seconds between two looks for the file of a result
@@ -105,13 +105,13 @@ class SlurmExecutor(ClusterExecutor):
         executor.update_parameters(job_name=self.queue.name, **asked)
         return executor
 
-    def _launch(self, segment: Segment) -> Any:
-        threads, devices = threads_of(segment, self.threads), segment.devices
+    def _launch(self, job: Job) -> Any:
+        threads, devices = threads_of(job.segment, self.threads), job.segment.devices
         with self._lock:
             self._check_private()
             gpus = {"gpus_per_node": self.gpus * devices} if self.gpus else {}
             self._executor.update_parameters(cpus_per_task=threads * devices, **gpus)
-            handed = self._executor.submit(_segment, plain(segment), str(self.folder), threads)
+            handed = self._executor.submit(_segment, plain(job), str(self.folder), threads)
             for link in self.folder.glob(".submission_file_*"):
                 link.unlink(missing_ok=True)  # SLURM has it, and submitit has it by its number
         return str(handed.job_id)

@@ -33,14 +33,15 @@ class OptunaMirror:
         self.storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
         self.storage.engine.dispose()  # connections from here on do not wait for the disk
         event.listen(self.storage.engine, "connect", _do_not_wait)
-        self.study = optuna.create_study(
+        study = optuna.create_study(
             storage=self.storage,
             study_name=name,
             direction="maximize" if mode == "max" else "minimize",
             load_if_exists=True,
         )
         self._study_id = self.storage.get_study_id_from_name(name)
-        known = self.study.get_trials(deepcopy=False)
+        known = study.get_trials(deepcopy=False)
+        self._ids: dict[int, int] = {}
         self._known = [(trial.state, trial.last_step) for trial in known]
 
     def add(self, record: Record) -> None:
@@ -51,9 +52,8 @@ class OptunaMirror:
                 params[key] = _choice(record.params[key])
                 distributions[key] = _distribution(dimension, params[key])
         running = TrialState.RUNNING
-        self.study.add_trial(
-            optuna.trial.create_trial(state=running, params=params, distributions=distributions)
-        )
+        trial = optuna.trial.create_trial(state=running, params=params, distributions=distributions)
+        self._ids[record.number] = self.storage.create_new_trial(self._study_id, trial)
         self._known.append((running, None))
 
     def update(self, record: Record, last_rung: int, is_end: bool = False) -> None:
@@ -62,7 +62,7 @@ class OptunaMirror:
         state, step = _state(record, last_rung, is_end), _step(record, last_rung)
         if known == (state, step) or known[0].is_finished():
             return
-        trial = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, record.number)
+        trial = self._id(record.number)
         score = [] if record.score is None else [record.score]
         if step is not None and step != known[1]:
             self.storage.set_trial_intermediate_value(trial, step, *score)
@@ -77,6 +77,12 @@ class OptunaMirror:
             if record.number == len(self._known):
                 self.add(record)
             self.update(record, last_rung, is_end)
+
+    def _id(self, number: int) -> int:
+        if number not in self._ids:
+            find = self.storage.get_trial_id_from_study_id_trial_number
+            self._ids[number] = find(self._study_id, number)
+        return self._ids[number]
 
     def close(self) -> None:
         self.storage.remove_session()

@@ -17,7 +17,7 @@ class RunningSegments:
     def __init__(self, executor: Executor, timeout: float | None) -> None:
         self.executor, self.timeout = executor, timeout
         self._segments: dict[Future[Result], Segment] = {}
-        self._started: dict[Future[Result], float] = {}
+        self._overdue: dict[tuple[int, int, int], float] = {}  # seconds that each has taken
 
     def __len__(self) -> int:
         return len(self._segments)
@@ -32,7 +32,6 @@ class RunningSegments:
         """Hand a segment to the executor; return what `ended` knows it by."""
         future = self.executor.submit(segment)
         self._segments[future] = segment
-        self._started[future] = time.monotonic()
         return future
 
     def ended(self) -> Iterator[tuple["Future[Result]", Segment, Result]]:
@@ -44,17 +43,20 @@ class RunningSegments:
             yield future, segment, self._in_time(segment, future)
 
     def end_the_overdue(self) -> None:
-        """End the workers of segments whose time is up."""
+        """End the workers of segments whose time is up; waiting in a queue takes none of it."""
+        if self.timeout is None:
+            return
         now = time.monotonic()
-        for future, segment in self._segments.items():
-            if self.timeout is not None and now - self._started[future] >= self.timeout:
+        for _, segment, since in self.executor.worker_status():
+            if segment is not None and since is not None and now - since >= self.timeout:
+                self._overdue[segment.key] = now - since
                 self.executor.kill(segment)
 
     def _in_time(self, segment: Segment, future: "Future[Result]") -> Result:
         """Return the result; of a worker that was ended, that it took too long."""
         result = future.result()
-        took = time.monotonic() - self._started.pop(future)
-        if self.timeout is None or result.failure != CRASH or took < self.timeout:
+        took = self._overdue.pop(segment.key, None)
+        if took is None or result.failure != CRASH:
             return result
         what = f"took longer than search.timeout ({self.timeout:g} s)"
         return result_of(segment, "failed", failure=TIMEOUT, error=what, seconds=took)

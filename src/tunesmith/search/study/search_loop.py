@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -124,14 +125,14 @@ class SearchLoop:
         """
         results: dict[int, Result] = {}
         tries = [0] * len(segments)
-        places = {self.under_way.submit(segment): i for i, segment in enumerate(segments)}
+        places = {self._submit(segment): i for i, segment in enumerate(segments)}
         while self.under_way:
             for future, segment, result in self.under_way.ended():
                 place = places[future]
                 crashed = result.state == "interrupted" and result.failure == CRASH
                 if crashed and self.ended_by is None and tries[place] < self.settings.retries:
                     tries[place] += 1
-                    places[self.under_way.submit(segment)] = place
+                    places[self._submit(segment)] = place
                 else:
                     results[place] = result
                     if take is not None:
@@ -140,6 +141,12 @@ class SearchLoop:
         if self.interrupted:
             raise Interrupted
         return [results[i] for i in range(len(segments))]
+
+    def _submit(self, segment: Segment) -> "Future[Result]":
+        future = self.under_way.submit(segment)
+        if self.ended_by is not None:
+            self.executor.stop()  # a signal came before it was handed over: it would run on
+        return future
 
     def interrupt(self) -> None:
         """Save what is under way and end: the same command goes on."""
@@ -214,7 +221,7 @@ class SearchLoop:
         for record in records:
             self.standings[record.number] = record.standing(self.mode)
             for seed, (rung, attempt) in record.pending.items():
-                self.under_way.submit(self.segments.of_trial(record, seed, rung, attempt))
+                self._submit(self.segments.of_trial(record, seed, rung, attempt))
 
     def _wait(self) -> None:
         for _, segment, result in self.under_way.ended():
@@ -248,7 +255,7 @@ class SearchLoop:
         again = replace(segment, attempt=segment.attempt + 1)
         record.pending[segment.seed] = (segment.rung, again.attempt)
         self.store.save(record)
-        self.under_way.submit(again)
+        self._submit(again)
         return result
 
     # Ends
