@@ -111,6 +111,17 @@ def test_imports_point_one_way(package: str) -> None:
     assert not back_imports(package)
 
 
+def test_arrows_between_packages_are_few() -> None:
+    arrows = {
+        (layer(path, ""), there)
+        for path in modules()
+        if layer(path, "") not in {*ENTRY, "errors"}
+        for _, there in imported_layers(path, "")
+        if there in LAYERS and there not in {layer(path, ""), "errors"}
+    }
+    assert len(arrows) <= 70, sorted(arrows)
+
+
 def test_the_check_finds_a_back_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "SRC", tmp_path)
     module = tmp_path / "search" / "space" / "reading.py"

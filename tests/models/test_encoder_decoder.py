@@ -16,7 +16,7 @@ from tunesmith.models.encoder import (
 )
 from tunesmith.models.encoder_decoder import tie_weights
 from tunesmith.models.spec import max_tokens, resolve_model, tokenizer
-from tunesmith.training.adapt import frozen
+from tunesmith.training.adapt.frozen_layers import frozen
 
 PAIR, DECODER, CLASSES = heads.ENCODER_DECODER, heads.CAUSAL_LM, heads.SINGLE_LABEL
 MASKS = heads.MASKED_LM

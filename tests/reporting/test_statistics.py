@@ -101,21 +101,6 @@ def test_a_range_of_one_value_has_no_edge() -> None:
     assert statistics.boundary([0, 0], 0, 3) == "low"
 
 
-@pytest.mark.parametrize(
-    ("name", "accuracy", "rows", "points"),
-    [("RTE", 0.70, 277, 2.75), ("MRPC", 0.88, 408, 1.6), ("SST-2", 0.93, 872, 0.86)],
-)
-def test_the_error_of_a_dev_set(name: str, accuracy: float, rows: int, points: float) -> None:
-    error = statistics.accuracy_error(accuracy, rows)
-    assert 100 * error == pytest.approx(points, abs=0.011)
-    assert error == pytest.approx(stats.binom(rows, accuracy).std() / rows)
-
-
-def test_a_perfect_score_is_not_a_certain_one() -> None:
-    assert 0.005 < statistics.accuracy_error(1.0, 100) < 0.02
-    assert statistics.accuracy_error(0.0, 100) == pytest.approx(statistics.accuracy_error(1.0, 100))
-
-
 def test_an_interval_is_students() -> None:
     scores = [0.7, 0.75, 0.8, 0.72]
     low, high = stats.t.interval(0.95, 3, np.mean(scores), stats.sem(scores))

@@ -23,7 +23,8 @@ from tunesmith.pipeline.components import build_data, build_task
 from tunesmith.pipeline.inputs import load_inputs
 from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.capabilities import encoders_of, head_names
-from tunesmith.training.adapt import frozen, full
+from tunesmith.training.adapt.frozen_layers import frozen
+from tunesmith.training.adapt.full_tuning import full
 
 VIT = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 VIT |= {"intermediate_size": 32, "image_size": 16, "patch_size": 8}

@@ -83,11 +83,6 @@ def _target_sections(group: str) -> Iterator[Section]:
         )
 
 
-def _group(path: str) -> str:
-    """Return the plain group of a key, "" at the top level."""
-    return path.partition(".")[0] if "." in path else ""
-
-
 def _values(file: Path) -> dict[str, Any]:
     node: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     return node or {}

@@ -33,7 +33,7 @@ from tunesmith.tasks.capabilities import (
     modality_columns,
 )
 from tunesmith.training import checkpoint_io
-from tunesmith.training.adapt import Adaptation
+from tunesmith.training.adapt.base import Adaptation
 from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.hardware import Hardware
 from tunesmith.training.lightning_module import MakeScheduler, TaskModule

@@ -98,16 +98,6 @@ def chance_inside(first: int, inside: int, total: int) -> float:
     return math.comb(inside, first) / math.comb(total, first)
 
 
-def accuracy_error(accuracy: float, rows: int) -> float:
-    """Return the standard error of an accuracy, a fraction, measured on so many rows.
-
-    sqrt(p (1 - p) / n), the binomial's. A perfect score is not a certain one: p stays
-    between 1 / (n + 2) and (n + 1) / (n + 2), what Laplace's rule expects of the next row.
-    """
-    expected = min(max(accuracy, 1 / (rows + 2)), (rows + 1) / (rows + 2))
-    return math.sqrt(expected * (1 - expected) / rows)
-
-
 def half_width(scores: Sequence[float], confidence: float = 0.95) -> float | None:
     """Return half the width of the mean's confidence interval (Student's t), None for one."""
     from scipy.special import stdtrit

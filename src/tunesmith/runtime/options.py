@@ -6,7 +6,6 @@ the same of its arguments: `mask_rate: Annotated[float, Gt(0), Lt(1)]`.
 """
 
 import functools
-import math
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -217,10 +216,6 @@ def _without_ranges(annotation: Any) -> Any:
     if origin in (list, dict):
         return origin[tuple(_without_ranges(item) for item in arguments)]
     return bare
-
-
-def not_finite(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 @dataclass(frozen=True)

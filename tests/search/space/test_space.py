@@ -72,12 +72,6 @@ def test_the_size_of_a_huge_grid_is_not_counted_one_by_one():
     assert Space(tuple(dimensions)).grid_size == 1000**6
 
 
-def test_a_range_without_a_step_makes_no_grid():
-    assert not space_of("optimizer.lr=interval(1e-5,1e-4)").is_grid
-    assert not space_of("data.batch_size=int(interval(8,9))").is_grid
-    assert space_of("data.batch_size=range(8,10)", "adapt=full,frozen").is_grid
-
-
 def test_the_identity_of_a_space_is_plain_json_without_secrets():
     space = space_of(
         "logger.wandb.api_key=hunter22", "logger=wandb", "callbacks.progress=false",

@@ -89,11 +89,6 @@ class Space:
 
     # Grids
 
-    @property
-    def is_grid(self) -> bool:
-        """Say whether all is listed: choices and ranges with a step."""
-        return all(dimension.is_listed for dimension in self.dimensions)
-
     @cached_property
     def grid_size(self) -> int:
         """Count the points of a grid; those that differ only in what is inactive are one."""

@@ -1,23 +1,13 @@
-"""Which parameters of a model learn, and how fast."""
+"""The embeddings and the first layers keep their pretrained weights."""
+
+from torch import nn
 
 from tunesmith.errors import ConfigError
 from tunesmith.models.encoder import embeddings, encoder_layers
 from tunesmith.runtime.options import LayerCount, Positive
 from tunesmith.tasks.base import Task
 from tunesmith.tasks.capabilities import encoders_of, head_names
-
-
-class Adaptation:
-    """What `adapt` decided: the factor of each learning parameter's rate, by its name."""
-
-    def __init__(self, factors: dict[str, float], fixed: list) -> None:
-        self.factors = factors
-        self.fixed = fixed  # modules that stay in eval mode: no dropout in front of fixed weights
-
-
-def full(task: Task, head_lr_multiplier: Positive = 1.0) -> Adaptation:
-    """Let every parameter learn."""
-    return Adaptation(_factors(task, head_lr_multiplier), [])
+from tunesmith.training.adapt.base import Adaptation, factors_of
 
 
 def frozen(
@@ -32,14 +22,14 @@ def frozen(
         for parameter in module.parameters():
             if names[id(parameter)] not in head:
                 parameter.requires_grad_(False)
-    factors = _factors(task, head_lr_multiplier)
+    factors = factors_of(task, head_lr_multiplier)
     if not factors:
         what = "the task has no head, so nothing is left to learn"
         raise ConfigError("CONF-RANGE", f"adapt.layers={layers}", what, "fix fewer layers")
     return Adaptation(factors, fixed)
 
 
-def _fixed_modules(task: Task, count: int | str) -> list:
+def _fixed_modules(task: Task, count: int | str) -> list[nn.Module]:
     blocks = encoder_layers(task.model)
     if count == "all":
         return encoders_of(task)
@@ -48,12 +38,3 @@ def _fixed_modules(task: Task, count: int | str) -> list:
             "CONF-RANGE", f"adapt.layers={count}", f"this model has {len(blocks)} layers"
         )
     return [embeddings(task.model), *blocks[:count]]
-
-
-def _factors(task: Task, head_lr_multiplier: float) -> dict[str, float]:
-    head = head_names(task)
-    return {
-        name: head_lr_multiplier if name in head else 1.0
-        for name, parameter in task.named_parameters()
-        if parameter.requires_grad
-    }
