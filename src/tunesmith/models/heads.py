@@ -192,7 +192,9 @@ def check_labels(
         _check_same(known, labels)
         return
     own_problem = config.problem_type or ("regression" if len(known) == 1 else problem)
-    if "regression" in (own_problem, problem) and len(known) > 1:
+    # Several numbers are a head of a task's own: no checkpoint has it that does not say so.
+    is_own = config.problem_type == problem and len(known) == head.outputs
+    if "regression" in (own_problem, problem) and len(known) > 1 and not is_own:
         what = f"checkpoint has {_listed(known)}, the task is regression"
         raise ModelError("MODEL-LABELS", "", what, NEW_HEAD)
     if own_problem != problem:
