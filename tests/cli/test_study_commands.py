@@ -95,6 +95,11 @@ def test_a_summary_without_its_store_is_enough(stranger: Path) -> None:
         ({"confirmation": {}}, "confirmation.seeds: Field required"),
         ({"steps": True}, "steps: Input should be a valid integer"),
         ({"counts": {"lost": 3}}, "counts.lost.[key]: Input should be 'complete', "),
+        (
+            {"space": [{"key": "a", "kind": "float", "low": 0.0, "high": 1.0, "log": True}]},
+            "a has a logarithmic range from 0.0",
+        ),
+        ({"space": [{"key": "a", "kind": "int"}]}, "a has no range"),
         ({"format": 1}, "is a study of format 1, this version reads format 2"),
         ({"format": None}, "is a study of format None, this version reads format 2"),
     ],
@@ -122,6 +127,7 @@ def test_a_store_that_is_none_is_told_in_one_line(stranger: Path) -> None:
         ("UPDATE tunesmith_study SET value='1' WHERE key='format'", "it is of format 1"),
         ("UPDATE tunesmith_study SET value='7' WHERE key='spec'", "error"),
         ("UPDATE tunesmith_trials SET record='{}' WHERE number=1", "error"),
+        ("INSERT INTO tunesmith_study VALUES (X'00', '1')", "is not the store of a study"),
         ("UPDATE tunesmith_trials SET number=7 WHERE number=1", "not numbered 0, 1, 2, ..."),
     ],
 )

@@ -63,8 +63,11 @@ class SearchedDimension(Value):
 
     @model_validator(mode="after")
     def _has_a_range(self) -> Self:
-        if self.kind != "categorical" and not (is_number(self.low) and is_number(self.high)):
-            raise ValueError(f"{self.key} has no range")
+        if self.kind != "categorical":
+            if not (is_number(self.low) and is_number(self.high) and self.low <= self.high):
+                raise ValueError(f"{self.key} has no range")
+            if self.log and self.low <= 0:
+                raise ValueError(f"{self.key} has a logarithmic range from {self.low}")
         return self
 
     @property

@@ -281,6 +281,18 @@ def test_optuna_sees_a_paused_trial_that_went_on_after_the_end_of_a_search(tmp_p
     assert in_optuna(made.folder) == expected_in_optuna(made)
 
 
+def test_a_copy_that_cannot_be_written_ends_no_search(tmp_path, monkeypatch, caplog):
+    def deleted(self, *arguments):
+        raise KeyError("somebody deleted the study in the dashboard")
+
+    straight = search(tmp_path / "straight" / "study", Scripted(), settings("tpe", "asha"))
+    monkeypatch.setattr(OptunaMirror, "update", deleted)
+    made = search(tmp_path / "study", Scripted(), settings("tpe", "asha"))
+    assert decisions(made) == decisions(straight)
+    said = [line for line in caplog.messages if "is not written any more" in line]
+    assert len(said) == 1 and "somebody deleted the study" in said[0]
+
+
 @pytest.mark.parametrize("fatal", [1, 4, 9])
 @pytest.mark.parametrize("method", ["add", "update", "reconcile"])
 def test_a_search_killed_between_its_own_row_and_optunas_goes_on_to_the_same(

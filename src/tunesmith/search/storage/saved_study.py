@@ -85,7 +85,7 @@ def _from_database(folder: Path) -> StudyResults | None:
         end = StudyEnd(stopped_by=stopped_by, seconds=float(seconds))
     try:
         return build_results(folder, saved.records, saved.facts.spec, end, saved.facts.confirmation)
-    except ValidationError as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise _no_results(str(folder / STORE), error) from error
 
 
@@ -93,7 +93,7 @@ def _from_summary(folder: Path, location: str) -> StudyResults:
     text = read_text(runs.inside(folder, SUMMARY), LARGEST)
     try:
         found = StudyResults.model_validate_json(text)
-    except (ValidationError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _no_results(location, error) from error
     return found.model_copy(update={"directory": location})
 

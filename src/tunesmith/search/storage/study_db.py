@@ -4,9 +4,11 @@ Two tables of our own: a row per trial, and a row per fact of the whole study, e
 optuna-dashboard shows stands beside them (`optuna_mirror`) and is never read back.
 """
 
+import contextlib
 import json
+import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from tunesmith.search.storage.optuna_mirror import OptunaMirror
 from tunesmith.search.storage.study_facts import Objective, StudyFacts
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.trial import Result
+
+log = logging.getLogger(__name__)
 
 FILE = "study.db"
 TABLES = """
@@ -48,8 +52,19 @@ class StudyDatabase:
         self._open_mirror(objective)
 
     def _open_mirror(self, objective: Objective) -> None:
-        name = self.path.parent.name
-        self.mirror = OptunaMirror(self.path, name, objective.mode, self.dimensions)
+        with self._as_a_copy():
+            name = self.path.parent.name
+            self.mirror = OptunaMirror(self.path, name, objective.mode, self.dimensions)
+
+    @contextlib.contextmanager
+    def _as_a_copy(self) -> Iterator[None]:
+        """Go on without the copy where it cannot be written: a search needs none of it."""
+        try:
+            yield
+        except Exception as error:  # Optuna's, SQLAlchemy's and sqlite3's have no common base
+            self.mirror = None
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            log.warning("what optuna-dashboard shows is not written any more: %s", said)
 
     def set(self, key: str, value: Any) -> None:
         """Write a fact of the whole study."""
@@ -67,18 +82,21 @@ class StudyDatabase:
         self._write_record(record)
         self.records.append(record)
         if self.mirror is not None:
-            self.mirror.add(record)
+            with self._as_a_copy():
+                self.mirror.add(record)
 
     def save(self, record: Record, last_rung: int | None = None) -> None:
         """Write all that is known of a trial; with the last rung for Optuna's readers too."""
         self._write_record(record)
         if self.mirror is not None and last_rung is not None:
-            self.mirror.update(record, last_rung)
+            with self._as_a_copy():
+                self.mirror.update(record, last_rung)
 
     def reconcile(self, last_rung: int, is_end: bool = False) -> None:
         """Bring Optuna's tables up to date; at the end of a search no trial is left running."""
         if self.mirror is not None:
-            self.mirror.reconcile(self.records, last_rung, is_end)
+            with self._as_a_copy():
+                self.mirror.reconcile(self.records, last_rung, is_end)
 
     def close(self) -> None:
         self._database.close()
@@ -124,7 +142,7 @@ def read(database: sqlite3.Connection, path: Path) -> tuple[StudyFacts, list[Rec
         facts = _facts(rows)
         query = "SELECT record FROM tunesmith_trials ORDER BY number"
         records = [Record.model_validate_json(text) for (text,) in database.execute(query)]
-    except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
+    except (sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise _broken(path, error) from error
     if [record.number for record in records] != list(range(len(records))):
         raise ModelError("STORE", str(path), "its trials are not numbered 0, 1, 2, ...")
