@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tunesmith.runtime.secrets import mask_url_passwords
+from tunesmith.runtime.mask_secrets import mask_url_passwords
 
 LONGEST = 200  # characters of one message
 SHORTEST = 60  # of a place: what is wrong there matters more than all of its path

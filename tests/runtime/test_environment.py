@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 
 from tunesmith.runtime import environment
-from tunesmith.runtime.secrets import mask_arguments
+from tunesmith.runtime.mask_secrets import mask_arguments
 from tunesmith.search.executors.base import WorkerResources
 from tunesmith.training import hardware
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunesmith.runtime.secrets import mask_text, names_secret, names_secret_variable
+from tunesmith.runtime.mask_secrets import mask_text, names_secret, names_secret_variable
 
 SECRETS = [
     *("token", "hub_token", "hf-token", "accessToken", "x-api-key", "X-Api-Key", "api_key"),

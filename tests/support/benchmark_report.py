@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from tunesmith.runtime import environment
-from tunesmith.runtime.secrets import mask_arguments
+from tunesmith.runtime.mask_secrets import mask_arguments
 
 
 def spread(values: list[float]) -> dict[str, Any]:

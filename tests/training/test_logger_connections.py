@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from tunesmith.errors import ConfigError, MachineError, TunesmithError
-from tunesmith.runtime.secrets import mask_url_passwords, password_of
+from tunesmith.runtime.mask_secrets import mask_url_passwords, password_of
 from tunesmith.training import logger_connections
 
 ADDRESS = "postgresql://me:hunter2@host/db"

@@ -20,7 +20,7 @@ from tunesmith.errors import (
     raise_all,
 )
 from tunesmith.runtime.fast_import import gc_paused_for_import
-from tunesmith.runtime.secrets import mask_url_passwords
+from tunesmith.runtime.mask_secrets import mask_url_passwords
 
 CTRL_C = 130
 ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")  # Hydra does one of these

@@ -10,8 +10,8 @@ from tunesmith.config.interpolation import Found, Unresolved
 from tunesmith.config.redact import as_typed
 from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_all
+from tunesmith.runtime.mask_secrets import MASK, names_secret
 from tunesmith.runtime.options import Key, choices, describe, is_of_type, is_valid
-from tunesmith.runtime.secrets import MASK, names_secret
 
 
 def wrong_values(values: dict[str, Any], hidden: Collection[str]) -> Found:

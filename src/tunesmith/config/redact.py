@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from tunesmith.config.interpolation import Config, Unresolved, resolve
-from tunesmith.runtime.secrets import (
+from tunesmith.runtime.mask_secrets import (
     MASK,
     mask_url_passwords,
     names_secret,

@@ -18,7 +18,7 @@ from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.runtime import environment
-from tunesmith.runtime.secrets import mask_text
+from tunesmith.runtime.mask_secrets import mask_text
 from tunesmith.training import checkpoint_io, distributed
 from tunesmith.training.hardware import Hardware
 from tunesmith.training.signals import exit_on_sigterm

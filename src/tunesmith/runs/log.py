@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.secrets import mask_text
+from tunesmith.runtime.mask_secrets import mask_text
 from tunesmith.errors import printable
 from tunesmith.runs.safe_io import unwritable
 

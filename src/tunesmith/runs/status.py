@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.secrets import mask_text
+from tunesmith.runtime.mask_secrets import mask_text
 from tunesmith.runs.safe_io import read_json, write_json
 
 

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.secrets import mask_arguments
+from tunesmith.runtime.mask_secrets import mask_arguments
 
 PACKAGES = (
     "tunesmith", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy",

@@ -24,7 +24,7 @@ from tunesmith.tasks.base import (
 from tunesmith.tasks.bases.language_model import LanguageModelTask, joined, mean_over, means
 from tunesmith.tasks.capabilities import GeneratedExample, Generates
 from tunesmith.tasks.text.generation import GumbelSampling, check_ends, labels_of, search
-from tunesmith.tasks.text.padding import aligned
+from tunesmith.tasks.text.padding import pad_lists
 
 SAMPLES = 4  # texts of a split, the first ones, that an evaluation goes on with for TensorBoard
 SHORTEST = 4  # tokens of a text that has a half to go on from
@@ -120,8 +120,8 @@ class CausalLanguageModeling(LanguageModelTask, Generates):
         Special tokens within a text are read, not told.
         """
         batch = self.pad(features)
-        batch["labels"] = aligned([self.next_tokens(f["input_ids"]) for f in features], IGNORE)
-        batch["before"] = aligned([f["before"] for f in features], IGNORE, left=True)
+        batch["labels"] = pad_lists([self.next_tokens(f["input_ids"]) for f in features], IGNORE)
+        batch["before"] = pad_lists([f["before"] for f in features], IGNORE, left=True)
         for name in ("row", "block", "blocks"):
             if name in features[0]:
                 batch[name] = torch.tensor([f[name] for f in features])
@@ -195,8 +195,8 @@ class CausalLanguageModeling(LanguageModelTask, Generates):
         """Go on with each prompt; what was written ends where the model ended it."""
         if not prompts:
             return []
-        mask = aligned([[1] * len(p) for p in prompts], 0, left=True)  # (B, P)
-        ids = aligned(prompts, self.tokenizer.pad_token_id, left=True)
+        mask = pad_lists([[1] * len(p) for p in prompts], 0, left=True)  # (B, P)
+        ids = pad_lists(prompts, self.tokenizer.pad_token_id, left=True)
         places = (mask.cumsum(1) - 1 + first_position(self.model.config)) * mask
         given = {"input_ids": ids, "attention_mask": mask, "position_ids": places}
         model: Any = self.model

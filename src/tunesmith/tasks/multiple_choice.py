@@ -14,7 +14,7 @@ from tunesmith.tasks.base import Answer, Batch, Features, Row
 from tunesmith.tasks.bases.text_task import TextTask, no_tokens
 from tunesmith.tasks.capabilities import LabeledExample, NotesTruncation, ShowsExamples
 from tunesmith.tasks.losses import ChoiceCrossEntropy
-from tunesmith.tasks.text import multi_text
+from tunesmith.tasks.text import multi_text, padding
 
 
 class MultipleChoice(TextTask, NotesTruncation, ShowsExamples):
@@ -53,7 +53,7 @@ class MultipleChoice(TextTask, NotesTruncation, ShowsExamples):
         return [features]
 
     def pad(self, features: list[Features]) -> Batch:
-        return multi_text.padded(self.tokenizer, features)
+        return padding.pad_several(self.tokenizer, features)
 
     def logits(self, batch: Batch) -> Tensor:
         """Score the choices (B, C), -inf where a row has fewer."""

@@ -23,7 +23,7 @@ from tunesmith.tasks.capabilities import (
 )
 from tunesmith.tasks.losses import InfoNCE
 from tunesmith.tasks.metrics.recall_at_k import Ranked, ranked, recall_and_mrr
-from tunesmith.tasks.text import multi_text
+from tunesmith.tasks.text import multi_text, padding
 from tunesmith.tasks.text.pooling import embedded
 
 RECALL_AT = (1, 5, 10)
@@ -85,7 +85,7 @@ class Retrieval(TextTask, UsesOtherRows, HasUndefinedMetrics, ShowsExamples):
 
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the most and the longest texts: (B, C, T); `keys` (B, C)."""
-        batch = multi_text.padded(self.tokenizer, features)
+        batch = padding.pad_several(self.tokenizer, features)
         keys = np.zeros(batch["input_ids"].shape[:2], dtype=np.int64)
         for i, f in enumerate(features):
             keys[i, : len(f["keys"])] = f["keys"]

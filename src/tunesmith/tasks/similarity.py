@@ -10,7 +10,7 @@ from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Features, Output, Row
 from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers, pairs_with_number
 from tunesmith.tasks.bases.text_task import no_tokens
-from tunesmith.tasks.text import multi_text
+from tunesmith.tasks.text import multi_text, padding
 from tunesmith.tasks.text.pooling import embedded
 
 
@@ -45,7 +45,7 @@ class Similarity(Numeric):
         return [features]
 
     def pad(self, features: list[Features]) -> Batch:
-        return multi_text.padded(self.tokenizer, features)
+        return padding.pad_several(self.tokenizer, features)
 
     def forward(self, batch: Batch) -> Output:
         logits = self.logits(batch)  # (B, 1)

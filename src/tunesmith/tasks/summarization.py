@@ -39,7 +39,7 @@ from tunesmith.tasks.metrics.rouge import KINDS, rouge
 from tunesmith.tasks.text.document_segments import sentence_starts
 from tunesmith.tasks.text.generation import beams, check_ends, labels_of, search
 from tunesmith.tasks.text.long_text import AT_AN_END
-from tunesmith.tasks.text.padding import aligned
+from tunesmith.tasks.text.padding import pad_lists
 
 SAMPLES = 4  # texts of a split, the first ones, that TensorBoard shows
 MOST_COUNTED = 10_000  # target texts, evenly spread, whose words are counted
@@ -149,7 +149,7 @@ class Summarization(TextTask, Generates, NotesTruncation, TruncatesLongTexts):
         """Pad to the longest; `labels` (B, U) are what the decoder shall write."""
         batch = self.pad(features)
         if "labels" in features[0]:
-            batch["labels"] = aligned([f["labels"] for f in features], IGNORE)
+            batch["labels"] = pad_lists([f["labels"] for f in features], IGNORE)
         return batch
 
     # Batches to answers

@@ -29,7 +29,7 @@ from tunesmith.tasks.capabilities import (
 from tunesmith.tasks.losses import CrossEntropy
 from tunesmith.tasks.metrics.entity_f1 import SCHEME, Entity, entities, scores, well_formed
 from tunesmith.tasks.text.long_text import overlap
-from tunesmith.tasks.text.padding import aligned
+from tunesmith.tasks.text.padding import pad_lists
 from tunesmith.tasks.text.word_windows import NO_WORD, Words, split_words, windows
 
 
@@ -108,7 +108,7 @@ class TokenClassification(TextTask, SplitsRows, ShowsExamples, ShowsConfusion):
         batch = self.pad(features)
         for name, nothing in (("words", NO_WORD), ("labels", IGNORE)):
             if name in features[0]:
-                batch[name] = aligned([f[name] for f in features], nothing)
+                batch[name] = pad_lists([f[name] for f in features], nothing)
         return batch
 
     def forward(self, batch: Batch) -> Output:

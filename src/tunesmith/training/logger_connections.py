@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from urllib.parse import unquote
 
 from tunesmith.errors import MachineError, TunesmithError
-from tunesmith.runtime.secrets import MASK, password_of
+from tunesmith.runtime.mask_secrets import MASK, password_of
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from tunesmith import config, runs
 from tunesmith.config.composer import Composer
-from tunesmith.runtime.secrets import mask_url_passwords, names_secret
+from tunesmith.runtime.mask_secrets import mask_url_passwords, names_secret
 
 FILE = "experiment/best.yaml"
 OF_THE_SEARCH = ("study", "search", "space", "executor", "resume", "ckpt_path")

@@ -9,7 +9,7 @@ from typing import Any
 from tunesmith.config.interpolation import leaves
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.reporting.results import CRASH, SearchedDimension, StudySpec
-from tunesmith.runtime.secrets import mask_arguments
+from tunesmith.runtime.mask_secrets import mask_arguments
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.diff import differences
 from tunesmith.search.space.dimension import Dimension

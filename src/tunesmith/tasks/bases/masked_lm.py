@@ -14,7 +14,7 @@ from tunesmith.runtime.options import Count, Inside
 from tunesmith.tasks.base import IGNORE, Answer, Batch, Features, Output, Row, TaskContext
 from tunesmith.tasks.bases.language_model import LanguageModelTask, joined, mean_over, means
 from tunesmith.tasks.capabilities import Augments
-from tunesmith.tasks.text.padding import aligned
+from tunesmith.tasks.text.padding import pad_lists
 from tunesmith.tasks.text.token_masking import NO_WORD, Masks
 
 Fill = list[dict[str, Any]]  # the likeliest tokens, each with its probability
@@ -72,9 +72,9 @@ class MaskedLanguageModelTask(LanguageModelTask, Augments, ABC):
     def collate_tokens(self, features: list[Features]) -> Batch:
         """Pad to the longest: beside what the model reads `words` and, once drawn, `labels`."""
         batch = self.pad(features)
-        batch["words"] = aligned([f["words"] for f in features], NO_WORD)
+        batch["words"] = pad_lists([f["words"] for f in features], NO_WORD)
         if "labels" in features[0]:
-            batch["labels"] = aligned([f["labels"] for f in features], IGNORE)
+            batch["labels"] = pad_lists([f["labels"] for f in features], IGNORE)
         return batch
 
     def words_of(self, encoding: Any) -> list[int]:

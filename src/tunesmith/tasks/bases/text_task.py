@@ -11,6 +11,7 @@ from torch import Tensor
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import TunesmithError
 from tunesmith.tasks.base import Batch, Features, Output, Row, Task
+from tunesmith.tasks.text import padding
 from tunesmith.tasks.text.long_text import encoded
 
 
@@ -61,9 +62,7 @@ class TextTask(Task, ABC):
 
     def pad(self, features: list[Features]) -> Batch:
         """Return what the model reads, (B, T) each, padded to the longest."""
-        names = self.tokenizer.model_input_names
-        inputs = [{k: f[k] for k in names if k in f} for f in features]
-        return dict(self.tokenizer.pad(inputs, return_tensors="pt", padding_side="right"))
+        return padding.pad(self.tokenizer, features)
 
     def logits(self, batch: Batch) -> Tensor:
         """Run the model on a batch without its labels."""

@@ -32,19 +32,6 @@ def _read(tokenizer: PreTrainedTokenizerBase, text: Text, longest: int) -> Featu
     return read
 
 
-def padded(tokenizer: PreTrainedTokenizerBase, features: Sequence[Features]) -> Batch:
-    """Pad to the most and the longest texts of the rows: (B, C, T) each."""
-    most = max(len(f["input_ids"]) for f in features)
-    names = [name for name in tokenizer.model_input_names if name in features[0]]
-    flat = [
-        {name: f[name][i] if i < len(f[name]) else [] for name in names}
-        for f in features
-        for i in range(most)
-    ]
-    batch = tokenizer.pad(flat, return_tensors="pt", padding_side="right")
-    return {name: tensor.view(len(features), most, -1) for name, tensor in batch.items()}
-
-
 def is_text(batch: Batch) -> Tensor:
     """Return which places (B, C) hold a text."""
     return batch["attention_mask"].any(-1)
