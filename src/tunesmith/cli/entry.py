@@ -40,7 +40,7 @@ def run_cli(main: Callable[[], Any]) -> NoReturn:
 def train_from_config(cfg: Any) -> float | None:
     """Check the config, then train as it says: the body of a `@hydra.main` function.
 
-    Mistakes are told before torch is imported, which takes seconds.
+    Mistakes are reported before torch is imported, which takes seconds.
     """
     from tunesmith import config
 
@@ -73,7 +73,7 @@ def exit_code(main: Callable[[], Any], debug: bool = False) -> int:
         return INTERRUPTED
     except KeyboardInterrupt:
         return CTRL_C
-    except Exception as error:  # the last place there is: told in one line, a fault as INTERNAL
+    except Exception as error:  # the last resort: reported in one line, a fault of ours as INTERNAL
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return _quietly()
         if debug:

@@ -1,4 +1,4 @@
-"""Every mistake that can be told from a config alone."""
+"""Every mistake that a config shows by itself."""
 
 from tunesmith.config.check_targets import wrong_targets
 from tunesmith.config.check_values import missing, wrong_values
@@ -17,7 +17,7 @@ def resolved(composed: Config) -> RunConfig:
 
 
 def check(composed: Config) -> list[TunesmithError]:
-    """Return every mistake that can be told from the config alone, each once.
+    """Return every mistake that the config shows by itself, each once.
 
     Targets are imported only where their names or keys are not those that we ship.
     """

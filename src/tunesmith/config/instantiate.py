@@ -69,7 +69,7 @@ def check(node: Any, trust: Collection[str] = ()) -> list[TunesmithError]:
 
 
 def check_saved_targets(node: Any, trust: Collection[str] = ()) -> list[TunesmithError]:
-    """Do the same for a stored run: exact names only, besides packages trusted anew."""
+    """Do the same for a stored run: exact names only, and the packages that this command trusts."""
     return [
         SafetyError("UNSAFE-TARGET", f"{path}={name}", "not shipped by Tunesmith", _trust(name))
         for path, name in targets_in(node)
@@ -134,7 +134,7 @@ def code_of(target: Callable[..., Any]) -> dict[str, str]:
 
 @functools.cache
 def packaged_nodes() -> dict[str, frozenset[str]]:
-    """Return the targets of the shipped yaml files, with the keys that stand beside each."""
+    """Return the targets of the shipped yaml files, each with the keys next to it."""
     from omegaconf import OmegaConf
 
     keys: dict[str, set[str]] = {}

@@ -75,7 +75,7 @@ def _masked(key: Any, path: str, value: Any, hidden: Collection[str], secrets: l
 
 
 def _reads_secret(text: str) -> bool:
-    """Say whether an interpolation reads a variable named as secrets are, or cannot be told."""
+    """Say whether an interpolation reads a variable with the name of a secret, or may do so."""
     return any("$" in name or names_secret_variable(name) for name in READ.findall(text))
 
 

@@ -22,7 +22,7 @@ from tunesmith.runtime.options import (
 )
 from tunesmith.training.options import CallbackOptions, TrainerOptions
 
-Node = dict[str, Any]  # a group that holds a `_target_` beside the target's arguments
+Node = dict[str, Any]  # a group: a `_target_` and its arguments
 
 TARGET_GROUPS = (
     "task",

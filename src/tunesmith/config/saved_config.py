@@ -13,8 +13,8 @@ from tunesmith.errors import ConfigError, ModelError, SafetyError, raise_all
 def read_saved_config(path: Path, trust: Collection[str] = ()) -> dict[str, Any]:
     """Read a run's config.yaml as data from a stranger: nothing in it is resolved or imported.
 
-    What it trusts itself counts for nothing; `trust` names the packages trusted anew. Raises
-    ModelError where there is none, SafetyError where it asks for more than data may.
+    What it trusts itself counts for nothing; `trust` names the packages that this command trusts.
+    Raises ModelError where there is none, SafetyError where it asks for more than data may.
     """
     if not path.is_file():
         raise ModelError("RUN", str(path.parent), f"no {path.name}")

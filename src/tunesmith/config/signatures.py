@@ -1,8 +1,8 @@
 """What the arguments of a target may be, as its signature says: type and range.
 
-A target of ours is read, not imported: mistakes are told before torch is loaded. Only names from
-light modules are looked up in its annotations: typing, collections.abc, annotated_types and our
-own modules called `options`.
+A target of ours is read, not imported: mistakes are reported before torch is loaded. Its
+annotations may use names from light modules only: typing, collections.abc, annotated_types and
+our own modules called `options`.
 """
 
 import ast
@@ -87,7 +87,7 @@ def _imported(name: str, trust: tuple[str, ...]) -> dict[str, Any]:
         functions = [vars(c)["__init__"] for c in classes if "__init__" in vars(c)] or [target]
         hints = [get_type_hints(function, include_extras=True) for function in functions]
     except (TunesmithError, NameError, TypeError, AttributeError):
-        return {}  # what is wrong with it is told where it is called
+        return {}  # the check of the call reports what is wrong with it
     return {k: v for known in hints for k, v in known.items() if k != "return"}
 
 
@@ -192,7 +192,7 @@ def _tree(path: Path) -> ast.Module:
 
 @functools.cache
 def sentences(group: str, name: str) -> dict[str, str]:
-    """Return {argument: the sentence beside it} of the packaged yaml file of a target."""
+    """Return {argument: its sentence} of the packaged yaml file of a target."""
     for file in sorted((instantiate.CONF / group.replace(".", "/")).glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         if f"_target_: {name}\n" in text:

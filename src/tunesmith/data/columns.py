@@ -67,7 +67,7 @@ class Column:
     learning: bool = False  # of use to the train split alone: others may lack it
 
 
-LANGUAGE = "language"  # the column of any task's rows that says theirs
+LANGUAGE = "language"  # the column that names the language of a row, whatever the task
 COLUMNS = (  # every column that some task reads; `data` has a key for each: its name in the source
     "id",
     "text",

@@ -170,7 +170,7 @@ def load(
 ) -> FinishedRun:
     """Open a finished run, or the winner of a study. Nothing in its directory is executed.
 
-    `options` are set anew, such as {"task.num_beams": 4}: those that change its answers alone.
+    `options` replace values of the run that change its answers, such as {"task.num_beams": 4}.
     Raises ModelError where it is no run or not finished, SafetyError where it asks for code,
     ConfigError for an option.
     """

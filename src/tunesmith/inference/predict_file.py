@@ -1,4 +1,4 @@
-"""Predictions for a file: the same rows, with the answers beside them."""
+"""Predictions for a file: the same rows, each with its answer."""
 
 import csv
 import json

@@ -64,5 +64,5 @@ def changed(
     names = {known.attribute_map.get(key, key): value for key, value in changes.items()}
     settings = {**raw, **names}
     if known.attribute_map.get("num_hidden_layers", "num_hidden_layers") in names:
-        settings.pop("layer_types", None)  # one entry a layer, made anew from the count
+        settings.pop("layer_types", None)  # one entry per layer: made again from the count
     return settings

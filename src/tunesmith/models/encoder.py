@@ -70,7 +70,7 @@ def save(
 ) -> None:
     """Write a folder that plain transformers loads; it appears whole or not at all.
 
-    `labels` go to labels.json, tensors that a task has learnt beside the model (`extra`) to
+    `labels` go to labels.json, tensors that a task has learnt outside of the model (`extra`) to
     task.safetensors; each of `encoders` writes another encoder to a folder of its name. Everything
     is safetensors or JSON.
     """

@@ -1,4 +1,4 @@
-"""Texts and what stands beside them made into one vector: by concatenation, gates, attention."""
+"""A text and the other inputs of its row as one vector: by concatenation, gates, attention."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The head on the encoder: which one a task has, whose it is, whether its labels fit the data."""
+"""The head on the encoder: which one a task has, and whether a checkpoint brings it."""
 
 import inspect
 import re
@@ -101,7 +101,7 @@ def class_of(config: PreTrainedConfig, name: str, head: Head) -> type[PreTrained
 
 
 def model_kwargs(model: type[PreTrainedModel]) -> dict[str, Any]:
-    """Return what a model's class is told besides its config.
+    """Return the arguments of a model's class other than its config.
 
     A bare encoder takes the pooler as an option: it gets none, as no loss would reach it.
     """

@@ -1,4 +1,4 @@
-"""An encoder of images or sounds beside that of the text: loaded, run, saved."""
+"""An encoder of images or sounds, next to that of the text: loaded, run, saved."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""An encoder of images or sounds beside that of the text: found, and checked, without weights."""
+"""Which encoder of images or sounds there is: checked before its weights are loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

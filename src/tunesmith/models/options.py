@@ -61,7 +61,7 @@ def saved_model(path: str, attention: str) -> ModelOptions:
 
 
 class EncoderOptions(Options):
-    """Every key of an encoder beside the text's."""
+    """Every key of an encoder of images or sounds."""
 
     path: PathText | None = Field(
         description="A hub id or folder of a model; null: `config` with random weights."

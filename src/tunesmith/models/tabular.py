@@ -1,4 +1,4 @@
-"""Columns of a table as tokens beside a text: numbers standardized, categories embedded."""
+"""Columns of a table as tokens beside those of a text: numbers, and categories embedded."""
 
 from collections.abc import Mapping, Sequence
 

@@ -26,9 +26,9 @@ BAR = 24  # cells
 
 
 class LiveTable:
-    """Shows a running search on stderr; it is told of each ended segment, and now and then.
+    """Shows a running search on stderr; the loop calls it after each segment and now and then.
 
-    On a terminal one table is drawn anew at most twice a second; elsewhere each ended segment
+    On a terminal one table is drawn at most twice a second; elsewhere each ended segment
     gives one line.
     """
 

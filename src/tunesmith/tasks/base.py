@@ -29,7 +29,7 @@ class Output(NamedTuple):
     loss: Tensor  # ()
     logits: Tensor
     weight: Tensor  # ()
-    pair_logits: Tensor | None = None  # (B, 2), of a task that judges pairs beside its tokens
+    pair_logits: Tensor | None = None  # (B, 2), of a task that judges pairs as well as tokens
 
 
 class TaskContext(NamedTuple):

@@ -51,7 +51,7 @@ class Calibrates(ABC):
     def calibrate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> None:
         """Set it; called at each validation of a training, before `aggregate`, on no other rows.
 
-        What it sets is a buffer: a checkpoint keeps it beside the weights that it was tuned for.
+        What it sets is a buffer: a checkpoint keeps it with the weights that it was tuned for.
         """
 
 
@@ -80,7 +80,7 @@ class Generates(ABC):
 
 
 class ShowsExamples(ABC):
-    """Has answers that TensorBoard can show beside their rows."""
+    """Has answers that TensorBoard can show next to their rows."""
 
     @abstractmethod
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
@@ -131,7 +131,7 @@ class NotesTruncation(ABC):
 
 
 class HasModalities(ABC):
-    """Reads columns that have an encoder of their own, beside the text."""
+    """Reads columns other than the text, which have encoders of their own."""
 
     modality_columns: ClassVar[tuple[str, ...]]  # the options of each one's encoder: task.NAME
     encoders: nn.ModuleDict  # of the columns that the rows have

@@ -1,4 +1,4 @@
-"""Causal language modeling: each token is told from those before it, so texts can go on."""
+"""Causal language modeling: each token is predicted from those before it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -117,7 +117,7 @@ class CausalLanguageModeling(LanguageModelTask, Generates):
     def collate(self, features: list[Features]) -> Batch:
         """Pad to the longest: `labels` (B, T) are the next tokens; `before` what came earlier.
 
-        Special tokens within a text are read, not told.
+        Special tokens within a text are read, not predicted.
         """
         batch = self.pad(features)
         batch["labels"] = pad_lists([self.next_tokens(f["input_ids"]) for f in features], IGNORE)
@@ -128,7 +128,7 @@ class CausalLanguageModeling(LanguageModelTask, Generates):
         return batch
 
     def next_tokens(self, ids: Sequence[int]) -> list[int]:
-        """Return the next token of each of a block, IGNORE where it is not to be told."""
+        """Return the next token of each token of a block, IGNORE where none is predicted."""
         last = len(ids) - 1
         following = [
             IGNORE if token in self.special and not (token == self.end and i == last) else token

@@ -25,7 +25,7 @@ class Contrastive(SingleLabel, Augments, FitsHead, TruncatesLongTexts):
 
     As SetFit does (Tunstall et al., 2022): each row meets texts of its own class, whose cosine
     shall be 1, and as many of others, 0. An embedding is the mean of the last layer over a
-    text's tokens, of length 1. The head is fitted to the train split anew at each validation.
+    text's tokens, of length 1. The head is fitted to the train split again at each validation.
     """
 
     head = heads.NO_HEAD

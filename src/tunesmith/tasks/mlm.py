@@ -1,4 +1,4 @@
-"""Masked language modeling: hidden tokens are told from what stands around them."""
+"""Masked language modeling: hidden tokens are predicted from the tokens around them."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ NOTHING = {"bytes": b"", "path": ""}  # of a row that lacks it: Arrow wants one 
 
 
 class Multimodal(SingleLabel, HasModalities):
-    """Scores every label of a text by its tokens and those of what stands beside it.
+    """Scores every label of a row by the tokens of its text and of its other columns.
 
     Features hold the files, or where they are, and not what is made of them: an image of
     224 x 224 pixels is 600 kB, its file a tenth. Each batch reads its own. A row may lack any
@@ -70,7 +70,7 @@ class Multimodal(SingleLabel, HasModalities):
 
     @classmethod
     def check(cls, context: TaskContext) -> None:
-        """Raise ConfigError where there is nothing beside the text."""
+        """Raise ConfigError where the rows have nothing but a text."""
         if not {"image", "audio", "numeric", "categorical"} & set(context.columns):
             what = "nothing stands beside the text"
             fix = "set data.image, data.audio, data.numeric or data.categorical"

@@ -1,4 +1,4 @@
-"""Prompting: a label is told by the word that a masked language model puts into a template."""
+"""Prompting: a label is the word that a masked language model puts into a template."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

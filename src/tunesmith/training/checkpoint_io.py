@@ -86,7 +86,7 @@ def write_manifest(folder: Path, steps: dict[str, int]) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Say whether the file is one that the manifest beside it knows, to the bit."""
+    """Return whether the manifest in its folder has the hash of this file."""
     try:
         known = json.loads((path.parent / MANIFEST).read_text())
         return path.is_file() and sha256(path) in {entry["sha256"] for entry in known.values()}

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class CSVLogger(Logger):
     """Appends `step,name,value`; a resumed run cuts back to its checkpoint, nothing is erased.
 
-    `purge_step` is the first step that will be logged anew; None starts or goes on at the end.
+    `purge_step` is the first step that will be logged again; None starts or goes on at the end.
     A disk that refuses costs one warning, never the run.
     """
 

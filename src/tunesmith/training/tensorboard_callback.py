@@ -108,7 +108,7 @@ def examples_markdown(examples: Iterable[LabeledExample], most: int = 16) -> str
 
 
 def samples_markdown(samples: Iterable[GeneratedExample]) -> str:
-    """Return a markdown table of what was wanted and what was written, side by side."""
+    """Return a markdown table of the reference texts and the written ones, side by side."""
     head = ["| text | wanted | written |", "|---|---|---|"]
     rows = [" | ".join(escape_markdown(cell, LONGEST_SAMPLE) for cell in s) for s in samples]
     return "\n".join(head + [f"| {row} |" for row in rows])

@@ -11,7 +11,7 @@ from lightning.pytorch import loggers
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 
-# TensorBoard reads only files called *tfevents*, so this one beside them is invisible to it.
+# TensorBoard reads only files called *tfevents*, so it does not see this one.
 MARKER = ".hparams"
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class TensorBoardLogger(loggers.TensorBoardLogger):
     """Writes into run_dir/tensorboard, and never stops a training: one warning, then silence.
 
-    `purge_step` is the first step that a resumed run will log anew: TensorBoard forgets what a
+    `purge_step` is the first step that a resumed run will log again: TensorBoard forgets what a
     killed process logged at it and after it.
     """
 

@@ -35,7 +35,7 @@ def encode(rows: Dataset, encode_row: Encode, key: str, cache: Path) -> Encoded:
     """Encode a split, or open what an earlier run encoded under the same key.
 
     `key` names everything that the result depends on. Two processes that build the same key
-    at once wait for each other; a file that cannot be read is built anew.
+    at once wait for each other; a file that cannot be read is built again.
     """
     path = cache / "encoded" / f"{key}.arrow"
     try:

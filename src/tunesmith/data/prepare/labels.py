@@ -16,7 +16,7 @@ from tunesmith.errors import ConfigError, DataError
 INTEGER = re.compile(r"[+-]?\d+")
 INTEGRAL = re.compile(r"[+-]?\d+\.?0*")  # also 1.0
 NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-WITHHELD = ("-1", "-1.0", "-100", "-100.0")  # as GLUE and torch mark a label that is not told
+WITHHELD = ("-1", "-1.0", "-100", "-100.0")  # as GLUE and torch mark a hidden label
 MANY = (ColumnType.CLASSES, ColumnType.TAGS)  # several labels a row
 BETWEEN = "\x1f"  # between the labels of a row, where they are compared as one
 

@@ -1,4 +1,4 @@
-"""Rows of several languages: whose are read, whose are learnt from, how often each is drawn."""
+"""Rows of several languages: which are read, which train the model, how often each is drawn."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -22,9 +22,9 @@ Wanted = Mapping[str, Sequence[str] | None]  # {split: its languages; None: all}
 def languages_by_split(
     train: Sequence[str] | None, validation: Sequence[str] | None
 ) -> dict[str, Sequence[str] | None]:
-    """Return whose rows each split has.
+    """Return the languages of each split.
 
-    Validation has the languages of train unless it is told others: who chooses a checkpoint by
+    Validation has the languages of train unless others are named: who chooses a checkpoint by
     other languages' labels has learnt from them (Keung et al., 2020).
     """
     return {"train": train, "validation": validation or train, "test": None}

@@ -16,7 +16,7 @@ from tunesmith.errors import DataError, did_you_mean, raise_all
 # Nothing to read: white space, control characters, zero-width marks.
 EMPTY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*")
 INDEX = re.compile(r"[+-]?\d+(\.0*)?")
-WITHHELD = (-1, -100)  # as hub data sets and torch mark an answer that is not told
+WITHHELD = (-1, -100)  # as hub data sets and torch mark a hidden answer
 HAS_EMPTY, HAS_NUL, IS_MISPLACED = 1, 2, 4  # bits of `_flags`
 
 
@@ -69,7 +69,7 @@ def present_columns(
 
 
 def cell_of(raw: Mapping[str, Any], named: SourceName) -> Any:
-    """Return a column's cell; of several columns the list of theirs, without empty ones at its end.
+    """Return a column's cell; of several columns a list, without empty cells at its end.
 
     So a row with fewer choices than others leaves its last cells empty.
     """

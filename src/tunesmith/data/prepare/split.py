@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def fractions(texts: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     """Map text hashes (N,) to [0, 1), evenly, and to the same value wherever a text stands.
 
-    Each purpose draws anew, so that a fold is no function of who tests.
+    Each purpose draws independently, so that a fold does not depend on the test split.
     """
     salt = f"{seed}/{purpose}/".encode()
     drawn = np.empty(len(texts), dtype=np.float64)

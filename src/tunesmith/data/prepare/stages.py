@@ -199,7 +199,7 @@ def finished(
 ) -> tuple[Dataset, str]:
     """Return the rows of a split, with the labels' final names and our columns only.
 
-    The text beside them is their hash.
+    The text returned with them is their hash.
     """
     part, name = rows.parts[split], target.name or ""
     data, spell = part.data, rows.spell.get(split, str)

@@ -13,7 +13,7 @@ NOT_QUOTED = "set data.quoting=none if quotes are text"
 
 
 def separator(path: Path, sep: str | None) -> str:
-    """Return the character between the cells: the one given, else told by the extension."""
+    """Return the character between the cells: the one that is set, else by the extension."""
     return checked_sep(sep) or ("," if path.suffix.lower() == ".csv" else "\t")
 
 

@@ -27,7 +27,7 @@ def ranked(loop: SearchLoop) -> list[Record]:
 
 
 def confirm_best(loop: SearchLoop) -> Confirmation | None:
-    """Train the best and the default anew over fresh seeds, paired; say who wins, and why.
+    """Train the best and the default again over fresh seeds, paired; return who wins, and why.
 
     Raises NoScoreError where none of them came to its end.
     """

@@ -54,7 +54,7 @@ class View:
         return False
 
     def set_trial_system_attr(self, *args: Any) -> None:
-        """Keep nothing: other processes are told by the store."""
+        """Keep nothing: other processes read the study database."""
 
     def _trial(self, number: int, observation: Observation | None) -> "FrozenTrial":
         from optuna.trial import FrozenTrial, TrialState

@@ -52,7 +52,7 @@ class SamplerConformance:
             assert len(set(points)) > len(points) // 2
 
     def _study(self, space: Space, seed: int) -> list[Observation]:
-        """Ask for trials one after another, each of which is told a made-up score."""
+        """Ask for trials one after another; each gets a made-up score."""
         sampler = self.make_sampler(space, seed)
         study: list[Observation] = []
         for number in range(self.trials):

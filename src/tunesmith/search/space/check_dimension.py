@@ -37,7 +37,7 @@ LENGTH = ("trainer.max_epochs", "trainer.max_steps")
 
 
 def errors_in(dimension: Dimension, options: Options, adaptive: bool) -> Iterator[TunesmithError]:
-    """Yield what can be told of a dimension without composing a config."""
+    """Yield the mistakes of a dimension that show without composing a config."""
     if refusal := _refusal(dimension, adaptive):
         yield refusal
         return

@@ -131,7 +131,7 @@ def refuse_another(folder: Path, before: Identity | None, now: Identity) -> None
 
 
 def spec_of(folder: Path, settings: Settings, space: Space, objective: Objective) -> StudySpec:
-    """Return what the study was asked: it stands in the store, so that it can be told anew."""
+    """Return what the study was asked; the study database keeps it."""
     return StudySpec(
         study=folder.name,
         command=_command(),

@@ -109,4 +109,4 @@ def _lists_points(search: Any, trust: Sequence[str]) -> bool:
         settings = settings_from(search, trust)
         return settings.lists_points and len(settings.make_policy().rungs) == 1
     except (TunesmithError, AttributeError, KeyError, TypeError):
-        return False  # what is wrong with it is told with all the rest
+        return False  # its mistakes are reported with all the others

@@ -29,7 +29,7 @@ ALIKE = 3  # first trials that all die of the same error end the search
 
 
 class Watcher(Protocol):
-    """Is told what happens: the table on the terminal, or nobody."""
+    """What the loop calls as it goes: the table on the terminal."""
 
     def ended(self, loop: "SearchLoop", record: Record, result: Result) -> None: ...
 
@@ -121,7 +121,7 @@ class SearchLoop:
     ) -> list[Result]:
         """Run segments that are no trials (confirmation, the winner's model), all of them.
 
-        One that the budget cuts off comes back interrupted; `take` is told of each as it ends.
+        One that the budget cuts off comes back interrupted; `take` is called for each as it ends.
         """
         results: dict[int, Result] = {}
         tries = [0] * len(segments)
@@ -245,7 +245,7 @@ class SearchLoop:
         self._count_failures()
 
     def _lost(self, record: Record, segment: Segment, result: Result) -> Result:
-        """Try a segment again whose worker died, unless that keeps happening."""
+        """Try a segment again after its worker died, at most `search.retries` times."""
         if self.ended_by is not None or result.failure != CRASH:
             return result  # asked to stop: it stays pending, and goes on another time
         record.lost += 1

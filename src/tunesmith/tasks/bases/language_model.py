@@ -31,7 +31,7 @@ class LanguageModelTask(TextTask, SplitsRows, ABC):
 
     loss: CrossEntropy
     ordinary: np.ndarray  # (N,) ids of all tokens that are not special
-    ends: tuple[int, ...] = ()  # special tokens that are told too, one of each a document
+    ends: tuple[int, ...] = ()  # special tokens that are predicted too, one of each per document
     unigram: Tensor  # (V,) nats that each token costs without context
 
     def __init__(self, **common: Any) -> None:

@@ -1,4 +1,4 @@
-"""ROUGE: how much of a wanted text's words, pairs of words and order of words was written."""
+"""ROUGE: how many words, pairs of words and word orders of a reference text were written."""
 
 import math
 import re
