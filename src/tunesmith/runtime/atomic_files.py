@@ -22,7 +22,8 @@ def written_whole(path: Path, private: bool = True) -> Iterator[Path]:
         yield temporary
         sync(temporary)
         temporary.replace(path)
-        sync(path.parent)
+        with contextlib.suppress(PermissionError):  # a folder that may be written, but not read
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

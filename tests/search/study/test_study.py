@@ -320,6 +320,13 @@ def test_a_search_killed_between_its_own_row_and_optunas_goes_on_to_the_same(
     assert in_optuna(made.folder) == in_optuna(straight.folder) == expected_in_optuna(made)
 
 
+def test_a_store_that_was_killed_as_it_was_made_is_made_again(tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/study.db").touch()
+    made = search(tmp_path / "study", Scripted(), settings("random", "full", trials=2))
+    assert states(made) == [COMPLETE] * 2
+
+
 def test_the_store_is_durable_and_whole(tmp_path):
     search(tmp_path / "study", Scripted(), settings("random", "full", trials=2))
     with sqlite3.connect(tmp_path / "study/study.db") as db:

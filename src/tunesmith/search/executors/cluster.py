@@ -40,8 +40,9 @@ class Job:
 
     def look(self) -> None:
         """Start its clock if it has begun."""
-        if self.since is None and self.marker.exists():
-            self.since = time.monotonic()
+        with contextlib.suppress(OSError):  # storage that is out of reach for a moment
+            if self.since is None and self.marker.exists():
+                self.since = time.monotonic()
 
 
 class JobLostError(Exception):

@@ -116,12 +116,11 @@ class StudyDatabase:
 
 def _opened(path: Path) -> sqlite3.Connection:
     """Open or make the file, written ahead, and to the disk before saying that it is written."""
-    is_new = not path.exists()
     database = sqlite3.connect(path, timeout=10)
     try:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
-        if is_new:
+        if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             database.executescript(
                 f"BEGIN; {TABLES} INSERT INTO tunesmith_study VALUES ('format', '{FORMAT}'); COMMIT"
             )
