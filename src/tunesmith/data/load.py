@@ -63,8 +63,8 @@ def read(
 
     complete = stages.without_gaps(stored, target, options)
     divided = stages.divided(complete, target, options, to_make)
-    spoken = replace(divided, parts=only_languages(divided.parts, languages))
-    labeled = stages.labeled(spoken, target, options, requested)
+    divided = replace(divided, parts=only_languages(divided.parts, languages))
+    labeled = stages.labeled(divided, target, options, requested)
     kept = stages.few(labeled, target, options, requested)
     checked = stages.without_copies(kept, options.leakage)
     done = {split: stages.finished(checked, split, target, options) for split in checked.parts}
