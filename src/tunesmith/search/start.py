@@ -76,7 +76,8 @@ def _run(
     with _executor(cfg) as executor:
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
-        store = opened(folder, space, settings, executor, config_of)
+        choices = _first_choices(space, compose) if settings.lists_points else []
+        store = opened(folder, space, settings, executor, config_of, choices)
         try:
             objective = store.facts.objective
             assert objective is not None  # set when it was opened
@@ -179,6 +180,19 @@ def _trial_config(
 
 def _seeds(space: Space, settings: Settings, seed: int) -> list[int]:
     return list(space.seeds) or [seed + i for i in range(settings.replicates)]
+
+
+def _first_choices(space: Space, compose: Composer) -> list[str]:
+    """Return the first choice of each listed group that leaves out its default.
+
+    No trial has that default, and it may not fit the rows: a grid of two other tasks.
+    """
+    fixed = list(space.fixed)
+    return [
+        f"{group.key}={group.choices[0]}"
+        for group in space.dimensions
+        if group.is_group and not group.contains(compose.choice(fixed, group.key))
+    ]
 
 
 def _default(space: Space, base: DictConfig, compose: Composer) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from support.commands import ROOT
+from support.spaces import space_of
 from tunesmith.config.composer import Composer
 from tunesmith.errors import ConfigError
+from tunesmith.search import start
 from tunesmith.search.study.frozen_config import CONFIG_DIR, freeze
 from tunesmith.search.study.parse_request import folder_of
 
@@ -56,6 +58,19 @@ def test_a_config_dir_around_the_runs_is_copied_without_them(tmp_path):
     copied = study / CONFIG_DIR
     files = [path.relative_to(copied) for path in copied.rglob("*") if not path.is_dir()]
     assert files == [Path("optimizer/mine.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("choices", "found"),
+    [
+        ("task=similarity,cross_encoder_similarity", ["task=similarity"]),
+        ("task=regression,classification", []),
+        ("optimizer.lr=1e-5,2e-5", []),
+    ],
+)
+def test_a_study_is_checked_by_a_task_that_a_trial_has(choices, found):
+    space = space_of(choices)
+    assert start._first_choices(space, Composer()) == found
 
 
 def test_a_study_can_be_searched_on_from_its_best_experiment(tmp_path):

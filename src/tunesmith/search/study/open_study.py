@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,16 @@ READ = {  # what a worker reads before the search -> how it is said that it is a
 
 
 def opened(
-    folder: Path, space: Space, settings: Settings, executor: Executor, config_of: ConfigOf
+    folder: Path,
+    space: Space,
+    settings: Settings,
+    executor: Executor,
+    config_of: ConfigOf,
+    choices: Sequence[str] = (),
 ) -> StudyDatabase:
     """Open the store, once a worker has read rows and model: they must be those it began with.
 
+    `choices` are overrides that the worker's config needs besides what is fixed.
     Raises ConfigError for another study of this name, CheckError for what the worker refused.
     """
     now = identity_of(space, settings)
@@ -41,7 +48,7 @@ def opened(
     try:
         if store is not None:
             refuse_another(folder, store.facts.identity, now)
-        found = _checked(folder, space, executor, config_of, settings.retries)
+        found = _checked(folder, [*space.fixed, *choices], executor, config_of, settings.retries)
         now = now.model_copy(update={"inputs": dict(found.inputs)})
         if store is None:
             store = StudyDatabase(folder, space.dimensions)
@@ -69,14 +76,14 @@ def _existing(folder: Path, space: Space) -> StudyDatabase | None:
 
 
 def _checked(
-    folder: Path, space: Space, executor: Executor, config_of: ConfigOf, retries: int
+    folder: Path, overrides: list[str], executor: Executor, config_of: ConfigOf, retries: int
 ) -> Result:
     """Ask a worker what decides, and whether rows and model are there and which they are.
 
     Another is asked where it died.
     """
-    config = config_of(list(space.fixed))
-    segment = Segment(-1, 0, 0, 1.0, 0, str(folder), config, list(space.fixed), None, kind="check")
+    config = config_of(overrides)
+    segment = Segment(-1, 0, 0, 1.0, 0, str(folder), config, overrides, None, kind="check")
     for attempt in range(retries + 1):
         found = executor.submit(replace(segment, attempt=attempt)).result()
         if found.state == "done":
