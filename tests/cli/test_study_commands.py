@@ -128,6 +128,11 @@ def test_a_store_that_is_none_is_told_in_one_line(stranger: Path) -> None:
         ("UPDATE tunesmith_study SET value='7' WHERE key='spec'", "error"),
         ("UPDATE tunesmith_trials SET record='{}' WHERE number=1", "error"),
         ("INSERT INTO tunesmith_study VALUES (X'00', '1')", "is not the store of a study"),
+        (
+            "UPDATE tunesmith_study SET value=json_set(value, '$.rungs', json('[1.0]')) "
+            "WHERE key='spec'",
+            "does not hold what a study writes: all of it: Value error, trial",
+        ),
         ("UPDATE tunesmith_trials SET number=7 WHERE number=1", "not numbered 0, 1, 2, ..."),
     ],
 )

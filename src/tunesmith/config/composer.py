@@ -41,10 +41,6 @@ class Composer:
         raise_all(config.check(composed))
         return OmegaConf.to_container(composed, resolve=True)  # type: ignore[return-value]
 
-    def choice(self, overrides: Sequence[str], group: str) -> str | None:
-        """Return which option of a group these overrides choose, or leave."""
-        return self.choices(overrides).get(group)
-
     def choices(self, overrides: Sequence[str]) -> dict[str, str | None]:
         """Return which option of each group these overrides choose, or leave."""
         chosen = self._load(overrides).hydra.runtime.choices

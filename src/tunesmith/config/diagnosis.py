@@ -98,7 +98,7 @@ def _sort_sweep(diagnosis: Diagnosis, override: Any) -> None:
         raise _sweep(override.input_line)
     mistakes, right = [], []
     for value in override_parser.sweep_values(override):
-        single = override_parser.with_value(override, value)
+        single = hydra_internals.with_value(override, value)
         if hydra_internals.is_choice(diagnosis.loader, single):
             mistake = _wrong_choice(diagnosis, single)
         else:

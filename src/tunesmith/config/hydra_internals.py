@@ -4,6 +4,7 @@ tests/config/test_hydra_internals.py holds each of them to what it is used for.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,16 @@ def is_choice(loader: Any, override: Any) -> bool:
     """Tell the choice of a group from a value."""
     is_group = loader.repository.group_exists(override.key_or_group)
     return is_group and not isinstance(override.value(), dict)
+
+
+def with_value(override: Any, value: Any) -> Any:
+    """Return the override with one of its values."""
+    from hydra.core.override_parser.types import ValueType
+
+    single = copy(override)
+    single._value, single.value_type = value, ValueType.ELEMENT
+    single.input_line = f"{override.get_key_element()}={single.get_value_element_as_str()}"
+    return single
 
 
 def set_values(overrides: Sequence[Any], composed: Any) -> None:

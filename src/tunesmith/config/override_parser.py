@@ -1,7 +1,6 @@
 """One override in Hydra's grammar: parsed, and the values of one that has several."""
 
 import re
-from copy import copy
 from typing import Any
 
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
@@ -30,16 +29,6 @@ def sweep_values(override: Any) -> list[Any]:
         return list(override.sweep_iterator())
     except (HydraException, ValueError) as error:  # range(1,5,0)
         raise ConfigError("CONF-SYNTAX", override.input_line, "has no end") from error
-
-
-def with_value(override: Any, value: Any) -> Any:
-    """Return the override with one of its values."""
-    from hydra.core.override_parser.types import ValueType
-
-    single = copy(override)
-    single._value, single.value_type = value, ValueType.ELEMENT
-    single.input_line = f"{override.get_key_element()}={single.get_value_element_as_str()}"
-    return single
 
 
 def _syntax(text: str, error: Exception) -> TunesmithError:

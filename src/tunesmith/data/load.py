@@ -1,7 +1,7 @@
 """Rows from anywhere, under our names: opened, stored once, checked, split, memory-mapped."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +44,44 @@ def read(
     target = stages.Target.of(columns)
     raise_all(wrong_shots(options, target.kind))
     requested = [name for name in SPLITS if splits is None or name in splits]
+    opened = open_requested(columns, options, requested, target)
+    stored = cache_splits(opened.sources, columns, opened.chosen, options, cache)
+    complete = stages.without_gaps(stored, target, options)
+    divided = stages.divided(complete, target, options, opened.to_make)
+    divided = replace(divided, parts=only_languages(divided.parts, opened.languages))
+    labeled = stages.labeled(divided, target, options, requested)
+    kept = stages.few(labeled, target, options, requested)
+    checked = stages.without_copies(kept, options.leakage)
+    done = {split: stages.finished(checked, split, target, options) for split in checked.parts}
+    hashes = {split: hashed for split, (_, hashed) in done.items()}
+    return Rows(
+        splits={split: data for split, (data, _) in done.items()},
+        labels=list(checked.names) if checked.names is not None else None,
+        fingerprint=_fingerprint(opened, columns, options, checked.names, hashes),
+        notes=list(checked.notes),
+        hidden_labels=checked.hidden & checked.parts.keys(),
+        hashes=hashes,
+    )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The sources of the splits that are needed, and what of them is read."""
+
+    sources: Mapping[str, RowSource]  # by split
+    chosen: Mapping[str, Mapping[str, SourceName]]  # {split: {our column: the source's}}
+    to_make: Mapping[str, bool]  # whether "validation" and "test" are cut from train
+    languages: Wanted
+    folders: Sequence[str]  # that paths in cells are relative to
+
+
+def open_requested(
+    columns: Mapping[str, Column],
+    options: DataOptions,
+    requested: Sequence[str],
+    target: stages.Target,
+) -> Opened:
+    """Open what the requested splits need; raise all that is wrong with files and columns."""
     languages = languages_by_split(
         _texts(options.train_languages), _texts(options.validation_languages)
     )
@@ -59,43 +97,37 @@ def read(
     if options.languages is not None:
         names[LANGUAGE] = LANGUAGE
     chosen = choose(sources, columns, names, options.split)
-    stored = cache_splits(sources, columns, chosen, options, cache)
-
-    complete = stages.without_gaps(stored, target, options)
-    divided = stages.divided(complete, target, options, to_make)
-    divided = replace(divided, parts=only_languages(divided.parts, languages))
-    labeled = stages.labeled(divided, target, options, requested)
-    kept = stages.few(labeled, target, options, requested)
-    checked = stages.without_copies(kept, options.leakage)
-    done = {split: stages.finished(checked, split, target, options) for split in checked.parts}
-
-    hashes = {split: hashed for split, (_, hashed) in done.items()}
     folders = media_folders(sources, columns, names, options.media)
+    return Opened(sources, chosen, to_make, languages, folders)
+
+
+def _fingerprint(
+    opened: Opened,
+    columns: Mapping[str, Column],
+    options: DataOptions,
+    labels: Sequence[str] | None,
+    hashes: Mapping[str, str],
+) -> str:
+    """Return a hash of the sources' content and of every option that changes the rows."""
     shots = [options.shots_per_class, options.validation_shots_per_class, options.shot_seed]
     identity = [
         options.split.model_dump(),
-        to_make,
-        chosen,
+        opened.to_make,
+        opened.chosen,
         options.label_separator,
-        checked.names,
+        labels,
         options.limit,
         asdict(FileFormat.of(options)),
         {name: column.kind for name, column in columns.items()},
         options.on_missing_label,
         options.on_empty_text,
-        languages,
+        opened.languages,
         *(shots if counts(options) else []),
-        *folders,
-        *([hashes] if folders else []),  # files that cells name are no part of a source's identity
+        *opened.folders,
+        # Files that cells name are no part of a source's identity.
+        *([hashes] if opened.folders else []),
     ]
-    return Rows(
-        splits={split: data for split, (data, _) in done.items()},
-        labels=list(checked.names) if checked.names is not None else None,
-        fingerprint=key_of({name: s.identity for name, s in sources.items()}, identity),
-        notes=list(checked.notes),
-        hidden_labels=checked.hidden & checked.parts.keys(),
-        hashes=hashes,
-    )
+    return key_of({name: s.identity for name, s in opened.sources.items()}, identity)
 
 
 def _texts(values: Sequence[str | int] | None) -> list[str] | None:

@@ -89,9 +89,8 @@ def save(
             save_file(tensors, new / "task.safetensors")
         for name, write in (encoders or {}).items():
             write(new / name)
-        atomic_files.sync_tree(
-            new
-        )  # before its name: a power cut must not leave a folder of empty files
+        # Before it gets its name: a power cut must not leave a folder of empty files.
+        atomic_files.sync_tree(new)
         _put(new, folder)
         atomic_files.sync(folder.parent)
     finally:

@@ -65,9 +65,7 @@ class ModelSpec:
     path: str  # as the user typed it
     folder: Path  # where it is on this machine
     revision: str | None  # the commit, of a hub model
-    config: (
-        PreTrainedConfig  # with the labels and all changes of the config, in the role of the task
-    )
+    config: PreTrainedConfig  # with the labels and all changes, in the role of the task
     checkpoint: PreTrainedConfig  # as the checkpoint has it, so changed
     head: heads.Head  # what the task puts on the encoder
     pretrained: bool

@@ -68,8 +68,11 @@ class ConfigRecord:
     @property
     def hparams(self) -> dict[str, Any]:
         """What the hyperparameters' table shows: dotted names, without what belongs elsewhere."""
-        found = leaves(dict(self.redacted))
-        return {path: value for path, value in found if NO_HPARAMS.isdisjoint(path.split("."))}
+        return {
+            path: value
+            for path, value in leaves(dict(self.redacted))
+            if value != {} and NO_HPARAMS.isdisjoint(path.split("."))
+        }
 
 
 # The run directory

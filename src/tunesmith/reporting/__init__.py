@@ -1,1 +1,1 @@
-"""What a study's results say, in numbers and words: pure functions of its study."""
+"""What a study's results say, in numbers and words: pure functions of them."""

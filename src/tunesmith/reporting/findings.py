@@ -57,7 +57,7 @@ def comparable(study: StudyResults, least: int = 10) -> tuple[int, list[tuple[Tr
     """
     found: dict[int, list[tuple[TrialResult, float]]] = {}
     for trial in study.scored:
-        for rung, score in trial.known_scores.items():
+        for rung, score in trial.rung_scores.items():
             found.setdefault(rung, []).append((trial, score))
     enough = [rung for rung in found if len(found[rung]) >= least]
     rung = max(enough, default=max(found, key=lambda r: (len(found[r]), r), default=0))
@@ -156,7 +156,7 @@ def rung_pairs(study: StudyResults) -> list[RungPair]:
 
 
 def _pair(study: StudyResults, low: int, high: int) -> RungPair:
-    trials = {t.number: t.known_scores for t in study.scored}
+    trials = {t.number: t.rung_scores for t in study.scored}
     both = {number: s for number, s in trials.items() if low in s and high in s}
     points = tuple((number, s[low], s[high]) for number, s in both.items())
     enough = len(points) > 2

@@ -137,7 +137,7 @@ class TrialResult(Value):
         return [seed.score for seed in self.replicates if is_number(seed.score)]
 
     @cached_property
-    def known_scores(self) -> dict[int, float]:
+    def rung_scores(self) -> dict[int, float]:
         """Rung -> score, without those that are no number."""
         return {rung: score for rung, score in self.scores.items() if is_number(score)}
 

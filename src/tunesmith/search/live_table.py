@@ -84,8 +84,8 @@ def line(loop: SearchLoop, metric: str, seconds: float, result: Result) -> str:
     else:
         no_use = result.failure in DEGENERATE  # it came to its end all the same
         parts.append(result.failure if no_use else f"failed: {result.failure}")
-    best, left = _best(loop), _left(loop, seconds)
-    parts += [f"best {best}" if best else "", _trials(loop), left]
+    parts += [f"best {_score(loop, best)}" for best in confirm.ranked(loop)[:1]]
+    parts += [_trials(loop), _left(loop, seconds)]
     return printable("  ".join(part for part in parts if part))
 
 
@@ -125,9 +125,9 @@ def _rows(loop: SearchLoop, metric: str) -> Iterator[tuple[str, Any]]:
     counts = Counter(rung for standing in loop.standings for rung in standing.scores)
     names = [formatting.rung(rung) for rung in loop.policy.rungs]
     yield "rungs", "  ".join(f"{name}: {counts[rung]}" for rung, name in enumerate(names))
-    if best := _best(loop):
-        overrides = " ".join(confirm.ranked(loop)[0].overrides)
-        yield f"best {metric}", f"{best}  {formatting.shorten(overrides, LONGEST)}"
+    if ranked := confirm.ranked(loop):
+        overrides = formatting.shorten(" ".join(ranked[0].overrides), LONGEST)
+        yield f"best {metric}", f"{_score(loop, ranked[0])}  {overrides}"
     kinds = Counter(r.failure for r in loop.records if r.failure is not None)
     yield "failed", "  ".join(f"{kind}: {count}" for kind, count in kinds.items()) or "none"
 
@@ -156,14 +156,11 @@ def _trials(loop: SearchLoop) -> str:
     return f"{len(loop.records)}/{loop.target} trials"
 
 
-def _best(loop: SearchLoop) -> str:
-    ranked = confirm.ranked(loop)
-    if not ranked:
-        return ""
-    best = ranked[0]
-    rung = loop.policy.rungs[best.rungs[-1]]
+def _score(loop: SearchLoop, record: Record) -> str:
+    """Return the score of a trial, and where it is no whole training at which rung."""
+    rung = loop.policy.rungs[record.rungs[-1]]
     at = "" if rung >= 1 else f" at {formatting.rung(rung)}"
-    return f"{formatting.score(best.score)}{at} (trial {best.number})"
+    return f"{formatting.score(record.score)}{at} (trial {record.number})"
 
 
 def _left(loop: SearchLoop, seconds: float) -> str:

@@ -52,14 +52,16 @@ def replay(study: str | Path, number: int, trust: Sequence[str] = ()) -> list[Re
     done = [replicate for replicate in record.ran if replicate.last is not None]
     if not done:
         raise ModelError("STUDY-TRIAL", f"{study} {number}", "has no result yet")
-    rungs = saved_study.results_of(study).rungs
+    results = saved_study.results_from(found)
+    if results is None:
+        raise ModelError("STUDY", str(found.folder), "its store does not say what it searched")
     sources = [_source(found.folder, record, replicate.seed) for replicate in done]
     configs = [_config(source, found.folder, trust) for source in sources]
     folder = _new_folder(found.folder, number)
     replayed = []
     for replicate, source, cfg in zip(done, sources, configs, strict=True):
         where = folder / f"seed-{replicate.seed}" if len(record.seeds) > 1 else folder
-        segment = _segment(record, replicate, rungs, where, cfg)
+        segment = _segment(record, replicate, results.rungs, where, cfg)
         replayed.append(_compared(replicate, source, segment, _run(segment)))
     return replayed
 
@@ -68,8 +70,6 @@ def _trial(study: saved_study.SavedStudy, number: int) -> Record:
     if not 0 <= number < len(study.records):
         fix = f"there are 0 to {len(study.records) - 1}" if study.records else "there is none"
         raise ConfigError("STUDY-TRIAL", f"{study.folder} {number}", "no such trial", fix)
-    if study.facts.spec is None:
-        raise ModelError("STUDY", str(study.folder), "its store does not say what it searched")
     return study.records[number]
 
 

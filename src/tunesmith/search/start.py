@@ -187,20 +187,19 @@ def _first_choices(space: Space, compose: Composer) -> list[str]:
 
     No trial has that default, and it may not fit the rows: a grid of two other tasks.
     """
-    fixed = list(space.fixed)
-    return [
-        f"{group.key}={group.choices[0]}"
-        for group in space.dimensions
-        if group.is_group and not group.contains(compose.choice(fixed, group.key))
-    ]
+    groups = [dimension for dimension in space.dimensions if dimension.is_group]
+    defaults = compose.choices(space.fixed) if groups else {}
+    others = [group for group in groups if not group.contains(defaults.get(group.key))]
+    return space.overrides({group.key: group.choices[0] for group in others})
 
 
 def _default(space: Space, base: DictConfig, compose: Composer) -> dict[str, Any]:
     """Return what the default config has on the dimensions, where that is a value of them."""
     params: dict[str, Any] = {}
+    choices = compose.choices(space.fixed)
     for dimension in space.parents_first:
         if dimension.is_group:
-            value = compose.choice(list(space.fixed), dimension.key)
+            value = choices.get(dimension.key)
         else:
             value = OmegaConf.select(base, dimension.key)
         active = space.active({**params, dimension.key: value})

@@ -78,5 +78,11 @@ class Result(Value):
 
 def result_of(segment: Segment, state: Any, **facts: Any) -> Result:
     """Make the result of a segment."""
-    where = {name: getattr(segment, name) for name in ("trial", "seed", "rung", "attempt")}
-    return Result(state=state, **where, **facts)
+    return Result(
+        trial=segment.trial,
+        seed=segment.seed,
+        rung=segment.rung,
+        attempt=segment.attempt,
+        state=state,
+        **facts,
+    )

@@ -4,8 +4,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from tunesmith.reporting import findings, formatting
-from tunesmith.reporting.html.svg import WIDTH, Figure, Markup, Pictures, picture, shape
+from tunesmith.reporting.html.svg import WIDTH, Figure, Pictures, picture, shape
 from tunesmith.reporting.results import (
     SearchedDimension,
     StudyResults,

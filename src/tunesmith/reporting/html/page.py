@@ -1,6 +1,6 @@
 """report.html: one file that needs no network, runs no script, and is readable on a phone.
 
-Its layout is page.html.j2; what stands there comes from the results of the study alone.
+Its layout is page.html.j2, which calls the functions of this package on the results of a study.
 """
 
 import functools
@@ -45,40 +45,7 @@ LONGEST = 80  # characters of a setting in a table
 
 def page(study: StudyResults) -> str:
     """Return report.html of a study."""
-    kinds = table_rows.failures(study)
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            study=study,
-            style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
-            contents=CONTENTS,
-            interval=verdict.INTERVAL,
-            facts=headline.facts(study),
-            verdict=verdict.verdict(study),
-            stop=verdict.stop(study),
-            numbers=headline.numbers(study),
-            luck=verdict.luck(study),
-            settings=headline.settings(study),
-            command=headline.command(study),
-            advice=advise(study),
-            silence=headline.silence(study),
-            arms=table_rows.confirmation(study),
-            unconfirmed=headline.why_unconfirmed(study),
-            seed_spread=seed_spread.seeds(study),
-            best_so_far=best_so_far.best_so_far(study),
-            slices=slices.slices(study),
-            importance=importance.importance(study),
-            expected=best_so_far.expected(study),
-            curves=curves.curves(study),
-            best_steps=curves.best_steps(study),
-            failures=kinds,
-            failed=sum(kind[1] for kind in kinds),
-            names=formatting.short_names(study.keys),
-            next_steps=next_steps.next_ones(study),
-            provenance=table_rows.provenance(study),
-        )
-    )
+    return _environment().get_template("page.html.j2").render(study=study)
 
 
 @functools.cache
@@ -91,6 +58,21 @@ def _environment() -> Environment:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+    made.globals |= {
+        "advise": advise,
+        "best_so_far": best_so_far,
+        "contents": CONTENTS,
+        "curves": curves,
+        "headline": headline,
+        "importance": importance,
+        "next_steps": next_steps,
+        "seed_spread": seed_spread,
+        "short_names": formatting.short_names,
+        "slices": slices,
+        "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),  # our own
+        "table_rows": table_rows,
+        "verdict": verdict,
+    }
     made.filters |= {
         "count": formatting.count,
         "duration": formatting.duration,

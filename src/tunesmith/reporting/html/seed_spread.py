@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from tunesmith.reporting import findings, formatting
 from tunesmith.reporting.html import scales
-from tunesmith.reporting.html.svg import RIGHT, WIDTH, Figure, Markup, Pictures, picture, shape
+from tunesmith.reporting.html.svg import RIGHT, WIDTH, Figure, Pictures, picture, shape
 from tunesmith.reporting.results import StudyResults, is_number
 
 ROW, TOP, BOTTOM = 50.0, 6.0, 42.0

@@ -89,7 +89,7 @@ def _section(title: str, rows: Sequence[Sequence[Any]]) -> RenderableType:
 
 
 def _environment(run: Path) -> list[list[Any]]:
-    rows = leaves(read_json(run / "environment.json"))
+    rows = [(path, v) for path, v in leaves(read_json(run / "environment.json")) if v != {}]
     return [[path, " ".join(map(str, v)) if isinstance(v, list) else v] for path, v in rows]
 
 

@@ -120,10 +120,9 @@ class LocalExecutor(Executor):
     ) -> None:
         try:
             result = worker.run(segment)
+            whole = segment.devices == 1 or result.state == "done"  # else ranks are out of step
         except Exception as error:  # a Future never raises: the search would wait for ever
-            result = _crash(segment, f"{type(error).__name__}: {error}")
-            worker.end()
-        whole = segment.devices == 1 or result.state == "done"  # else its ranks are out of step
+            result, whole = _crash(segment, f"{type(error).__name__}: {error}"), False
         keep = whole and worker.is_alive() and worker.growth < self.max_growth
         if not keep:
             worker.end()

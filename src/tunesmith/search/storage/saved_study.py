@@ -34,7 +34,7 @@ def results_of(study: str | Path) -> StudyResults:
     Raises ModelError where it is no study, SafetyError where a file of it leads out.
     """
     folder = opened(study)
-    made = _from_database(folder) if (folder / STORE).is_file() else None
+    made = results_from(read(folder)) if (folder / STORE).is_file() else None
     return made or _from_summary(folder, str(study))
 
 
@@ -73,9 +73,9 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
-def _from_database(folder: Path) -> StudyResults | None:
+def results_from(saved: SavedStudy) -> StudyResults | None:
     """Return the results; None of a store that was killed before it was a study."""
-    saved = read(folder)
+    folder = saved.folder
     if saved.facts.spec is None:
         return None
     end = saved.facts.ended
@@ -86,7 +86,8 @@ def _from_database(folder: Path) -> StudyResults | None:
     try:
         return build_results(folder, saved.records, saved.facts.spec, end, saved.facts.confirmation)
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise _no_results(str(folder / STORE), error) from error
+        what = f"does not hold what a study writes: {_first(error)}"
+        raise ModelError("STORE", str(folder / STORE), what) from error
 
 
 def _from_summary(folder: Path, location: str) -> StudyResults:
@@ -94,20 +95,23 @@ def _from_summary(folder: Path, location: str) -> StudyResults:
     try:
         found = StudyResults.model_validate_json(text)
     except (ValueError, RecursionError) as error:
-        raise _no_results(location, error) from error
+        raise ModelError("STUDY", location, _why_none(error)) from error
     return found.model_copy(update={"directory": location})
 
 
-def _no_results(location: str, error: Exception) -> ModelError:
-    """Say in one line what is wrong with results that were read."""
-    if not isinstance(error, ValidationError):
-        return ModelError("STUDY", location, f"its summary is not one of a study: {error}")
-    first = error.errors()[0]
-    if first["loc"] == ("format",):
-        what = f"is a study of format {first['input']!r}, this version reads format {FORMAT}"
+def _why_none(error: Exception) -> str:
+    """Say why a file holds no summary that this version reads."""
+    first = error.errors()[0] if isinstance(error, ValidationError) else None
+    if first is not None and first["loc"] == ("format",):
         if first["type"] == "missing":
-            what = f"names no format, this version reads format {FORMAT}"
-        return ModelError("STUDY", location, what, "search again")
-    where = ".".join(map(str, first["loc"])) or "all of it"
-    what = f"its summary is not one of a study: {where}: {first['msg']}"
-    return ModelError("STUDY", location, what)
+            return f"names no format, this version reads format {FORMAT}"
+        return f"is a study of format {first['input']!r}, this version reads format {FORMAT}"
+    return f"its summary is not one of a study: {_first(error)}"
+
+
+def _first(error: Exception) -> str:
+    """Return in one line what is wrong, the first thing of several."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from tunesmith.errors import ModelError
 from tunesmith.reporting.results import FORMAT
@@ -62,7 +62,9 @@ class StudyDatabase:
         try:
             yield
         except Exception as error:  # Optuna's, SQLAlchemy's and sqlite3's have no common base
-            self.mirror = None
+            mirror, self.mirror = self.mirror, None
+            if mirror is not None:
+                mirror.close()
             said = (str(error).splitlines() or [type(error).__name__])[0]
             log.warning("what optuna-dashboard shows is not written any more: %s", said)
 
@@ -152,14 +154,11 @@ def _facts(rows: dict[str, str]) -> StudyFacts:
     plain = {key: json.loads(text) for key, text in rows.items() if not key.startswith(RESULT)}
     if plain.get("format") != FORMAT:
         raise ValueError(f"it is of format {plain.get('format')}, this version reads {FORMAT}")
-    facts: StudyFacts = _FACTS.validate_json(json.dumps(plain))
+    facts = StudyFacts.model_validate(plain)
     for key, text in rows.items():
         if key.startswith(RESULT):
             facts.results[key.removeprefix(RESULT)] = Result.model_validate_json(text)
     return facts
-
-
-_FACTS = TypeAdapter(StudyFacts)
 
 
 def _broken(path: Path, error: Exception) -> ModelError:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tunesmith.config.interpolation import leaves
 from tunesmith.errors import ConfigError, TunesmithError
@@ -13,7 +12,6 @@ from tunesmith.reporting.results import CRASH, SearchedDimension, StudySpec
 from tunesmith.runtime.mask_secrets import mask_arguments
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.diff import differences
-from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.storage.study_facts import Identity, Objective
@@ -52,8 +50,7 @@ def opened(
         now = now.model_copy(update={"inputs": dict(found.inputs)})
         if store is None:
             store = StudyDatabase(folder, space.dimensions)
-            mode: Any = found.mode
-            store.begin(Objective(metric=found.metric, mode=mode))
+            store.begin(Objective.model_validate({"metric": found.metric, "mode": found.mode}))
         refuse_another(folder, store.facts.identity, now)
         store.set("identity", now)
     except BaseException:
@@ -149,14 +146,8 @@ def spec_of(folder: Path, settings: Settings, space: Space, objective: Objective
         seed=settings.seed,
         explicit_grid=settings.lists_points,
         rungs=list(settings.make_policy().rungs),
-        space=[_searched(dimension) for dimension in space.dimensions],
+        space=[SearchedDimension.model_validate(d.plain()) for d in space.dimensions],
     )
-
-
-def _searched(dimension: Dimension) -> SearchedDimension:
-    """Return a dimension as the results have it: of its identity what a reader needs."""
-    plain = dimension.plain()
-    return SearchedDimension(**{k: plain[k] for k in SearchedDimension.model_fields})
 
 
 def _command() -> list[str]:
