@@ -26,9 +26,13 @@ def rows(
     need_validation: bool = True,
     only: Sequence[str] | None = None,
     cache: Path = Path("cache"),
+    of_run: Sequence[str] | None = None,
     **options: Any,
 ) -> Rows:
-    """Read with the defaults of conf/data/files.yaml but for the options given."""
+    """Read with the defaults of conf/data/files.yaml but for the options given.
+
+    `of_run` are the labels of a finished run.
+    """
     defaults: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/data/files.yaml"))
     defaults.pop("defaults", None)
     asked = defaults | {"shot_seed": 0} | options  # in the yaml it follows the seed of the run
@@ -36,7 +40,7 @@ def rows(
         asked[group] = defaults[group] | options.get(group, {})
     made = DataOptions.model_validate(asked)
     try:
-        return read(columns, made, cache, only)
+        return read(columns, made, cache, only, of_run)
     except DataError as error:
         if need_validation or error.code != "DATA-SPLIT" or "no validation" not in error.what:
             raise

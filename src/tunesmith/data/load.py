@@ -33,23 +33,27 @@ def read(
     options: DataOptions,
     cache: Path,
     splits: Collection[str] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Rows:
     """Read the splits under our column names.
 
     `columns` is what the task reads; `splits` are those to return (None: all), and no file is
-    opened that they do not need. Rows are stored below `cache` once per content and mapped into
+    opened that they do not need. `labels` are those of a finished run, in its order.
+    Rows are stored below `cache` once per content and mapped into
     memory.
     Raises DataError for rows, ConfigError for options, MachineError for a missing package.
     """
     target = stages.Target.of(columns)
     raise_all(wrong_shots(options, target.kind))
     requested = [name for name in SPLITS if splits is None or name in splits]
-    opened = open_requested(columns, options, requested, target)
+    known = stages.known_labels(options, labels)
+    named = known.names is not None or target.kind not in NAMED
+    opened = open_requested(columns, options, requested, named)
     stored = cache_splits(opened.sources, columns, opened.chosen, options, cache)
-    complete = stages.without_gaps(stored, target, options)
+    complete = stages.without_gaps(stored, target, options, known)
     divided = stages.divided(complete, target, options, opened.to_make)
     divided = replace(divided, parts=only_languages(divided.parts, opened.languages))
-    labeled = stages.labeled(divided, target, options, requested)
+    labeled = stages.labeled(divided, target, options, requested, known)
     kept = stages.few(labeled, target, options, requested)
     checked = stages.without_copies(kept, options.leakage)
     done = {split: stages.finished(checked, split, target, options) for split in checked.parts}
@@ -79,9 +83,12 @@ def open_requested(
     columns: Mapping[str, Column],
     options: DataOptions,
     requested: Sequence[str],
-    target: stages.Target,
+    named: bool,
 ) -> Opened:
-    """Open what the requested splits need; raise all that is wrong with files and columns."""
+    """Open what the requested splits need; raise all that is wrong with files and columns.
+
+    Unless the labels are `named`, the train split is needed.
+    """
     languages = languages_by_split(
         _texts(options.train_languages), _texts(options.validation_languages)
     )
@@ -89,7 +96,6 @@ def open_requested(
     if "validation" in requested and not ("validation" in openers or to_make["validation"]):
         what = "no validation split, and none is cut from train"
         raise DataError("DATA-SPLIT", "data", what, "set data.split.validation=0.1")
-    named = options.labels is not None or target.kind not in NAMED
     sources = open_sources(sources_needed(requested, openers, to_make, named), openers)
     if options.leakage != "ignore":
         raise_all(check_same_source(sources))

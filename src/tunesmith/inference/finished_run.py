@@ -16,6 +16,7 @@ from tunesmith.data.columns import Column, Rows, SourceName
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.inference.input_rows import Given, check_is_row_list, input_row
+from tunesmith.models.heads import saved_labels
 from tunesmith.models.options import saved_model
 from tunesmith.models.spec import resolve_model
 from tunesmith.models.untrusted_files import inside
@@ -121,7 +122,7 @@ class FinishedRun:
             _cache_of(self.directory) as cache,
         ):
             config = config.with_options("paths", cache=str(cache))
-            inputs = load_inputs(config, [split])
+            inputs = load_inputs(config, [split], self._labels)
             if split not in inputs.rows.splits:
                 raise DataError("DATA-SPLIT", split, "this run's data has no such split")
             if split in inputs.rows.hidden_labels:
@@ -152,10 +153,14 @@ class FinishedRun:
         known = runs.read_json(self.directory / "metrics.json").get("rows")
         return known if isinstance(known, Mapping) else {}
 
+    @property
+    def _labels(self) -> list[str] | None:
+        """The names of the run's labels, in order, as the model has them; None: it has none."""
+        return saved_labels(self.directory / "model")
+
     def _inputs(self) -> RunInputs:
         """Return what a task is built from, without its data."""
-        named = self.config.data.labels
-        labels = list(map(str, named)) if named is not None else None
+        labels = self._labels
         model = resolve_model(
             str(self.directory / "model"),
             attention=self.config.model.attention,  # the same arithmetic: scores repeat to the bit

@@ -26,7 +26,7 @@ from transformers import (
 
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.models.encoder_decoder import CROSS, Role, configs_of, decoder_of, is_pair
-from tunesmith.models.untrusted_files import read_json
+from tunesmith.models.untrusted_files import inside, read_json
 
 # Checkpoints of pretraining: their heads are meant to be replaced.
 PRETRAINING = re.compile(
@@ -187,7 +187,7 @@ def check_labels(
     problem = head.problem_type
     if head.outputs is not None and problem is None:
         return
-    known = _labels_of(folder, config)
+    known = labels_of(folder, config)
     if problem is None:
         _check_same(known, labels)
         return
@@ -210,9 +210,11 @@ def _check_same(known: Sequence[str], labels: Sequence[str] | None) -> None:
     if len(known) != len(labels):
         what = f"checkpoint has {_listed(known)}, data has {_listed(labels, '')}"
         raise ModelError("MODEL-LABELS", "", what, NEW_HEAD)
+    same_names = set(known) == set(labels)
     if not all(a in (b, f"LABEL_{b}") for a, b in zip(known, labels, strict=True)):
         what = f"checkpoint has {_listed(known)}, data {_listed(labels)}: not the same, in order"
-        raise ModelError("MODEL-LABELS", "", what, NEW_HEAD)
+        fix = "data.labels in the checkpoint's order keeps its head" if same_names else NEW_HEAD
+        raise ModelError("MODEL-LABELS", "", what, fix)
 
 
 def set_labels(config: PreTrainedConfig, labels: Sequence[str] | None, head: Head) -> None:
@@ -231,12 +233,27 @@ def need_labels(labels: Sequence[str] | None, head: Head) -> None:
         raise ConfigError("CONF-LABELS", "data.labels", "a new head needs labels, there are none")
 
 
-def _labels_of(folder: Path, config: PreTrainedConfig) -> list[str]:
-    if not (folder / "labels.json").is_file():
-        return [str(label) for _, label in sorted((config.id2label or {}).items())]
-    by_name = read_json(folder / "labels.json")
-    if not all(type(number) is int for number in by_name.values()):
+def labels_of(folder: Path, config: PreTrainedConfig) -> list[str]:
+    """Return the names of a saved model's labels, in the order of their numbers."""
+    own = saved_labels(folder)
+    if own is not None:
+        return own
+    return [str(label) for _, label in sorted((config.id2label or {}).items())]
+
+
+def saved_labels(folder: Path) -> list[str] | None:
+    """Return what a model's labels.json says, names in the order of their numbers; None: no file.
+
+    Raises ModelError where it does not number them from 0.
+    """
+    if not (folder / "labels.json").exists():
+        return None
+    by_name = read_json(inside(folder, "labels.json"))
+    numbers = list(by_name.values())
+    if any(type(number) is not int for number in numbers):
         raise ModelError("MODEL-CORRUPT", "labels.json", "does not give each label a number")
+    if sorted(numbers) != list(range(len(numbers))):
+        raise ModelError("MODEL-CORRUPT", "labels.json", "does not number the labels from 0")
     return sorted(by_name, key=lambda label: by_name[label])
 
 

@@ -1,6 +1,6 @@
 """What a run reads before it loads a weight: rows, tokenizer, model. Refused if they do not fit."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,18 +38,22 @@ class RunInputs:
     encoders: Mapping[str, MediaSpec] = field(default_factory=dict)
 
 
-def load_inputs(config: RunConfig, splits: Collection[str] | None = None) -> RunInputs:
+def load_inputs(
+    config: RunConfig,
+    splits: Collection[str] | None = None,
+    labels: Sequence[str] | None = None,
+) -> RunInputs:
     """Read the rows and find the model; refuse what does not fit.
 
     `splits` names those to read; without it all, but not the test split of a run that does
-    not test.
+    not test. `labels` are those of a finished run.
     """
     if splits is None and not config.test:
         splits = ("train", "validation")
     task = task_class(config)
     has_pairs = "text_pair" in task.columns and bool(config.data.text_pair)
     check_truncation(task.__name__, truncation_modes(task), config.data.truncation, has_pairs)
-    rows = read_rows(config, splits)
+    rows = read_rows(config, splits, labels)
     model = resolve_model(**dict(config.model), labels=rows.labels, head=task.head)
     return fitting_inputs(config, rows, model)
 
@@ -87,13 +91,17 @@ def find_encoders(config: RunConfig, task: type[Task]) -> dict[str, MediaSpec]:
     }
 
 
-def read_rows(config: RunConfig, splits: Collection[str] | None = None) -> Rows:
+def read_rows(
+    config: RunConfig,
+    splits: Collection[str] | None = None,
+    labels: Sequence[str] | None = None,
+) -> Rows:
     """Read the columns that the task needs, of these splits."""
     columns = dict(task_class(config).columns)
     if config.data.language is not None or config.data.languages is not None:
         columns[LANGUAGE] = Column(ColumnType.GROUP)
     options = config.data.model_copy(update={"shot_seed": few_shot_seed(config)})
-    return read(columns, options, Path(config.paths.cache), splits)
+    return read(columns, options, Path(config.paths.cache), splits, labels)
 
 
 def few_shot_seed(config: RunConfig) -> int:

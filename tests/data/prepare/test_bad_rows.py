@@ -140,8 +140,8 @@ CASES: dict[str, tuple[Any, ...]] = {
         columns=SCORE,
     ),
     "row 20: target NaN": bad(
-        "DATA-CELL",
-        "train.csv:2: label nan is not finite",
+        "DATA-LABEL",
+        "train.csv: 1 row without label (first: line 2); drop with data.on_missing_label=drop",
         "text,label\na,nan\n",
         columns=SCORE,
     ),

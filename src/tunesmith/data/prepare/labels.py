@@ -1,8 +1,10 @@
 """The names of the labels: read, sorted, spelled one way, and checked over the splits."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +13,12 @@ import pyarrow.compute
 
 from tunesmith.data.columns import ColumnType
 from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.prepare.parse_cells import BITS, INTEGRAL, normal_form
 from tunesmith.errors import ConfigError, DataError
 
-INTEGER = re.compile(r"[+-]?\d+")
-INTEGRAL = re.compile(r"[+-]?\d+\.?0*")  # also 1.0
 NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-WITHHELD = ("-1", "-1.0", "-100", "-100.0")  # as GLUE and torch mark a hidden label
+WITHHELD = ("-1", "-100")  # as GLUE and torch mark a hidden label
+NAN = ("nan", "NaN")  # in a file of texts alone
 MANY = (ColumnType.CLASSES, ColumnType.TAGS)  # several labels a row
 BETWEEN = "\x1f"  # between the labels of a row, where they are compared as one
 
@@ -31,11 +33,23 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
+class KnownLabels:
+    """The names of the labels as they are known before a row is read."""
+
+    names: Sequence[str] | None  # None: train tells
+    declared: bool  # by the user, in this order: an integer may be a place in it
+
+    def has(self, label: str) -> bool:
+        return self.names is not None and normal_form(label) in map(normal_form, self.names)
+
+
+@dataclass(frozen=True)
 class LabelColumn:
     """The labels of N rows as codes, so that millions of them stay small."""
 
     codes: np.ndarray  # (N,) indices into `values`; -1: no label
     values: list[tuple[str, ...]]  # one label, or all the labels of a row
+    is_changed: bool = False  # `values` are no longer what the stored rows hold
 
     @classmethod
     def of(cls, column: pyarrow.ChunkedArray, kind: ColumnType) -> "LabelColumn":
@@ -51,19 +65,55 @@ class LabelColumn:
             return cls(codes, [tuple(word.split(BETWEEN)) if word else () for word in words])
         return cls(codes, [(word,) for word in words])
 
-    def missing(self, kind: ColumnType) -> np.ndarray:
-        """Return which rows (N,) have no label; -100 is none either, except as a number."""
-        ignored = [i for i, v in enumerate(self.values) if v in (("-100",), ("-100.0",))]
-        ignored = [] if kind is ColumnType.NUMBER else ignored
+    def with_indicators(self, known: KnownLabels, source: RowSource) -> "LabelColumn":
+        """Read rows of noughts and ones, all equally long, as which of the declared labels hold.
+
+        Raises DataError where nobody declared as many labels. Other rows lose their repeats.
+        """
+        rows = [value for value in self.values if value]
+        lengths = {len(value) for value in rows}
+        bits = all(normal_form(label) in BITS for value in rows for label in value)
+        declared = known.names if known.declared else None
+        if not bits or len(lengths) != 1 or lengths == {1} != {len(declared or ())}:
+            unique = [tuple(dict.fromkeys(value)) for value in self.values]
+            return replace(self, values=unique, is_changed=unique != self.values)
+        size = lengths.pop()
+        if declared is None or len(declared) != size:
+            count = "" if declared is None else f", and data.labels has {len(declared)}"
+            what = f"each row has {size} labels 0 or 1, as an indicator per label{count}"
+            raise DataError("DATA-LABEL", source.name, what, "name all in data.labels, in order")
+        held = [
+            tuple(n for n, bit in zip(declared, value, strict=False) if BITS[normal_form(bit)])
+            for value in self.values
+        ]
+        return replace(self, values=held, is_changed=True)
+
+    def without_nan(self, known: KnownLabels) -> "LabelColumn":
+        """Take the text "nan" for no label, as csv files have it, unless a label is called so."""
+        nothing = [
+            code
+            for code, value in enumerate(self.values)
+            if len(value) == 1 and value[0] in NAN and not known.has(value[0])
+        ]
+        return replace(self, codes=np.where(np.isin(self.codes, nothing), -1, self.codes))
+
+    def missing(self, known: KnownLabels) -> np.ndarray:
+        """Return which rows (N,) have no label: -100 is none, and -1 where labels have names."""
+        marks = [*WITHHELD] if known.names is not None else ["-100"]
+        ignored = [code for code in range(len(self.values)) if self._is_mark(code, marks, known)]
         return (self.codes < 0) | np.isin(self.codes, ignored)
+
+    def _is_mark(self, code: int, marks: Collection[str], known: KnownLabels) -> bool:
+        value = self.values[code]
+        return len(value) == 1 and normal_form(value[0]) in marks and not known.has(value[0])
 
     def has_any(self) -> bool:
         return bool((self.codes >= 0).any())
 
-    def withheld(self) -> bool:
-        """Tell whether no row says its label: none at all, or -1 everywhere."""
+    def withheld(self, known: KnownLabels) -> bool:
+        """Tell whether no row says its label: none at all, or the mark of none everywhere."""
         present = np.unique(self.codes[self.codes >= 0]).tolist()
-        return all(self.values[code] in [(mark,) for mark in WITHHELD] for code in present)
+        return all(self._is_mark(code, WITHHELD, known) for code in present)
 
     def joined(self, rows: np.ndarray) -> list[str]:
         """Return one text for the labels of each row, as stratification takes them."""
@@ -94,28 +144,65 @@ class LabelColumn:
 
 
 def choose_names(
-    values: list[str] | None,
+    known: KnownLabels,
     train: Mapping[str, Seen] | None,
     kind: ColumnType,
     source: RowSource | None,
+    order: Sequence[str] | None,
 ) -> list[str]:
-    """Return the configured labels, else those of the train split, spelled one way and sorted.
+    """Return the known labels, else those of the train split, spelled one way and sorted.
 
-    Raises DataError where those in train are of two kinds, or too few to tell apart.
+    `order` is that of the source, where it has one. Raises DataError where those in train are of
+    two kinds, look alike, or are too few to tell apart.
     """
     least = 2 if kind is ColumnType.CLASS else 1
+    values = list(known.names) if known.names is not None else None
     if values is not None and (len(set(values)) < len(values) or len(values) < least):
         what = f"{len(values)} names, {len(set(values))} different; need >= {least}, all different"
         raise ConfigError("CONF-VALUE", "data.labels", what)
     if train is not None and source is not None:
         if values is None:
             check_one_kind(train, source)
-        used = in_order({spelling(values, train)(label): seen for label, seen in train.items()})
+            refuse_look_alikes(train, source)
+        spell = spelling(known, train)
+        used = in_order({spell(label): seen for label, seen in train.items()})
         if len(used) < least:
             what = f"only label {used[0]!r} in train" if used else "no label in train"
             raise DataError("DATA-LABEL", source.name, f"{what}; need >= {least}")
-        return values or used
+        return values or ([name for name in order if name in used] if order else used)
     return values or []
+
+
+def visible(label: str) -> str:
+    """Return what one sees of a label: composed, without marks of no width, spaces as one."""
+    composed = unicodedata.normalize("NFC", label)
+    kept = [c for c in composed if unicodedata.category(c) not in ("Cf", "Cc")]
+    return " ".join("".join(kept).split())
+
+
+def refuse_look_alikes(labels: Mapping[str, Seen], source: RowSource) -> None:
+    """Raise DataError for labels that differ, and by nothing that one can see."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        alike[visible(label)].append(label)
+    for group in alike.values():
+        if len(group) > 1:
+            group.sort(key=lambda label: labels[label].first)
+            shown = " and ".join(
+                f"{label!a} ({source.line_of(labels[label].first)})" for label in group[:2]
+            )
+            what = f"labels look the same and are not: {shown}"
+            fix = "mend the file, or name all in data.labels if both are meant"
+            raise DataError("DATA-LABEL", source.name, what, fix)
+
+
+def differ_in_case(names: Sequence[str]) -> str | None:
+    """Return what to say of labels that differ in case alone; None where there are none."""
+    by_case: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_case[" ".join(name.casefold().split())].append(name)
+    pair = next((group for group in by_case.values() if len(group) > 1), None)
+    return f"labels {pair[0]!r} and {pair[1]!r} differ in case alone" if pair else None
 
 
 def check_one_kind(train: Mapping[str, Seen], source: RowSource) -> None:
@@ -134,29 +221,47 @@ def check_one_kind(train: Mapping[str, Seen], source: RowSource) -> None:
         raise DataError("DATA-LABEL", where, what, "set task=regression, or data.labels")
 
 
-def spelling(names: Sequence[str] | None, labels: Mapping[str, Seen]) -> Spell:
+def spelling(known: KnownLabels, labels: Mapping[str, Seen]) -> Spell:
     """Return how the labels found in a split are to be spelled.
 
-    1.0 is 1 where all are integral. Where names are configured and all labels found are
-    integers that could be their indices, they are.
+    A number or a truth value of several spellings (1, 1.0) has that of the known names; without
+    any, 1.0 is 1 where all are integral. Where the user declared the names, and all labels found
+    are integers that are none of them but could be their indices, they are.
     """
-    if any(not INTEGRAL.fullmatch(label) for label in labels):
-        return str
-    if names is None:
+    integral = all(INTEGRAL.fullmatch(label) for label in labels)
+    if known.names is None:
         # "1" and "007" stay as they are; only a fraction of nothing is dropped.
-        return without_fraction if any("." in label for label in labels) else str
+        return normal_form if integral and any("." in label for label in labels) else str
+    names = known.names
     if all(label in names for label in labels):
         return str
-    indices = {label: int(float(label)) for label in labels}
-    if any(str(index) in names for index in indices.values()):
-        return without_fraction
-    if all(0 <= index < len(names) for index in indices.values()):
-        return lambda label: names[indices[label]] if label in indices else label
-    return without_fraction
+    if is_indices(known, labels):
+        return lambda label: names[int(float(label))] if INTEGRAL.fullmatch(label) else label
+    one_spelling: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        one_spelling[normal_form(name)].append(name)
+    ours = {spelled: theirs[0] for spelled, theirs in one_spelling.items() if len(theirs) == 1}
+    return lambda label: label if label in names else ours.get(normal_form(label), label)
 
 
-def without_fraction(label: str) -> str:
-    return label.partition(".")[0] if INTEGRAL.fullmatch(label) else label
+def is_indices(known: KnownLabels, labels: Mapping[str, Seen]) -> bool:
+    """Tell whether the labels of a split are places in the names that the user declared."""
+    if not known.declared or known.names is None or not labels:
+        return False
+    return all(
+        INTEGRAL.fullmatch(label)
+        and not known.has(label)
+        and 0 <= int(float(label)) < len(known.names)
+        for label in labels
+    )
+
+
+def indices_note(known: KnownLabels, labels: Mapping[str, Seen], split: str) -> str:
+    """Say which names the integers of a split were taken for."""
+    names, indices = known.names or (), sorted({int(float(label)) for label in labels})
+    shown = ", ".join(f"{index} is {names[index]}" for index in indices[:5])
+    more = ", …" if len(indices) > 5 else ""
+    return f"{split}: integers are places in data.labels, from 0: {shown}{more}"
 
 
 def in_order(labels: Mapping[str, Seen]) -> list[str]:
@@ -173,6 +278,7 @@ def unknown_labels(
     against: str,
     spell: Spell,
     source: RowSource,
+    fix: str = "",
 ) -> DataError | None:
     """Return what to say of labels that the model will not know; None where there are none."""
     strange = {label: seen for label, seen in labels.items() if spell(label) not in names}
@@ -184,4 +290,7 @@ def unknown_labels(
     rows = "1 row" if total == 1 else f"{total} rows"
     what = f"{split} has {many} not in {against}: {first!r} "
     what += f"({rows}, first {source.line_of(strange[first].first)})"
-    return DataError("DATA-LABEL", source.name, what)
+    alike = next((name for name in names if visible(name) == visible(first)), None)
+    if alike is not None:
+        what += f"; it looks like {alike!a} and is {first!a}"
+    return DataError("DATA-LABEL", source.name, what, fix)

@@ -29,6 +29,7 @@ class RowSource:
     columns: list[str]
     rows: Callable[[], Iterator[Raw]]
     in_lines: bool = True  # rows are numbered by lines of a file, else by themselves from 1
+    is_text: bool = False  # every cell is a text, also a number and what is missing (csv)
     classes: Mapping[str, list[str]] = field(default_factory=dict)  # names behind integers
     folder: Path = Path()  # what the paths in its cells are relative to
 

@@ -1,7 +1,11 @@
 """Cells of a source made into what a task reads: text, labels, numbers."""
 
+import ast
+import json
 import math
+import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,10 @@ from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.prepare.media import image_of, sound_of
 from tunesmith.data.sources.files import HALF
 
+INTEGRAL = re.compile(r"[+-]?\d+\.?0*")  # also 1.0
+LIKE_LIST = re.compile(r"\[\s*(?:['\"].*|[-+\d.,\s]*)\]", re.DOTALL)  # as Python or JSON writes it
+TWO_TEXTS = re.compile(r"""(['"])\s+(['"])""")  # numpy writes no commas: Python would join the two
+
 
 def converter(
     column: Column | None, names: list[str] | None, separator: str | None, folder: Path = Path()
@@ -17,7 +25,7 @@ def converter(
     """Return how a cell is read; of a column that is made up of several, each of them."""
     kind = column.kind if column is not None else ColumnType.TEXT
     if kind is ColumnType.CLASS:
-        return lambda cell: class_of(cell, names)
+        return lambda cell: one_class_of(cell, names)
     if kind is ColumnType.CLASSES:
         return lambda cell: classes_of(cell, names, separator)
     if kind is ColumnType.TAGS:
@@ -38,7 +46,7 @@ def converter(
         ColumnType.IMAGE: partial(image_of, folder=folder),
         ColumnType.AUDIO: partial(sound_of, folder=folder),
         ColumnType.NUMBERS: number_of,
-        ColumnType.CATEGORIES: partial(class_of, names=None),
+        ColumnType.CATEGORIES: category_of,
     }
     return read[kind]
 
@@ -49,11 +57,16 @@ def text_of(cell: Any) -> str:
         if HALF.search(cell):
             raise ValueError("holds half a character (a lone surrogate)")
         return cell
-    if cell is None:
+    if is_nothing(cell):
         return ""
-    if isinstance(cell, bool | int | float):
+    if isinstance(cell, bool | int | float | Decimal):
         return spelled(cell)
     raise ValueError(f"is a {type(cell).__name__}, not a text")
+
+
+def is_nothing(cell: Any) -> bool:
+    """Tell whether a cell holds nothing: null, or the number NaN (the text "nan" is a text)."""
+    return cell is None or (isinstance(cell, float | Decimal) and math.isnan(cell))
 
 
 def group_of(cell: Any) -> str:
@@ -64,39 +77,112 @@ def group_of(cell: Any) -> str:
     return name
 
 
-def spelled(cell: bool | int | float) -> str:
+def spelled(cell: bool | int | float | Decimal) -> str:
     return str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
 def class_of(cell: Any, names: list[str] | None) -> str | None:
-    """Make a label of a cell; None where it holds none. Raises ValueError."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    """Make a label of a cell; None where it holds none. Raises ValueError.
+
+    `names` are those that the source itself gives to integers; -1 is no label there.
+    """
+    if is_nothing(cell):
         return None
-    if names is not None and isinstance(cell, int):
-        return names[cell] if 0 <= cell < len(names) else None  # -1: withheld
-    if not isinstance(cell, str | bool | int | float):
+    if not isinstance(cell, str | bool | int | float | Decimal):
         raise ValueError(f"is a {type(cell).__name__}, not one label")
     label = (cell if isinstance(cell, str) else spelled(cell)).strip()
-    return None if label in ("", "nan", "NaN") else label
+    if names is not None and not isinstance(cell, str | bool) and INTEGRAL.fullmatch(label):
+        index = int(float(label))
+        if index >= len(names):
+            raise ValueError(f"is {index}, and the source names {len(names)} labels, from 0")
+        return names[index] if index >= 0 else None  # -1: withheld
+    return label or None
+
+
+def one_class_of(cell: Any, names: list[str] | None) -> str | None:
+    """Make the label of a row that has one. Raises ValueError for a list, also one in a text."""
+    if isinstance(cell, str) and list_in(cell) is not None:
+        raise ValueError("is a list, not one label; task=multi_label reads it")
+    return class_of(cell, names)
+
+
+def category_of(cell: Any) -> str | None:
+    """Make a category of a cell: 1, 1.0 and "1" are one, and so are true, "True" and "true"."""
+    label = class_of(cell, None)
+    if label is None or label in ("nan", "NaN"):
+        return None
+    return normal_form(label)
+
+
+def normal_form(label: str) -> str:
+    """Return the one spelling of a number or a truth value that has several; else the label."""
+    if INTEGRAL.fullmatch(label):
+        return label.partition(".")[0]
+    return label.lower() if label.lower() in ("true", "false") else label
 
 
 def classes_of(cell: Any, names: list[str] | None, separator: str | None) -> list[str] | None:
-    """Make a list of labels of a cell, without repeats; an empty cell is no label at all."""
-    if cell is None:
+    """Make a list of labels of a cell, without repeats; an empty cell is no label at all.
+
+    Of noughts and ones the repeats stay: the whole column tells whether they are indicators.
+    """
+    if is_nothing(cell):
         return None
     if isinstance(cell, str):
-        cell = cell.split(separator) if separator else [cell]
+        parsed = list_in(cell)
+        if parsed is not None:
+            cell = parsed
+        else:
+            refuse_broken_list(cell)
+            cell = cell.split(separator) if separator else [cell]
     elif not isinstance(cell, list | tuple):
         cell = [cell]
-    labels = (class_of(part, names) for part in cell)
-    return list(dict.fromkeys(label for label in labels if label is not None))
+    labels = [label for part in cell if (label := class_of(part, names)) is not None]
+    if names is None and all(normal_form(label) in BITS for label in labels):
+        return labels
+    return list(dict.fromkeys(labels))
+
+
+BITS = {"0": False, "false": False, "1": True, "true": True}  # what an indicator may be
+
+
+def list_in(cell: str) -> list[Any] | None:
+    """Return the list that a text holds as Python or JSON writes one, or None."""
+    text = cell.strip()
+    if not LIKE_LIST.fullmatch(text) or TWO_TEXTS.search(text):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return found if isinstance(found, list) else None
+    return None
+
+
+def refuse_broken_list(cell: str) -> None:
+    """Raise ValueError for a text that is written like a list, and is none."""
+    if LIKE_LIST.fullmatch(cell.strip()):
+        shown = cell.strip()[:40]
+        raise ValueError(f"looks like a list, and is none: {shown!r}; commas part its values")
 
 
 def words_of(cell: Any) -> list[str]:
     """Make words of a cell: a list, or one text cut at white space. Raises ValueError."""
     if isinstance(cell, list | tuple):
         return [text_of(word) for word in cell]
-    return text_of(cell).split()
+    parsed = texts_in(cell)
+    return parsed if parsed is not None else text_of(cell).split()
+
+
+def texts_in(cell: Any) -> list[str] | None:
+    """Return the texts of a list that a cell holds as text, or None. Raises ValueError."""
+    parsed = list_in(cell) if isinstance(cell, str) else None
+    if parsed and all(isinstance(part, str) for part in parsed):
+        return [text_of(part) for part in parsed]
+    if isinstance(cell, str) and parsed is None and TWO_TEXTS.search(cell):
+        refuse_broken_list(cell)
+    return None
 
 
 def words_or_text(cell: Any) -> str | list[str]:
@@ -113,9 +199,14 @@ def reader(column: Column, separator: str | None, folder: Path = Path()) -> Call
 
 def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:
     """Make one label a word of a cell; None where it holds none. Raises ValueError."""
-    if cell is None or cell == "":
+    if is_nothing(cell) or cell == "":
         return None
-    tags = [class_of(tag, names) for tag in (cell.split() if isinstance(cell, str) else cell)]
+    if isinstance(cell, str):
+        parsed = list_in(cell)
+        if parsed is None:
+            refuse_broken_list(cell)
+        cell = cell.split() if parsed is None else parsed
+    tags = [class_of(tag, names) for tag in cell]
     if None in tags:
         raise ValueError(f"has no tag at word {tags.index(None) + 1}")
     return tags  # type: ignore[return-value]
@@ -130,6 +221,9 @@ def texts_of(cell: Any, separator: str | None) -> list[str]:
         cell = cell.get("text")
     if isinstance(cell, list | tuple):
         return [text_of(text) for text in cell]
+    parsed = texts_in(cell)
+    if parsed is not None:
+        return parsed
     text = text_of(cell)
     return (text.split(separator) if separator else [text]) if text else []
 
@@ -164,15 +258,15 @@ def spans_of(cell: Any) -> list[dict[str, Any]] | None:
 
 
 def number_of(cell: Any) -> float | None:
-    """Make a number of a cell; None where it holds none. Raises ValueError."""
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
+    """Make a number of a cell; None where it holds none, or NaN. Raises ValueError."""
+    if is_nothing(cell) or (isinstance(cell, str) and not cell.strip()):
         return None
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float | Decimal):
         raise ValueError(f"{cell!r} is not a number")
     try:
         number = float(cell)
     except (ValueError, OverflowError):
         raise ValueError(f"{cell!r} is not a number") from None
-    if not math.isfinite(number):
+    if math.isinf(number):
         raise ValueError(f"{cell} is not finite")
-    return number
+    return None if math.isnan(number) else number

@@ -15,7 +15,16 @@ from datasets import Dataset
 from tunesmith.data.columns import NAMED, Column, ColumnType
 from tunesmith.data.options import DataOptions
 from tunesmith.data.prepare.few_shot import counts, sample_per_class
-from tunesmith.data.prepare.labels import LabelColumn, choose_names, spelling, unknown_labels
+from tunesmith.data.prepare.labels import (
+    KnownLabels,
+    LabelColumn,
+    choose_names,
+    differ_in_case,
+    indices_note,
+    is_indices,
+    spelling,
+    unknown_labels,
+)
 from tunesmith.data.prepare.quality import SplitRows, check_ids, conflicting_labels, filtered, leaks
 from tunesmith.data.prepare.split import sample, split_rows
 from tunesmith.data.row_hashes import hash_of_rows
@@ -60,7 +69,16 @@ class Labeled(Divided):
     spell: Mapping[str, Callable[[str], str]] = field(default_factory=dict)  # label -> its name
 
 
-def without_gaps(parts: Mapping[str, SplitRows], target: Target, options: DataOptions) -> Complete:
+def known_labels(options: DataOptions, of_run: Sequence[str] | None) -> KnownLabels:
+    """Return the labels that the options declare, else those of a finished run."""
+    if options.labels is not None:
+        return KnownLabels([str(name) for name in options.labels], True)
+    return KnownLabels(of_run, False)
+
+
+def without_gaps(
+    parts: Mapping[str, SplitRows], target: Target, options: DataOptions, known: KnownLabels
+) -> Complete:
     """Leave out rows without a label or a text, as the options say; check ids."""
     left: dict[str, SplitRows] = {}
     labels: dict[str, LabelColumn] = {}
@@ -69,9 +87,12 @@ def without_gaps(parts: Mapping[str, SplitRows], target: Target, options: DataOp
     hidden = set()
     for split, part in parts.items():
         try:
-            missing, found = _missing_labels(part, split, target)
+            missing, found = _missing_labels(part, split, target, known)
             if found is not None:
                 labels[split] = found
+                if split == "train" and known.names is None and target.kind is not None:
+                    known = KnownLabels(_classes(found), False)
+                    notes += _noted(_minus_one_notes(part, found, target.kind))
             if missing is None:
                 hidden.add(split)
                 notes += _noted(
@@ -89,8 +110,24 @@ def without_gaps(parts: Mapping[str, SplitRows], target: Target, options: DataOp
     return Complete(left, labels, frozenset(hidden), tuple(notes))
 
 
+def _classes(labels: LabelColumn) -> list[str]:
+    """Return what occurs as a label; the mark of a hidden one is one too where others occur."""
+    occurring = [labels.values[code] for code in np.unique(labels.codes[labels.codes >= 0])]
+    return list(dict.fromkeys(label for value in occurring for label in value if label != "-100"))
+
+
+def _minus_one_notes(part: SplitRows, labels: LabelColumn, kind: ColumnType) -> list[str]:
+    """Say that -1 is taken for a class: it often marks rows whose labels are hidden."""
+    marked = [code for code, value in enumerate(labels.values) if value in (("-1",), ("-1.0",))]
+    count = int(np.isin(labels.codes, marked).sum())
+    if kind is ColumnType.NUMBER or not count:
+        return []
+    what = f"label -1 is a class like others ({count} of {len(labels.codes)} rows)"
+    return [f"{part.source.name}: {what}; data.labels without it makes it no label"]
+
+
 def _missing_labels(
-    part: SplitRows, split: str, target: Target
+    part: SplitRows, split: str, target: Target, known: KnownLabels
 ) -> tuple[np.ndarray | None, LabelColumn | None]:
     """Return which rows (N,) of the source have no label, and the labels that have names.
 
@@ -105,13 +142,19 @@ def _missing_labels(
         missing = column.is_null().to_numpy()
         return (None if missing.all() and split == "test" else missing), None
     labels = LabelColumn.of(column, target.kind)
-    if labels.withheld():
+    if target.kind is ColumnType.CLASSES:
+        labels = labels.with_indicators(known, part.source)
+    if part.source.is_text and target.kind is not ColumnType.NUMBER:
+        labels = labels.without_nan(known)
+    if labels.withheld(known):
         if split == "test":
             return None, None
         if labels.has_any():
             what = "no row has a usable label: all are withheld (-1)"
             raise DataError("DATA-LABEL", part.source.name, what, f"check data.{target.name}")
-    return labels.missing(target.kind), labels
+    if target.kind is ColumnType.NUMBER:
+        return labels.codes < 0, labels
+    return labels.missing(known), labels
 
 
 def divided(
@@ -138,11 +181,14 @@ def divided(
 
 
 def labeled(
-    rows: Divided, target: Target, options: DataOptions, requested: Collection[str]
+    rows: Divided,
+    target: Target,
+    options: DataOptions,
+    requested: Collection[str],
+    known: KnownLabels,
 ) -> Labeled:
-    """Name the labels, by the train split alone unless configured; refuse all others."""
-    declared = [str(name) for name in options.labels] if options.labels is not None else None
-    if target.kind not in NAMED:
+    """Name the labels, by the train split alone unless they are known; refuse all others."""
+    if target.kind not in NAMED or target.name is None:
         return Labeled(**vars(rows))
     found = {
         split: rows.labels[split].tally(part.rows, part.whole("_line"))
@@ -150,22 +196,37 @@ def labeled(
         if split in rows.labels
     }
     source = rows.parts["train"].source if "train" in rows.parts else None
-    names = choose_names(declared, found.get("train"), target.kind, source)
-    # Without configured names all splits are spelled as train is.
+    order = source.classes.get(getattr(options, target.name)) if source is not None else None
+    names = choose_names(known, found.get("train"), target.kind, source, order)
+    of_train = KnownLabels(names, False) if known.names is None else known
     spell = {
-        split: spelling(declared, seen if declared is not None else found["train"])
+        split: spelling(known if split == "train" else of_train, seen)
         for split, seen in found.items()
     }
-    against = "train" if declared is None else "data.labels"
+    against, fix = _label_source(known, names)
     errors = [
-        unknown_labels(seen, names, split, against, spell[split], rows.parts[split].source)
+        unknown_labels(seen, names, split, against, spell[split], rows.parts[split].source, fix)
         for split, seen in found.items()
         if split in requested
     ]
     raise_all(error for error in errors if error is not None)
+    notes = [indices_note(known, s, split) for split, s in found.items() if is_indices(known, s)]
+    by_case = differ_in_case(names)
+    notes += [by_case] if by_case is not None and known.names is None else []
     shown = ", ".join(f"{name}={i}" for i, name in enumerate(names[:20]))
     log.info("%d labels: %s", len(names), shown)
-    return Labeled(**vars(rows), names=names, spell=spell)
+    said = {**vars(rows), "notes": (*rows.notes, *_noted(notes))}
+    return Labeled(**said, names=names, spell=spell)
+
+
+def _label_source(known: KnownLabels, names: Sequence[str]) -> tuple[str, str]:
+    """Return where the names of labels stand, and what to do about another label."""
+    if known.declared:
+        return "data.labels", ""
+    if known.names is None:
+        return "train", ""
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return "the run", f"its labels are {shown}"
 
 
 def few(rows: Labeled, target: Target, options: DataOptions, requested: Collection[str]) -> Labeled:
@@ -205,7 +266,7 @@ def finished(
     data, spell = part.data, rows.spell.get(split, str)
     if split in rows.hidden and name in data.column_names:
         data = data.remove_columns(name)
-    elif spell is not str:
+    elif spell is not str or (split in rows.labels and rows.labels[split].is_changed):
         named = rows.labels[split].spelled(spell, target.kind)
         feature = data.features[name]
         data = data.remove_columns(name).add_column(name, named.to_pylist(), feature=feature)

@@ -1,11 +1,10 @@
 """Where rows come from: files, a folder, a package, the hub; each split can be opened alone."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-
-from datasets import Features
 
 from tunesmith.data.cache import key_of
 from tunesmith.data.options import DataOptions
@@ -19,7 +18,7 @@ from tunesmith.data.sources.files import (
     readable,
     stream,
 )
-from tunesmith.data.sources.hub import class_names, hub_splits, layout_files
+from tunesmith.data.sources.hub import hub_splits, layout_files
 from tunesmith.data.sources.text_folders import package_folder, text_folders, text_source
 from tunesmith.data.synthetic import PREFIX, generate_splits
 from tunesmith.errors import ConfigError, DataError, did_you_mean
@@ -128,16 +127,30 @@ def file_source(
         columns=columns_of(path, **options),
         rows=partial(stream, path, **options),
         in_lines=kind_of(path) in ("csv", "json", "conll", "text"),
+        is_text=kind_of(path) == "csv",
         classes={**parquet_classes(path), **(named or {})},
         folder=path.absolute().parent,
     )
 
 
 def parquet_classes(path: Path) -> dict[str, list[str]]:
-    """Return the names behind integers that `datasets` wrote into a parquet file."""
+    """Return the names behind integers that `datasets` wrote into a parquet file.
+
+    Its other features are not looked at: a column that nobody reads may be of any type.
+    """
     if path.suffix.lower() != ".parquet":
         return {}
-    return class_names(Features.from_arrow_schema(parquet(path).schema_arrow))
+    written = (parquet(path).schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        features = json.loads(written)["info"]["features"]
+        inner = {name: feature.get("feature", feature) for name, feature in features.items()}
+        return {
+            name: list(map(str, feature["names"]))
+            for name, feature in inner.items()
+            if feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def shards(
@@ -157,6 +170,7 @@ def shards(
         columns=parts[0].columns,
         rows=partial(numbered_through, parts),
         in_lines=False,
+        is_text=parts[0].is_text,
         classes=parts[0].classes,
         folder=parts[0].folder,
     )
