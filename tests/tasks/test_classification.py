@@ -3,6 +3,7 @@
 import json
 import random
 
+import numpy as np
 import pytest
 from sklearn import metrics as reference
 
@@ -25,7 +26,9 @@ def task_of(labels):
 def guessed(task, count, dice):
     """Make probabilities at random, and rows of which most labels are the likeliest one."""
     labels = list(task.label_to_id)
-    answers = [answer(task.label_to_id, [dice.random() for _ in labels]) for _ in range(count)]
+    answers = [
+        answer(task.label_to_id, np.array([dice.random() for _ in labels])) for _ in range(count)
+    ]
     rows = [{"label": a["label"] if dice.random() < 0.6 else dice.choice(labels)} for a in answers]
     return answers, rows
 
@@ -52,7 +55,12 @@ def test_scores_are_those_of_scikit_learn(labels):
 
 def test_a_label_that_nobody_gave_or_wanted_has_an_f1_of_0():
     task = task_of(["no", "yes"])
-    assert task.score([answer(task.label_to_id, [0.9, 0.1])] * 3, [{"label": "no"}] * 3)["f1"] == 0
+    assert (
+        task.score([answer(task.label_to_id, np.array([0.9, 0.1]))] * 3, [{"label": "no"}] * 3)[
+            "f1"
+        ]
+        == 0
+    )
 
 
 @pytest.fixture(scope="module")

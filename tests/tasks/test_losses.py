@@ -15,14 +15,35 @@ LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
 
 
-def test_cross_entropy_is_torchs_with_smoothing_and_weights():
-    loss = CrossEntropy(label_smoothing=0.1, class_weights="inverse")
+@pytest.mark.parametrize(("smoothing", "weights"), [(0.1, "none"), (0.0, "inverse"), (0.0, "none")])
+def test_cross_entropy_is_torchs_with_smoothing_or_weights(smoothing, weights):
+    loss = CrossEntropy(label_smoothing=smoothing, class_weights=weights)
     loss.weigh_classes([10, 20, 30])
     mean, weight = loss(LOGITS, LABELS)
-    torch.testing.assert_close(
-        mean, F.cross_entropy(LOGITS, LABELS, loss.class_weight, label_smoothing=0.1)
-    )
-    torch.testing.assert_close(weight, loss.class_weight[LABELS].sum())
+    reference = F.cross_entropy(LOGITS, LABELS, loss.class_weight, label_smoothing=smoothing)
+    torch.testing.assert_close(mean, reference)
+    weighed = loss.class_weight[LABELS].sum() if weights != "none" else torch.tensor(6.0)
+    torch.testing.assert_close(weight, weighed)
+
+
+@pytest.mark.parametrize("method", ["inverse", "inverse_sqrt"])
+@pytest.mark.parametrize("counts", [[190, 2], [10_000, 20, 20, 20, 20]])
+def test_a_sure_text_of_a_common_class_is_best_answered_with_it(method, counts):
+    """Torch weighs the smoothed target: the best answer for a common text was a rare class."""
+    loss = CrossEntropy(label_smoothing=0.1, class_weights=method)
+    loss.weigh_classes(counts)
+    logits = torch.zeros(1, len(counts), requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200)
+
+    def cost():
+        optimizer.zero_grad()
+        mean = loss(logits, torch.tensor([0])).mean
+        mean.backward()
+        return mean
+
+    optimizer.step(cost)
+    smoothed = 0.9 + 0.1 / len(counts)
+    assert float(logits.detach().softmax(-1)[0, 0]) == pytest.approx(smoothed, abs=0.01)
 
 
 def test_ignored_labels_weigh_nothing():

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 from sklearn import metrics as reference
 
@@ -19,7 +20,9 @@ def task():
 
 def test_a_label_at_the_threshold_is_given_and_scored_so(task):
     dice = random.Random(0)
-    answers = [task._answer([dice.choice([0.1, 0.5, 0.9]) for _ in LABELS]) for _ in range(40)]
+    answers = [
+        task._answer(np.array([dice.choice([0.1, 0.5, 0.9]) for _ in LABELS])) for _ in range(40)
+    ]
     rows = [{"label": [label for label in LABELS if dice.random() < 0.5]} for _ in range(40)]
     given, wanted = ([task.label_of({"label": x}) for x in side] for side in _labels(answers, rows))
     scores = task.score(answers, rows)

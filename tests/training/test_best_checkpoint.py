@@ -18,6 +18,7 @@ def judged(scores, mode="max", **options):
         module = SimpleNamespace(
             scores={"val/x": score, "val/loss": 0.0},
             evaluation=Evaluation({}, [], []),
+            task=None,
             batch_loss=None,
             write=lambda metrics, step: None,
         )

@@ -308,4 +308,10 @@ def _answers(
             for i, prediction in zip(picked, task.predict(batch), strict=True):
                 predictions[i] = prediction
     remaining = iter(predictions)
-    return task.aggregate([list(islice(remaining, len(windows))) for windows in by_row], inputs)
+    grouped = [list(islice(remaining, len(windows))) for windows in by_row]
+    return [_plain(answer) for answer in task.aggregate(grouped, inputs)]
+
+
+def _plain(answer: Answer) -> Answer:
+    """Return an answer as it is written down: a view of an array becomes a dict."""
+    return {k: dict(v) if isinstance(v, Mapping) else v for k, v in answer.items()}

@@ -103,6 +103,19 @@ class HasUndefinedMetrics(ABC):
         """Return those metrics on these rows, and the reason of each."""
 
 
+class ComparesWithGuessing(ABC):
+    """Can tell an answer that is the same for every row from one that was learnt."""
+
+    decision: ClassVar[str]  # the key of an answer that is compared
+
+    @abstractmethod
+    def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
+        """Return what answers cost on `rows` that read nothing: by train's shares, and by no idea.
+
+        None where the loss is of something else than the answers.
+        """
+
+
 class SplitsRows(ABC):  # noqa: B024
     """Makes several features of a long row."""
 

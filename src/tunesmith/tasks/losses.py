@@ -39,7 +39,10 @@ class ClassWeighted(nn.Module, ABC):
 
 
 class CrossEntropy(ClassWeighted):
-    """One label of C: logits (N, C), labels (N,); label -100 is not counted."""
+    """One label of C: logits (N, C), labels (N,); label -100 is not counted.
+
+    A class's weight is that of its rows; the smoothed target of a row is not weighed.
+    """
 
     def __init__(
         self,
@@ -52,14 +55,16 @@ class CrossEntropy(ClassWeighted):
     def forward(self, logits: Tensor, labels: Tensor) -> Loss:
         logits = logits.float()
         counted = labels >= 0
-        summed = F.cross_entropy(
-            logits, labels, self.class_weight, reduction="sum", label_smoothing=self.label_smoothing
+        costs = F.cross_entropy(
+            logits, labels, reduction="none", label_smoothing=self.label_smoothing
         )
-        if self.class_weight is None:
-            weight = counted.sum().to(logits.dtype)
-        else:
-            weight = (self.class_weight[labels.clamp(min=0)] * counted).sum()
-        return Loss(summed / weight.clamp(min=1e-12), weight)
+        weights = counted.to(logits.dtype)
+        if self.class_weight is not None:
+            # A row weighs what its own class does; torch would weigh each share of the smoothed
+            # target, and a sure answer would then be a rare class.
+            weights = weights * self.class_weight[labels.clamp(min=0)]
+        weight = weights.sum()
+        return Loss((costs * weights).sum() / weight.clamp(min=1e-12), weight)
 
 
 class SpanCrossEntropy(nn.Module):
@@ -139,6 +144,13 @@ class MeanSquaredError(nn.Module):
     def forward(self, predictions: Tensor, labels: Tensor) -> Loss:
         rows = torch.tensor(float(len(labels)), device=labels.device)
         return Loss(F.mse_loss(predictions.float(), labels.float()), rows)
+
+
+def loss_of_one_answer(loss: nn.Module, logits: Tensor, labels: Tensor) -> float:
+    """Return what the same logits (C,) for each of N rows cost; labels are (N,) or (N, C)."""
+    device = next((buffer.device for buffer in loss.buffers()), labels.device)
+    guesses = logits.float().expand(len(labels), -1).to(device)
+    return float(loss(guesses, labels.to(device)).mean)
 
 
 def weights_by_share(counts: Sequence[int], method: str) -> Tensor | None:

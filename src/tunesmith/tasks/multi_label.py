@@ -1,28 +1,29 @@
 """Multi-label classification: any number of labels per text."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torchmetrics.functional.classification import (
-    multilabel_accuracy,
-    multilabel_auroc,
-    multilabel_exact_match,
-    multilabel_f1_score,
-)
 
 from tunesmith.data.columns import ColumnType
 from tunesmith.models import heads
 from tunesmith.runtime.options import Inside
 from tunesmith.tasks.base import Answer, Row
 from tunesmith.tasks.bases.text_task import TextTask, texts_with
-from tunesmith.tasks.capabilities import HasUndefinedMetrics, TruncatesLongTexts
-from tunesmith.tasks.losses import BinaryCrossEntropy
+from tunesmith.tasks.capabilities import (
+    ComparesWithGuessing,
+    HasUndefinedMetrics,
+    TruncatesLongTexts,
+)
+from tunesmith.tasks.losses import BinaryCrossEntropy, loss_of_one_answer
+from tunesmith.tasks.metrics import class_scores
+from tunesmith.tasks.metrics.class_scores import Probabilities
 from tunesmith.tasks.text.long_text import OF_A_TEXT, pooled
 
 
-class MultiLabel(TextTask, HasUndefinedMetrics, TruncatesLongTexts):
+class MultiLabel(TextTask, HasUndefinedMetrics, ComparesWithGuessing, TruncatesLongTexts):
     """Scores every label by itself; the answer is all that reach the threshold."""
 
     columns = texts_with(ColumnType.CLASSES)
@@ -32,6 +33,7 @@ class MultiLabel(TextTask, HasUndefinedMetrics, TruncatesLongTexts):
         ("accuracy", "exact_match", "f1_macro", "f1_micro", "auroc"), "max"
     )
     monitor = "f1_micro"
+    decision = "labels"
     truncation_modes = OF_A_TEXT
 
     loss: BinaryCrossEntropy
@@ -51,26 +53,40 @@ class MultiLabel(TextTask, HasUndefinedMetrics, TruncatesLongTexts):
     def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         if not len(predictions):
             return []
-        probabilities = torch.from_numpy(pooled(predictions)).sigmoid().tolist()  # (N, C)
+        probabilities = torch.from_numpy(pooled(predictions)).sigmoid().numpy()  # (N, C)
         return [self._answer(row) for row in probabilities]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        guesses = torch.tensor([list(a["probabilities"].values()) for a in answers])  # (N, C)
-        # Not by the threshold once more: torchmetrics gives a label above it, we at it as well.
-        given = torch.tensor([self.label_of({"label": a["labels"]}) for a in answers])  # (N, C)
-        truths = torch.tensor([self.label_of(row) for row in rows])  # (N, C)
-        options: dict[str, Any] = {"num_labels": len(self.label_to_id)}
-        both = bool(((truths.sum(0) > 0) & (truths.sum(0) < len(truths))).all())
-        scores = {
-            "accuracy": multilabel_accuracy(given, truths, **options, average="micro"),
-            "exact_match": multilabel_exact_match(given, truths, **options),
-            "f1_macro": multilabel_f1_score(given, truths, **options, average="macro"),
-            "f1_micro": multilabel_f1_score(given, truths, **options, average="micro"),
-            "auroc": multilabel_auroc(guesses, truths, len(self.label_to_id))
-            if both
-            else torch.nan,
+        probabilities = class_scores.matrix_of([a["probabilities"] for a in answers])  # (N, C)
+        given = self._indicators(a["labels"] for a in answers)  # (N, C)
+        truths = self._indicators(row["label"] for row in rows)  # (N, C)
+        return {
+            "accuracy": float((given == truths).mean()),
+            "exact_match": float((given == truths).all(1).mean()),
+            "f1_macro": float(class_scores.f1_per_label(truths, given).mean()),
+            "f1_micro": class_scores.f1_micro(truths, given),
+            "auroc": class_scores.auroc(probabilities, truths),
         }
-        return {name: float(value) for name, value in scores.items()}
+
+    def _indicators(self, labels: Iterable[Sequence[str]]) -> np.ndarray:
+        """Return which labels each of N rows has: (N, C), bool."""
+        rows = list(labels)
+        held = np.zeros((len(rows), len(self.label_to_id)), dtype=bool)
+        for i, row in enumerate(rows):
+            held[i, [self.label_to_id[label] for label in row]] = True
+        return held
+
+    def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
+        positive = self._indicators(train["label"]).mean(0)  # (C,)
+        odds = positive / np.maximum(1 - positive, 1e-9)
+        if self.loss.class_weight is not None:
+            odds = odds * self.loss.class_weight.cpu().numpy()
+        truths = torch.from_numpy(self._indicators(row["label"] for row in rows)).long()
+        guess = torch.from_numpy(np.log(np.clip(odds, 1e-9, 1e9)))
+        return (
+            loss_of_one_answer(self.loss, guess, truths),
+            loss_of_one_answer(self.loss, torch.zeros(len(guess)), truths),
+        )
 
     def undefined_metrics(self, rows: Any) -> dict[str, str]:
         given = Counter(label for row in rows["label"] for label in row)
@@ -78,12 +94,12 @@ class MultiLabel(TextTask, HasUndefinedMetrics, TruncatesLongTexts):
         return {"auroc": f"all rows or none are {one_sided[0]!r}"} if one_sided else {}
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
-        counts = Counter(label for row in train["label"] for label in row)
-        return [self._answer([counts[label] / len(train) for label in self.label_to_id])] * len(
-            rows
-        )
+        shares = self._indicators(train["label"]).mean(0)  # (C,)
+        return [self._answer(shares)] * len(rows)
 
-    def _answer(self, probabilities: list[float]) -> Answer:
-        named = dict(zip(self.label_to_id, probabilities, strict=True))
-        given = [label for label, p in named.items() if p >= self.threshold]
-        return {"labels": given, "probabilities": named}
+    def _answer(self, probabilities: np.ndarray) -> Answer:
+        held = np.flatnonzero(probabilities.astype(np.float64) >= self.threshold)
+        return {
+            "labels": [self.labels[i] for i in held] if self.labels else [],
+            "probabilities": Probabilities(self.label_to_id, probabilities),
+        }

@@ -1,5 +1,6 @@
 """Multiple choice: which of a row's texts goes with its context; rows may have any number."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -12,12 +13,17 @@ from tunesmith.models import heads
 from tunesmith.models.scatter import scatter_rows
 from tunesmith.tasks.base import Answer, Batch, Features, Row
 from tunesmith.tasks.bases.text_task import TextTask, no_tokens
-from tunesmith.tasks.capabilities import LabeledExample, NotesTruncation, ShowsExamples
+from tunesmith.tasks.capabilities import (
+    ComparesWithGuessing,
+    LabeledExample,
+    NotesTruncation,
+    ShowsExamples,
+)
 from tunesmith.tasks.losses import ChoiceCrossEntropy
 from tunesmith.tasks.text import multi_text, padding
 
 
-class MultipleChoice(TextTask, NotesTruncation, ShowsExamples):
+class MultipleChoice(TextTask, NotesTruncation, ComparesWithGuessing, ShowsExamples):
     """Reads the context with each choice, and scores the choices of a row against each other.
 
     What begins every choice (SWAG's second sentence) is a column of its own, `text_pair`, and is
@@ -34,6 +40,7 @@ class MultipleChoice(TextTask, NotesTruncation, ShowsExamples):
     losses = (ChoiceCrossEntropy,)
     metrics: ClassVar[Mapping[str, str]] = {"accuracy": "max"}
     monitor = "accuracy"
+    decision = "index"
 
     loss: ChoiceCrossEntropy
 
@@ -78,6 +85,10 @@ class MultipleChoice(TextTask, NotesTruncation, ShowsExamples):
         index, count = Counter(train["label"]).most_common(1)[0]
         same = {"choice": None, "index": index, "probabilities": [count / len(train)]}
         return [same] * len(rows)
+
+    def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
+        even = sum(math.log(len(row["choices"])) for row in rows) / len(rows)
+        return even, even
 
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]

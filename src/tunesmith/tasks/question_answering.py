@@ -24,6 +24,7 @@ from tunesmith.tasks.base import (
 from tunesmith.tasks.bases.text_task import TextTask
 from tunesmith.tasks.capabilities import (
     Calibrates,
+    ComparesWithGuessing,
     HasUndefinedMetrics,
     LabeledExample,
     NotesTruncation,
@@ -44,7 +45,13 @@ from tunesmith.tasks.text.long_text import overlap
 
 
 class QuestionAnswering(
-    TextTask, Calibrates, HasUndefinedMetrics, NotesTruncation, ShowsExamples, SplitsRows
+    TextTask,
+    Calibrates,
+    ComparesWithGuessing,
+    HasUndefinedMetrics,
+    NotesTruncation,
+    ShowsExamples,
+    SplitsRows,
 ):
     """Scores where an answer starts and ends, in overlapping windows of the context.
 
@@ -64,6 +71,7 @@ class QuestionAnswering(
         ("exact_match", "f1", "has_answer_f1", "no_answer_accuracy"), "max"
     )
     monitor = "f1"
+    decision = "answer"
 
     loss: SpanCrossEntropy
     null_threshold: Tensor  # (); infinite: every question is answered
@@ -196,6 +204,9 @@ class QuestionAnswering(
             null, spans = merged(windows, row["context"])
             answers.append(answer(row["context"], null, spans[: self.n_best], threshold))
         return answers
+
+    def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
+        return None
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         pairs = [(a["answer"], right_answers(row)) for a, row in zip(answers, rows, strict=True)]

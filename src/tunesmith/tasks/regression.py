@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import Tensor
-from torchmetrics.functional import mean_squared_error
 
 from tunesmith.data.columns import ColumnType
 from tunesmith.models import heads
@@ -42,13 +40,9 @@ class Regression(Numeric, TruncatesLongTexts):
     def decode(self, batch: Batch, output: Output) -> list[np.ndarray]:
         return list(self.in_units(output.logits.detach()).cpu().numpy())
 
-    def in_units(self, logits: Tensor) -> Tensor:
-        """Turn the head's output into the labels' units; in bf16 2004 would be 2000 or 2008."""
-        return logits.reshape(-1).float() * self.unit + self.zero
-
     def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [{"label": float(np.mean(windows))} for windows in predictions]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         guesses, truths = numbers(answers, rows)
-        return {**correlations(guesses, truths), "mse": float(mean_squared_error(guesses, truths))}
+        return {**correlations(guesses, truths), "mse": float((guesses - truths).square().mean())}

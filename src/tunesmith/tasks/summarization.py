@@ -29,6 +29,7 @@ from tunesmith.tasks.base import (
 from tunesmith.tasks.bases.language_model import refuse_class_weights
 from tunesmith.tasks.bases.text_task import TextTask
 from tunesmith.tasks.capabilities import (
+    ComparesWithGuessing,
     GeneratedExample,
     Generates,
     NotesTruncation,
@@ -53,7 +54,7 @@ class Written(NamedTuple):
     tokens: int
 
 
-class Summarization(TextTask, Generates, NotesTruncation, TruncatesLongTexts):
+class Summarization(TextTask, Generates, ComparesWithGuessing, NotesTruncation, TruncatesLongTexts):
     """Learns to write the target text from the text, token by token.
 
     Encoder and decoder begin as the same checkpoint, the decoder with cross-attention of its own
@@ -68,6 +69,7 @@ class Summarization(TextTask, Generates, NotesTruncation, TruncatesLongTexts):
     losses = (CrossEntropy,)
     metrics: ClassVar[Mapping[str, str]] = dict.fromkeys((*KINDS, "lead_rougeL"), "max")
     monitor = "rougeL"
+    decision = "summary"
     truncation_modes = (*AT_AN_END, "middle")
     inference_options = (
         "min_target_length",
@@ -201,6 +203,9 @@ class Summarization(TextTask, Generates, NotesTruncation, TruncatesLongTexts):
         text = str(self.tokenizer.decode(written.ids, skip_special_tokens=True)).strip()
         probability = math.exp(-written.nats / max(written.tokens, 1))
         return {"summary": text, "probability": probability, "tokens": written.tokens}
+
+    def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
+        return None
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         wanted = [in_lines(row["target"]) for row in rows]

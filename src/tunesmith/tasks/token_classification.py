@@ -1,10 +1,11 @@
 """Token classification: one tag per word; named entities, or any other tags."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError, DataError
@@ -21,19 +22,22 @@ from tunesmith.tasks.base import (
 )
 from tunesmith.tasks.bases.text_task import TextTask, no_tokens
 from tunesmith.tasks.capabilities import (
+    ComparesWithGuessing,
     LabeledExample,
     ShowsConfusion,
     ShowsExamples,
     SplitsRows,
 )
-from tunesmith.tasks.losses import CrossEntropy
+from tunesmith.tasks.losses import CrossEntropy, loss_of_one_answer
 from tunesmith.tasks.metrics.entity_f1 import SCHEME, Entity, entities, scores, well_formed
 from tunesmith.tasks.text.long_text import overlap
 from tunesmith.tasks.text.padding import pad_lists
 from tunesmith.tasks.text.word_windows import NO_WORD, Words, split_words, windows
 
 
-class TokenClassification(TextTask, SplitsRows, ShowsExamples, ShowsConfusion):
+class TokenClassification(
+    TextTask, SplitsRows, ComparesWithGuessing, ShowsExamples, ShowsConfusion
+):
     """Scores every tag of each word, on its first token; entities are read from the tags.
 
     Long sentences are read in windows, so nothing is ever cut off. With `entities=False` the
@@ -51,6 +55,7 @@ class TokenClassification(TextTask, SplitsRows, ShowsExamples, ShowsConfusion):
         ("f1", "precision", "recall", "f1_strict", "accuracy"), "max"
     )
     monitor = "f1"
+    decision = "tags"
 
     loss: CrossEntropy
 
@@ -154,11 +159,28 @@ class TokenClassification(TextTask, SplitsRows, ShowsExamples, ShowsConfusion):
         return counts
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
-        counts = Counter(tag for tags in train["tags"] for tag in tags)
-        shares = np.array([counts[label] / counts.total() for label in self.label_to_id])  # (C,)
+        counts = self._counts(train["tags"])  # (C,)
         texts = [split_words(row["words"]) for row in rows]
-        each = [(range(len(t.words)), np.tile(shares, (len(t.words), 1))) for t in texts]
+        each = [
+            (range(len(t.words)), np.tile(counts / counts.sum(), (len(t.words), 1))) for t in texts
+        ]
         return [self._answer([found], text) for found, text in zip(each, texts, strict=True)]
+
+    def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
+        counts = torch.from_numpy(self._counts(train["tags"])).float()  # (C,)
+        if self.loss.class_weight is not None:
+            counts = counts * self.loss.class_weight.cpu()
+        truths = torch.tensor([self.label_to_id[tag] for row in rows for tag in row["tags"]])
+        guess = (counts / counts.sum()).clamp(min=1e-9).log()
+        return (
+            loss_of_one_answer(self.loss, guess, truths),
+            loss_of_one_answer(self.loss, torch.zeros(len(counts)), truths),
+        )
+
+    def _counts(self, tags: Iterable[Sequence[str]]) -> np.ndarray:
+        """Count each tag over rows: (C,)."""
+        counts = Counter(tag for row in tags for tag in row)
+        return np.array([counts[label] for label in self.label_to_id])
 
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         return [

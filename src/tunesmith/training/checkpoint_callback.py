@@ -3,16 +3,21 @@
 import logging
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from tunesmith.errors import Interrupted
+from tunesmith.tasks.base import Task
+from tunesmith.tasks.capabilities import ComparesWithGuessing
 from tunesmith.training import checkpoint_io
+from tunesmith.training.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
+
+NO_SPREAD = 1e-3  # of the labels' range: numbers that differ by less are one answer
 
 
 class StoppedEarly(BaseException):
@@ -200,16 +205,33 @@ class CheckpointCallback(L.Callback):
 def _judged(step: int, score: float, loss: float, module: Any) -> dict[str, Any]:
     """Return what a validation says of the training: plain numbers, None for what is no number.
 
-    `train_loss` is that of the batch before it; `constant` says that all answers were the same.
+    `train_loss` is that of the batch before it; `constant` says that all answers were the same,
+    where the labels are not.
     """
-    labels = {str(answer.get("label", answer)) for answer in module.evaluation.answers}
     return {
         "step": step,
         "score": score if math.isfinite(score) else None,
         "loss": loss if math.isfinite(loss) else None,
         "train_loss": float(module.batch_loss) if module.batch_loss is not None else None,
-        "constant": len(module.evaluation.answers) > 1 and len(labels) == 1,
+        "constant": _is_constant(module.task, module.evaluation),
     }
+
+
+def _is_constant(task: Task, evaluation: Evaluation) -> bool:
+    if not isinstance(task, ComparesWithGuessing):
+        return False
+    target = next(name for name, column in task.columns.items() if column.target)
+    labels = [row[target] for row in evaluation.rows]
+    answers = [answer[task.decision] for answer in evaluation.answers]
+    if answers and all(isinstance(answer, float) for answer in answers):
+        spread = max(labels) - min(labels)
+        return spread > 0 and max(answers) - min(answers) < NO_SPREAD * spread
+    return _count(labels) > 1 and _count(answers) == 1
+
+
+def _count(values: Iterable[Any]) -> int:
+    """Count different values; of a list, of tags or labels, its members count alone."""
+    return len({str(sorted(set(map(str, v))) if isinstance(v, list) else v) for v in values})
 
 
 def validate_here(trainer: L.Trainer) -> None:

@@ -11,6 +11,7 @@ from tunesmith.data.batching.loaders import (
     evaluation_loader,
     micro_batches_of,
     plan_epoch,
+    sample_of_rows,
 )
 from tunesmith.errors import ModelError
 
@@ -134,6 +135,23 @@ def test_evaluation_sees_every_row_once_over_all_ranks():
         )
     ]
     assert sorted(chain.from_iterable(batches)) == list(range(1000))
+
+
+def test_a_limited_validation_scores_rows_drawn_evenly_not_the_longest():
+    lengths = np.repeat([3, 12], 500)
+    rows = np.arange(1000)
+    chosen = sample_of_rows(rows, 8 * 16)
+    assert len(chosen) == 128
+    assert 40 < int((lengths[chosen] == 12).sum()) < 88  # half of them, not all
+    options = {"batch_size": 16, "workers": 0, "chosen": chosen}
+    batches = rows_of(evaluation_loader(Rows(), lengths, as_it_is, collate, **options))
+    assert sorted(chain.from_iterable(batches)) == chosen.tolist()
+    # Windows of a row stay together, and at least one row is scored.
+    windows = np.repeat(np.arange(100), 5)
+    kept = sample_of_rows(windows, 23)
+    assert len(kept) == 20
+    assert np.unique(windows[kept], return_counts=True)[1].tolist() == [5] * 4
+    assert len(sample_of_rows(windows, 2)) == 5
 
 
 def draws(loader):

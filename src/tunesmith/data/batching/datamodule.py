@@ -20,6 +20,7 @@ from tunesmith.data.batching.loaders import (
     TrainLoader,
     evaluation_loader,
     no_augmentation,
+    sample_of_rows,
     shuffled,
 )
 from tunesmith.data.prepare.languages import balanced, groups_of
@@ -91,6 +92,9 @@ class DataModule(LightningDataModule):
         """Return the batches of a split, the same ones whoever asks: scores repeat to the bit."""
         features, lengths, _ = self.encoded[split]
         limit = self.limit_val_batches if split == "validation" else None
+        rows = features.data.column("row").to_numpy()
+        # Batches hold rows of like length: the first ones would be the longest rows alone.
+        chosen = None if limit is None else sample_of_rows(rows, limit * self.eval_batch_size)
         ranks, rank = self._world()
         return evaluation_loader(
             features,
@@ -101,7 +105,7 @@ class DataModule(LightningDataModule):
             workers=self.workers,
             ranks=ranks,
             rank=rank,
-            limit=limit,
+            chosen=chosen,
         )
 
     def whole(self, split: str) -> DataLoader:

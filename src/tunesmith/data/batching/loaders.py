@@ -170,6 +170,17 @@ class TrainLoader:
             self.epoch, self.position = self.epoch + 1, 0
 
 
+def sample_of_rows(rows: np.ndarray, limit: int) -> np.ndarray:
+    """Return the features of rows drawn evenly, at most `limit` but of one row at least.
+
+    `rows` (N,) says which row each feature is of; a row's features stay together.
+    """
+    drawn = np.random.default_rng(0).permutation(np.unique(rows))
+    sizes = np.cumsum(np.bincount(rows, minlength=drawn.max() + 1)[drawn])
+    kept = drawn[: max(int((sizes <= limit).sum()), 1)]
+    return np.flatnonzero(np.isin(rows, kept))
+
+
 def evaluation_loader(
     features: Any,
     lengths: np.ndarray,
@@ -180,14 +191,17 @@ def evaluation_loader(
     workers: int,
     ranks: int = 1,
     rank: int = 0,
-    limit: int | None = None,
+    chosen: np.ndarray | None = None,
 ) -> DataLoader:
     """Every row once, longest first (memory shows at once), ranks taking turns with batches.
 
-    A rank that would have none repeats the first: every rank takes part in the scoring.
+    `chosen` are the features to take, by default all. A rank that would have none repeats the
+    first: every rank takes part in the scoring.
     """
     order = np.argsort(-lengths, kind="stable")
-    batches = np.split(order, range(batch_size, len(order), batch_size))[:limit]
+    if chosen is not None:
+        order = order[np.isin(order, chosen)]
+    batches = np.split(order, range(batch_size, len(order), batch_size))
     mine = batches[rank::ranks] or batches[:1]
     return _data_loader(AugmentedDataset(features, augment, []), mine, collate, workers)
 

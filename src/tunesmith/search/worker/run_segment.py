@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from tunesmith import runs
 from tunesmith.config import RunConfig, monitor_of, typed
@@ -21,6 +20,7 @@ from tunesmith.pipeline.train import choose_hardware, fit, launched_ranks
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN, OUT_OF_MEMORY, Validation
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
+from tunesmith.tasks.capabilities import ComparesWithGuessing
 from tunesmith.training import checkpoint_io
 from tunesmith.training.hardware import Hardware, torch_settings
 
@@ -138,7 +138,7 @@ def _result(segment: Segment, hardware: Hardware, inputs: RunInputs, training: T
     history = [Validation.model_validate(entry) for entry in checkpoints.history]
     total = training.module.total_steps
     end = step_at_fraction(segment.until, total)
-    failure = _failure(history, inputs.rows.labels) if segment.until >= 1 else None
+    failure = _failure(history, training, inputs) if segment.until >= 1 else None
     if checkpoints.best is None:
         failure = NAN  # never a number: nothing can be best
     facts = {
@@ -166,18 +166,24 @@ def _best_until(history: Sequence[Validation], step: int, mode: str) -> float | 
     return max(scores) if mode == "max" else min(scores)
 
 
-def _failure(history: Sequence[Validation], labels: Any) -> str | None:
+def _failure(history: Sequence[Validation], training: Training, inputs: RunInputs) -> str | None:
     """Tell a training that ended without having learnt: one answer for every row.
 
-    Collapse leaves the loss near that of guessing, ln K; divergence far above it.
+    Collapse leaves the validation loss near that of an answer that reads nothing; divergence
+    far above it.
     """
-    if not history or not labels or not history[-1].constant:
+    task = training.module.task
+    if not history or not history[-1].constant or not isinstance(task, ComparesWithGuessing):
         return None
-    loss = history[-1].train_loss
-    if loss is None or loss > 1.5 * math.log(max(len(labels), 2)):
+    rows = training.module.evaluation.rows
+    guessing = task.guessing_loss(inputs.rows.splits["train"], rows)
+    if guessing is None:
+        return COLLAPSE
+    by_shares, by_no_idea = guessing
+    loss = history[-1].loss
+    if loss is None or loss > 1.5 * max(guessing):
         return DIVERGED
-    guessed = loss > 0.9 * math.log(max(len(labels), 2))
-    return COLLAPSE if guessed else None
+    return COLLAPSE if loss > 0.9 * min(by_shares, by_no_idea) else None
 
 
 DO = {"train": _trained, "check": _checked, "test": _saved, "save": _saved}

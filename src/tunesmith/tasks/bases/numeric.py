@@ -13,14 +13,18 @@ from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.tasks.base import Answer, Row
 from tunesmith.tasks.bases.text_task import TextTask
-from tunesmith.tasks.capabilities import HasUndefinedMetrics
+from tunesmith.tasks.capabilities import ComparesWithGuessing, HasUndefinedMetrics
 from tunesmith.tasks.losses import MeanSquaredError
 
 
-class Numeric(TextTask, HasUndefinedMetrics, ABC):
-    """Learns labels in units of its own: an output of 0 means `zero`, one of 1 `unit` more."""
+class Numeric(TextTask, HasUndefinedMetrics, ComparesWithGuessing, ABC):
+    """Learns labels in units of its own: an output of 0 means `zero`, one of 1 `unit` more.
+
+    Both are float64, and so are labels and answers: 1,700,000,000 and 30 more differ.
+    """
 
     losses = (MeanSquaredError,)
+    decision = "label"
 
     loss: MeanSquaredError
     zero: Tensor  # ()
@@ -28,8 +32,8 @@ class Numeric(TextTask, HasUndefinedMetrics, ABC):
 
     def __init__(self, **common: Any) -> None:
         super().__init__(**common)
-        self.register_buffer("zero", torch.zeros(()))
-        self.register_buffer("unit", torch.ones(()))
+        self.register_buffer("zero", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("unit", torch.ones((), dtype=torch.float64))
 
     def measure(self, zero: float, unit: float) -> None:
         """Set what outputs mean; a unit of 0 is none."""
@@ -37,7 +41,20 @@ class Numeric(TextTask, HasUndefinedMetrics, ABC):
         self.unit.fill_(unit or 1.0)
 
     def in_own_units(self, labels: Tensor) -> Tensor:
-        return (labels.float() - self.zero) / self.unit
+        """Return labels (N,) as the outputs that mean them, float32."""
+        return ((labels.double() - self.zero) / self.unit).float()
+
+    def in_units(self, outputs: Tensor) -> Tensor:
+        """Turn outputs (N,) into the labels' units, float64."""
+        return outputs.reshape(-1).double() * self.unit + self.zero
+
+    def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
+        labels = torch.tensor([row["label"] for row in rows], dtype=torch.float64)
+        mean = torch.tensor(float(np.mean(train["label"])), dtype=torch.float64)
+        device = self.zero.device
+        own, guess = (self.in_own_units(x.to(device)) for x in (labels, mean))
+        loss = float(self.loss(guess.expand(len(own)), own).mean)
+        return loss, loss
 
     def label_of(self, row: Row) -> float:
         return float(row["label"])

@@ -7,28 +7,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_auroc,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_matthews_corrcoef,
-)
 
 from tunesmith.data.columns import ColumnType
 from tunesmith.tasks.base import Answer, Row
 from tunesmith.tasks.bases.text_task import TextTask, texts_with
 from tunesmith.tasks.capabilities import (
+    ComparesWithGuessing,
     HasUndefinedMetrics,
     LabeledExample,
     ShowsConfusion,
     ShowsExamples,
 )
-from tunesmith.tasks.losses import ClassWeighted
+from tunesmith.tasks.losses import ClassWeighted, CrossEntropy, loss_of_one_answer
+from tunesmith.tasks.metrics import class_scores
+from tunesmith.tasks.metrics.class_scores import Probabilities
 from tunesmith.tasks.text.long_text import pooled
 
+GUESSED = 2_000  # rows that the loss of guessing is taken over, at most
 
-class SingleLabel(TextTask, HasUndefinedMetrics, ShowsExamples, ShowsConfusion, ABC):
+
+class SingleLabel(
+    TextTask, HasUndefinedMetrics, ComparesWithGuessing, ShowsExamples, ShowsConfusion, ABC
+):
     """Scores every label of a text, logits (B, C); the answer is the most probable one.
 
     Of two labels `f1` is that of the second, as GLUE scores MRPC and QQP; of more there is none.
@@ -39,6 +39,7 @@ class SingleLabel(TextTask, HasUndefinedMetrics, ShowsExamples, ShowsConfusion, 
         ("accuracy", "f1", "f1_macro", "f1_micro", "mcc", "auroc"), "max"
     )
     monitor = "accuracy"
+    decision = "label"
 
     loss: Any  # of logits and labels; a subclass that learns otherwise has another `forward`
 
@@ -58,29 +59,44 @@ class SingleLabel(TextTask, HasUndefinedMetrics, ShowsExamples, ShowsConfusion, 
         if not len(predictions):
             return []
         logits = torch.from_numpy(pooled(predictions))  # (N, C)
-        probabilities = logits.softmax(-1).tolist()
-        return [answer(self.label_to_id, row) for row in probabilities]
+        return [answer(self.label_to_id, row) for row in logits.softmax(-1).numpy()]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        guesses, truths = self.tensors(answers, rows)  # (N, C), (N,)
-        classes: dict[str, Any] = {"num_classes": len(self.label_to_id)}
-        f1 = multiclass_f1_score(guesses, truths, **classes, average=None)  # (C,)
-        present = truths.unique().numel() == len(self.label_to_id)  # AUROC needs every class
-        scores = {
-            "accuracy": multiclass_accuracy(guesses, truths, **classes, average="micro"),
-            **({"f1": f1[1]} if len(f1) == 2 else {}),
-            "f1_macro": multiclass_f1_score(guesses, truths, **classes, average="macro"),
-            "f1_micro": multiclass_f1_score(guesses, truths, **classes, average="micro"),
-            "mcc": multiclass_matthews_corrcoef(guesses, truths, **classes),
-            "auroc": multiclass_auroc(guesses, truths, **classes) if present else torch.nan,
+        probabilities = class_scores.matrix_of([a["probabilities"] for a in answers])  # (N, C)
+        confusion = self.confusion(answers, rows)
+        truths = np.eye(len(self.label_to_id), dtype=bool)[self._indices(rows)]  # (N, C)
+        accuracy = class_scores.accuracy(confusion)
+        second = float(np.nan_to_num(class_scores.f1_per_class(confusion)[1]))
+        return {
+            "accuracy": accuracy,
+            **({"f1": second} if len(confusion) == 2 else {}),
+            "f1_macro": class_scores.f1_macro(confusion),
+            "f1_micro": accuracy,  # the same, where each row has one label
+            "mcc": class_scores.matthews(confusion),
+            "auroc": class_scores.auroc(probabilities, truths),
         }
-        return {name: float(value) for name, value in scores.items()}
 
     def confusion(self, answers: Sequence[Answer], rows: Sequence[Row]) -> np.ndarray:
-        guesses, truths = self.tensors(answers, rows)
-        return multiclass_confusion_matrix(
-            guesses, truths, num_classes=len(self.label_to_id)
-        ).numpy()
+        guesses = self._indices(answers)
+        return class_scores.confusion_matrix(self._indices(rows), guesses, len(self.label_to_id))
+
+    def _indices(self, labeled: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Return the index (N,) of the label of each row, or of each answer."""
+        return np.array([self.label_to_id[one["label"]] for one in labeled])
+
+    def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
+        if not isinstance(self.loss, CrossEntropy):
+            return None
+        counts = Counter(train["label"])
+        shares = torch.tensor([float(counts[label]) for label in self.label_to_id])  # (C,)
+        if self.loss.class_weight is not None:
+            shares = shares * self.loss.class_weight.cpu()
+        truths = torch.from_numpy(self._indices(rows[:GUESSED]))
+        guess = (shares / shares.sum()).clamp(min=1e-9).log()
+        return (
+            loss_of_one_answer(self.loss, guess, truths),
+            loss_of_one_answer(self.loss, torch.zeros(len(shares)), truths),
+        )
 
     def undefined_metrics(self, rows: Any) -> dict[str, str]:
         count, absent = (
@@ -92,19 +108,11 @@ class SingleLabel(TextTask, HasUndefinedMetrics, ShowsExamples, ShowsConfusion, 
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         counts = Counter(train["label"])
-        return [
-            answer(self.label_to_id, [counts[label] / len(train) for label in self.label_to_id])
-        ] * len(rows)
+        shares = np.array([counts[label] / len(train) for label in self.label_to_id])
+        return [answer(self.label_to_id, shares)] * len(rows)
 
     def examples(self, answers: Sequence[Answer], rows: Sequence[Row]) -> list[LabeledExample]:
         return [example(a, row) for a, row in zip(answers, rows, strict=True)]
-
-    def tensors(
-        self, answers: Sequence[Answer], rows: Sequence[Row]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return probabilities (N, C) and true indices (N,)."""
-        guesses = torch.tensor([list(a["probabilities"].values()) for a in answers])
-        return guesses, torch.tensor([self.label_to_id[row["label"]] for row in rows])
 
 
 def example(answer: Answer, row: Row) -> LabeledExample:
@@ -114,8 +122,7 @@ def example(answer: Answer, row: Row) -> LabeledExample:
     return LabeledExample(text, row["label"], answer["label"], certainty)
 
 
-def answer(labels: dict[str, int], probabilities: list[float]) -> Answer:
+def answer(labels: dict[str, int], probabilities: np.ndarray) -> Answer:
     """Name the most probable label; the first one wins a tie."""
-    best = max(range(len(probabilities)), key=probabilities.__getitem__)
-    names = list(labels)
-    return {"label": names[best], "probabilities": dict(zip(names, probabilities, strict=True))}
+    best = list(labels)[int(probabilities.argmax())]
+    return {"label": best, "probabilities": Probabilities(labels, probabilities)}
