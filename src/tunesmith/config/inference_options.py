@@ -11,7 +11,16 @@ from tunesmith.config import instantiate
 from tunesmith.config.check_values import violation
 from tunesmith.config.run_config import RunConfig
 from tunesmith.config.signatures import argument_keys
+from tunesmith.data.columns import COLUMNS
+from tunesmith.data.options import DataOptions
 from tunesmith.errors import ConfigError, did_you_mean
+from tunesmith.runtime.options import keys_of
+
+# Options of `data` that say how a file is read: another file may be of another form.
+READING = (
+    *("format", "sep", "quoting", "header", "column_names", "encoding", "encoding_errors"),
+    *("label_separator", "label_from", "media", *COLUMNS),
+)
 
 
 def parse_set_options(arguments: Sequence[str]) -> dict[str, Any]:
@@ -27,10 +36,10 @@ def parse_set_options(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:
-    """Return the config of a run with other options of its task.
+    """Return the config of a run with other options of its task, or of how a file is read.
 
-    Raises ConfigError for an option that is not in its task's `inference_options`, and for a
-    value that it cannot have.
+    Raises ConfigError for an option that is neither in its task's `inference_options` nor in
+    READING, and for a value that it cannot have.
     """
     if not options:
         return config
@@ -38,7 +47,9 @@ def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:
     task = instantiate.resolve(name, config.trust)
     free = [f"task.{option}" for option in getattr(task, "inference_options", ())]
     keys = argument_keys("task", name, config.trust)
-    changes = {}
+    reading = {f"data.{key.path}": key for key in keys_of(DataOptions) if key.path in READING}
+    free, keys = [*free, *reading], {**keys, **reading}
+    changes: dict[str, dict[str, Any]] = {"task": {}, "data": {}}
     for path, value in options.items():
         if path not in free:
             fix = did_you_mean(path, free) or (f"only {', '.join(free)}" if free else "")
@@ -46,5 +57,7 @@ def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:
         error = violation(keys[path], value, str(value)) if path in keys else None
         if error is not None:
             raise error
-        changes[path.partition(".")[2]] = value
-    return config.model_copy(update={"task": config.task | changes})
+        group, _, option = path.partition(".")
+        changes[group][option] = value
+    config = config.model_copy(update={"task": config.task | changes["task"]})
+    return config.with_options("data", **changes["data"])

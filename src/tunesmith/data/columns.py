@@ -100,5 +100,6 @@ class Rows:
     labels: list[str] | None  # as configured, or sorted from the train split; None: numbers
     fingerprint: str  # of the sources' content and every option that changes the rows
     notes: list[str] = field(default_factory=list)  # warnings, already logged
+    label_from: int | None = None  # the number of the first choice, where rows have choices
     hidden_labels: frozenset[str] = frozenset()  # splits whose labels are withheld
     hashes: dict[str, str] = field(default_factory=dict)  # of each split's rows, texts and labels

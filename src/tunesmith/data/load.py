@@ -1,14 +1,25 @@
 """Rows from anywhere, under our names: opened, stored once, checked, split, memory-mapped."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tunesmith.data.cache import cached_dataset, key_of, schema_of
-from tunesmith.data.columns import COLUMNS, LANGUAGE, MEDIA, NAMED, Column, Rows, SourceName
+from tunesmith.data.columns import (
+    COLUMNS,
+    LANGUAGE,
+    MEDIA,
+    NAMED,
+    Column,
+    ColumnType,
+    Rows,
+    SourceName,
+)
 from tunesmith.data.options import DataOptions, SplitOptions
 from tunesmith.data.prepare import stages
 from tunesmith.data.prepare.few_shot import counts, wrong_shots
@@ -20,10 +31,18 @@ from tunesmith.data.prepare.languages import (
     languages_by_split,
     only_languages,
 )
-from tunesmith.data.prepare.normalize import RowSource, normalized_rows, present_columns
+from tunesmith.data.prepare.normalize import (
+    RowSource,
+    is_counted_from_one,
+    normalized_rows,
+    present_columns,
+)
 from tunesmith.data.prepare.quality import STRATA, SplitRows, check_same_source
-from tunesmith.data.sources.resolve import FileFormat, Opener, split_openers
+from tunesmith.data.sources.file_layout import FileFormat
+from tunesmith.data.sources.resolve import Opener, split_openers
 from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 
@@ -49,6 +68,7 @@ def read(
     known = stages.known_labels(options, labels)
     named = known.names is not None or target.kind not in NAMED
     opened = open_requested(columns, options, requested, named)
+    options, numbered = with_label_from(opened, columns, options)
     stored = cache_splits(opened.sources, columns, opened.chosen, options, cache)
     complete = stages.without_gaps(stored, target, options, known)
     divided = stages.divided(complete, target, options, opened.to_make)
@@ -62,7 +82,8 @@ def read(
         splits={split: data for split, (data, _) in done.items()},
         labels=list(checked.names) if checked.names is not None else None,
         fingerprint=_fingerprint(opened, columns, options, checked.names, hashes),
-        notes=list(checked.notes),
+        notes=[*opened.notes, *numbered, *checked.notes],
+        label_from=options.label_from,
         hidden_labels=checked.hidden & checked.parts.keys(),
         hashes=hashes,
     )
@@ -77,6 +98,7 @@ class Opened:
     to_make: Mapping[str, bool]  # whether "validation" and "test" are cut from train
     languages: Wanted
     folders: Sequence[str]  # that paths in cells are relative to
+    notes: Sequence[str]  # how files are read where no option says so; already logged
 
 
 def open_requested(
@@ -104,7 +126,24 @@ def open_requested(
         names[LANGUAGE] = LANGUAGE
     chosen = choose(sources, columns, names, options.split)
     folders = media_folders(sources, columns, names, options.media)
-    return Opened(sources, chosen, to_make, languages, folders)
+    return Opened(sources, chosen, to_make, languages, folders, noted_guesses(sources))
+
+
+def with_label_from(
+    opened: Opened, columns: Mapping[str, Column], options: DataOptions
+) -> tuple[DataOptions, list[str]]:
+    """Settle which number the first choice has, by the first split where no option says it."""
+    is_choice = any(column.kind is ColumnType.CHOICE for column in columns.values())
+    if not is_choice or options.label_from is not None or not opened.sources:
+        return options, []
+    split, source = next(iter(opened.sources.items()))
+    number = int(
+        is_counted_from_one(source, columns, opened.chosen[split], options.label_separator)
+    )
+    notes = [f"{source.name}: choices are numbered from 1; data.label_from=0 says otherwise"]
+    if number:
+        log.warning("%s", notes[0])
+    return options.model_copy(update={"label_from": number}), notes if number else []
 
 
 def _fingerprint(
@@ -121,6 +160,7 @@ def _fingerprint(
         opened.to_make,
         opened.chosen,
         options.label_separator,
+        options.label_from,
         labels,
         options.limit,
         asdict(FileFormat.of(options)),
@@ -206,6 +246,15 @@ def open_sources(names: Collection[str], openers: Mapping[str, Opener]) -> dict[
     return sources
 
 
+def noted_guesses(sources: Mapping[str, RowSource]) -> list[str]:
+    """Say in one line each how files are read where no option says so."""
+    notes = [f"{source.name}: {guess}" for source in sources.values() for guess in source.guesses]
+    unique = list(dict.fromkeys(notes))
+    for note in unique:
+        log.warning("%s", note)
+    return unique
+
+
 # Each source's rows, stored once per content
 
 
@@ -222,10 +271,13 @@ def cache_splits(
     separator, reading = options.label_separator, FileFormat.of(options)
     for split, source in sources.items():
         schema = schema_of(columns, chosen[split])
-        format_ = [Path(source.name).suffix, source.columns, source.classes, asdict(reading)]
+        format_: list[Any] = [Path(source.name).suffix, source.columns, source.classes]
+        format_ += [asdict(reading), options.label_from]
         folders = media_folders({split: source}, columns, chosen[split], options.media)
         key = key_of(source.identity, str(schema), chosen[split], separator, format_, *folders)
-        rows = normalized_rows(source, columns, chosen[split], separator, options.media)
+        rows = normalized_rows(
+            source, columns, chosen[split], separator, options.media, options.label_from or 0
+        )
         try:
             data = cached_dataset(rows, schema, key, cache)
             if not len(data):

@@ -117,16 +117,37 @@ class DataOptions(Options):
     labels: Labels | None = Field(
         description="Class names in order; null: read, sorted, from the train split."
     )
+    label_from: Literal[0, 1] | None = Field(
+        description="Multiple choice: the number of the first choice; null: 1 where the train "
+        "split has 1 to n and never 0, else 0."
+    )
     label_separator: Text | None = Field(
         description="The character between several labels in one cell."
     )
-    sep: Text | None = Field(
-        description="The separator of csv files; null: by the extension (.tsv: tab). Of CoNLL "
-        "files; null: blanks and tabs."
+    format: (
+        Literal[
+            "csv", "jsonl", "json", "parquet", "conll", "conllu", "text", "squad", "labeled_lines"
+        ]
+        | None
+    ) = Field(
+        description="The format of files; null: by the extension, else by the content. "
+        "labeled_lines: a label, white space, a text (also fastText's)."
     )
-    quoting: Literal["csv", "none"] = Field(
+    sep: Text | None = Field(
+        description="The separator of csv files; null: by the header, else by the extension "
+        "(.tsv: tab). Of CoNLL files; null: blanks and tabs."
+    )
+    quoting: Literal["auto", "csv", "none"] = Field(
         description="csv: a cell that begins with a quote ends with the next; none: quotes are "
-        "text (GLUE's tsv)."
+        "text (GLUE's tsv); auto: none where a file breaks the rules of csv by its quotes."
+    )
+    header: Literal["auto", "first", "none"] = Field(
+        description="Whether the first row of csv files names the columns; auto: it does unless "
+        "`column_names` are given."
+    )
+    column_names: Columns | None = Field(
+        description="The columns of csv files without a header, in order; those beyond are not "
+        "read."
     )
     encoding: Text = Field(description="The character encoding of text files.")
     encoding_errors: Literal["strict", "replace"] = Field(

@@ -11,7 +11,8 @@ from typing import IO, Any
 from tunesmith.data.columns import Column, SourceName, names_of
 from tunesmith.data.prepare.normalize import read_cells
 from tunesmith.data.prepare.parse_cells import reader
-from tunesmith.data.sources.files import columns_of, kind_of, readable, stream
+from tunesmith.data.sources.file_layout import FileFormat, layout_of
+from tunesmith.data.sources.files import columns_of, readable, stream
 from tunesmith.errors import ConfigError, DataError, MachineError
 from tunesmith.inference.finished_run import FinishedRun
 from tunesmith.runtime.atomic_files import written_whole
@@ -19,12 +20,6 @@ from tunesmith.runtime.spreadsheet import quoted_formula
 from tunesmith.tasks.base import Answer
 
 CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json")  # what can be written
-READING = (
-    "sep",
-    "quoting",
-    "encoding",
-    "encoding_errors",
-)  # keys of `data` that say how a file is read
 
 
 def predict_file(
@@ -38,7 +33,7 @@ def predict_file(
     all. Returns the number of rows.
     """
     check_output(output)
-    options = {key: getattr(run.config.data, key) for key in READING}
+    options = FileFormat.of(run.config.data)
     needed = [name for named in run.columns.values() for name in names_of(named)]
     columns = _columns(source, needed, options)
     rows = 0
@@ -69,15 +64,15 @@ def check_output(output: Path | None) -> None:
 # Reading
 
 
-def _columns(source: Path, needed: Iterable[str], options: Mapping[str, Any]) -> list[str]:
+def _columns(source: Path, needed: Iterable[str], options: FileFormat) -> list[str]:
     """Return every column of a file; raise DataError where one that is needed is missing."""
     needed = list(needed)
-    if kind_of(readable(source)) != "json":
-        columns = columns_of(source, **options)
+    if layout_of(readable(source), options).kind != "jsonl":
+        columns = columns_of(source, options)
         _need(columns, needed, f"{source}:1")
         return columns
     seen: dict[str, None] = {}
-    for line, row in stream(source, **options):
+    for line, row in stream(source, options):
         _need(row, needed, f"{source}:{line}")
         seen |= dict.fromkeys(row)
     return list(seen)
@@ -91,10 +86,10 @@ def _need(have: Collection[str], needed: Iterable[str], location: str) -> None:
 
 
 def _paired(
-    run: FinishedRun, source: Path, columns: Collection[str], options: Mapping[str, Any]
+    run: FinishedRun, source: Path, columns: Collection[str], options: FileFormat
 ) -> Iterator[tuple[dict[str, Any], Answer]]:
     """Pair each raw row with its answer, a chunk in memory at a time."""
-    raw = stream(source, **options)
+    raw = stream(source, options)
     kinds, separator = run.task.columns, run.config.data.label_separator
     folder = Path(run.config.data.media or source.absolute().parent).expanduser()
     read = {

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # What the saved config says more exactly than the composed one.
 FILLED_IN = (
+    ("data", "label_from"),
     ("data", "max_length"),
     ("trainer", "precision"),
     ("trainer", "num_threads"),
@@ -199,6 +200,8 @@ def record_start(
 def _saved_config(redacted: Mapping[str, Any], hardware: Hardware, inputs: RunInputs) -> str:
     """Return the config with what the data and the machine decided, enough to rebuild the run."""
     data = {**redacted["data"], "max_length": inputs.max_length}
+    if inputs.rows.label_from is not None:
+        data["label_from"] = inputs.rows.label_from
     machine = {"precision": hardware.precision, "num_threads": hardware.threads}
     trainer = {**redacted["trainer"], **machine}
     return OmegaConf.to_yaml(OmegaConf.create({**redacted, "data": data, "trainer": trainer}))

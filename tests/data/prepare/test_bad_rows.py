@@ -46,19 +46,20 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "row 6: no text column": bad(
         "DATA-COL",
-        "train.csv: no column 'text'; columns: sentence, label",
+        "train.csv: no column 'text'; columns: sentence, label; data.text=COLUMN names it",
         "sentence,label\na,pos\n",
     ),
     "row 7: wrong separator": bad(
         "DATA-COL",
         "train.csv: one column 'text;label'; file looks ';'-separated; set \"data.sep=';'\"",
         "text;label\na;pos\n",
+        sep=",",
     ),
     "row 8: column twice": bad(
         "DATA-COL", "train.csv: column 'text' occurs twice", "text,text,label\na,b,pos\n"
     ),
     "row 9: too many fields": bad(
-        "DATA-CSV", "train.csv:3: 3 fields, expected 2", "text,label\na,pos\nb,neg,\n"
+        "DATA-CSV", "train.csv:3: 3 fields, expected 2", "text,label\na,pos\nb,neg,x\n"
     ),
     "row 9: too few fields": bad(
         "DATA-CSV", "train.csv:3: 1 field, expected 2", "text,label\na,pos\nb\n"
@@ -67,17 +68,20 @@ CASES: dict[str, tuple[Any, ...]] = {
         "DATA-CSV",
         "train.csv:2: quote opened here never closes; set data.quoting=none if quotes are text",
         'text,label\n"a,pos\nb,neg\n',
+        quoting="csv",
     ),
     "row 10: quote open to the next": bad(
         "DATA-CSV",
         "train.csv:2: quote opened here never closes; set data.quoting=none if quotes are text",
         'text,label\n"a,pos\n"b",neg\n',
+        quoting="csv",
     ),
     "row 10: text after a quote": bad(
         "DATA-CSV",
         'train.csv:2: text after a closing quote; write a quote in a cell as "", or '
         "set data.quoting=none if quotes are text",
         'text,label\n"a"b,pos\n',
+        quoting="csv",
     ),
     "row 11: latin-1": bad(
         "DATA-ENC",
@@ -97,8 +101,8 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "row 15: json list": (
         "DATA-JSON",
-        "train.json:1: a JSON list, not an object; one object a line",
-        {"train.json": '[{"text": "a", "label": "pos"}]\n'},
+        "train.json: row 1: a JSON list, not an object; a list of objects",
+        {"train.json": '[["a", "pos"]]\n'},
         {"train_file": "train.json"},
     ),
     "row 16: json keys differ": (
@@ -270,7 +274,7 @@ def test_the_mistakes_of_all_files_are_said_at_once() -> None:
     with pytest.raises(TunesmithError) as caught:
         rows(train_file="a.csv", validation_file="b.csv", test_file="c.csv")
     assert str(caught.value).startswith("error[DATA-404] c.csv: no such file")
-    write("c.csv", "text,lab\nx,pos\n")
+    write("c.csv", "text,gold\nx,pos\n")
     write("b.csv", "text,label\nx\n")
     with pytest.raises(TunesmithError) as caught:
         rows(train_file="a.csv", validation_file="b.csv", test_file="c.csv")
@@ -285,8 +289,10 @@ def test_a_label_column_may_not_be_the_text_column_by_guess() -> None:
     with pytest.raises(TunesmithError) as caught:
         rows(train_file="train.csv", need_validation=False)
     assert caught.value.lines == [
-        "error[DATA-COL] train.csv: no column 'text'; columns: first, second",
-        "error[DATA-COL] train.csv: no column 'label'; columns: first, second",
+        "error[DATA-COL] train.csv: no column 'text'; columns: first, second; "
+        "data.text=COLUMN names it",
+        "error[DATA-COL] train.csv: no column 'label'; columns: first, second; "
+        "data.label=COLUMN names it",
     ]
 
 

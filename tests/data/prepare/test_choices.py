@@ -130,7 +130,8 @@ def test_a_list_a_cut_text_and_the_hubs_mapping_are_choices_too():
         ),
         (
             {"text": "a", "label": 0},
-            "error[DATA-COL] train.jsonl: no column 'choices'; columns: text, label",
+            "error[DATA-COL] train.jsonl: no column 'choices'; columns: text, label; "
+            "data.choices=COLUMN names it",
         ),
     ],
 )

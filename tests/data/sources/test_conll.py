@@ -7,6 +7,7 @@ import pytest
 from support.load_rows import rows, write
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.sources import files
+from tunesmith.data.sources.file_layout import FileFormat
 from tunesmith.data.sources.files import columns_of, stream
 from tunesmith.errors import ConfigError, DataError
 
@@ -61,13 +62,13 @@ def test_white_space_that_is_no_blank_and_no_tab_is_part_of_a_word() -> None:
 def test_a_given_separator_leaves_blanks_in_words() -> None:
     write("x.conll", "New York\tB-LOC\n-DOCSTART- O\nis\tO\n")
     for sep in ("\t", r"\t"):
-        found = [row for _, row in stream("x.conll", sep=sep)]
+        found = [row for _, row in stream("x.conll", FileFormat(sep=sep))]
         assert found == [
             {"tokens": ["New York"], "ner_tags": ["B-LOC"]},
             {"tokens": ["is"], "ner_tags": ["O"]},
         ]
     with pytest.raises(ConfigError, match=r"data\.sep"):
-        list(stream("x.conll", sep="--"))
+        list(stream("x.conll", FileFormat(sep="--")))
 
 
 def test_a_file_of_words_alone_has_no_tags() -> None:
@@ -153,7 +154,8 @@ UNFIT = {
     ),
     "a validation file of words alone": (
         {"train.conll": SHARED_TASK, "dev.conll": "a\n"},
-        "error[DATA-COL] dev.conll: no column 'ner_tags'; columns: tokens",
+        "error[DATA-COL] dev.conll: no column 'ner_tags'; columns: tokens; "
+        "data.tags=COLUMN names it",
     ),
 }
 

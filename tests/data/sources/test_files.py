@@ -8,7 +8,9 @@ import pyarrow.parquet
 import pytest
 
 from support.bad_inputs import row
-from tunesmith.data.sources.files import LONGEST_ROW, columns_of, stream
+from tunesmith.data.columns import LONGEST_ROW
+from tunesmith.data.sources.file_layout import FileFormat
+from tunesmith.data.sources.files import columns_of, stream
 from tunesmith.errors import DataError
 
 TWO = [(2, {"a": "1", "b": "x"}), (3, {"a": "2", "b": "y"})]
@@ -36,7 +38,7 @@ def test_csv_reads_the_same_however_it_was_saved(tmp_path: Path, content: bytes)
 def test_csv_reads_in_its_encoding(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes("a,b\n1,é\n".encode(encoding))
-    assert list(stream(path, encoding=encoding)) == [(2, {"a": "1", "b": "é"})]
+    assert list(stream(path, FileFormat(encoding=encoding))) == [(2, {"a": "1", "b": "é"})]
 
 
 def test_the_separator_is_told_by_the_extension_or_given(tmp_path: Path) -> None:
@@ -45,8 +47,8 @@ def test_the_separator_is_told_by_the_extension_or_given(tmp_path: Path) -> None
     other.write_text("a\tb\n1\tx,y\n")
     row = [(2, {"a": "1", "b": "x,y"})]
     assert list(stream(tab)) == row
-    assert list(stream(other, sep="\t")) == row
-    assert list(stream(other, sep=r"\t")) == row
+    assert list(stream(other, FileFormat(sep="\t"))) == row
+    assert list(stream(other, FileFormat(sep=r"\t"))) == row
 
 
 def test_line_numbers_count_lines_not_records(tmp_path: Path) -> None:
@@ -119,11 +121,12 @@ def test_a_stream_reads_no_further_than_it_is_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.xls", b"abc", "[DATA-FORMAT] x.xls: unknown extension '.xls'; .csv, .tsv,"),
+        ("x.xls", b"abc", "[DATA-FORMAT] x.xls: a spreadsheet; save the sheet as csv or tsv"),
+        ("x.bin", b"a\0b", "[DATA-FORMAT] x.bin: unknown extension '.bin', and no text; data."),
         ("x.parquet", b"PAR1 nothing", "[DATA-PARQUET] x.parquet: not a whole parquet file"),
         ("x.csv", b"\xef\xbb\xbf", "[DATA-EMPTY] x.csv: file is empty"),
         ("x.csv", b"\n\n", "[DATA-EMPTY] x.csv: file is empty"),
-        ("x.jsonl", b"[" * 100_000 + b"\n", "[DATA-JSON] x.jsonl:1: JSON too deep"),
+        ("x.jsonl", b"[" * 100_000 + b"\n", "[DATA-JSON] x.jsonl: JSON too deep"),
         ("x.jsonl", b'{"a": ' + b"9" * 9999 + b"}", "[DATA-JSON] x.jsonl:1: JSON too deep"),
         ("x.jsonl", b'{"a": "caf\xe9"}', "[DATA-ENC] x.jsonl:1 byte 11: not UTF-8 (0xe9)"),
         ("x.txt", b"a caf\xe9", "[DATA-ENC] x.txt:1 byte 6: not UTF-8 (0xe9)"),
@@ -144,7 +147,7 @@ def test_an_endless_quote_is_not_read_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text('a,b\n1,x\n"2,y\n' + "3,z\n" * (LONGEST_ROW // 4))
     with pytest.raises(DataError, match=r"x\.csv:3: quote opened here never closes"):
-        list(stream(path))
+        list(stream(path, FileFormat(quoting="csv")))
 
 
 RAW = 'text\tlabel\n"Hello" he said\tpos\n"open\tneg\nclosed"\tpos\n'
@@ -153,9 +156,9 @@ RAW = 'text\tlabel\n"Hello" he said\tpos\n"open\tneg\nclosed"\tpos\n'
 def test_quotes_can_be_text(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     path.write_text(RAW)
-    rows = [row for _, row in stream(path, quoting="none")]
+    rows = [row for _, row in stream(path, FileFormat(quoting="none"))]
     assert [row["text"] for row in rows] == ['"Hello" he said', '"open', 'closed"']
-    assert columns_of(path, quoting="none") == ["text", "label"]
+    assert columns_of(path, FileFormat(quoting="none")) == ["text", "label"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,7 @@ def test_raw_quotes_between_tabs_swallow_no_rows(tmp_path: Path, content: str, s
     path = tmp_path / "x.tsv"
     path.write_text(content)
     with pytest.raises(DataError) as caught:
-        list(stream(path))
+        list(stream(path, FileFormat(quoting="csv")))
     assert f"{says} data.quoting=none if quotes are text" in str(caught.value)
 
 
@@ -192,4 +195,6 @@ def test_half_a_character_is_no_text(tmp_path: Path) -> None:
 def test_a_stray_byte_can_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b"a,b\n1,caf\xe9\n")
-    assert list(stream(path, encoding_errors="replace")) == [(2, {"a": "1", "b": "caf\ufffd"})]
+    assert list(stream(path, FileFormat(encoding_errors="replace"))) == [
+        (2, {"a": "1", "b": "caf\ufffd"})
+    ]

@@ -88,6 +88,26 @@ class LabelColumn:
         ]
         return replace(self, values=held, is_changed=True)
 
+    def in_bio(self) -> "LabelColumn":
+        """Return tags of IOB1, where I- may begin an entity, as BIO; all other tags as they are.
+
+        In IOB1 (CoNLL-2003 as published) B- stands only between two entities of one type.
+        """
+        tags = {tag for value in self.values for tag in value}
+        if not all(tag == "O" or tag[:2] in ("B-", "I-") for tag in tags):
+            return self
+        pairs = [
+            (before, tag)
+            for value in self.values
+            for before, tag in zip(("O", *value), value, strict=False)
+        ]
+        begins = [(before, tag) for before, tag in pairs if before[2:] != tag[2:] or before == "O"]
+        if any(tag.startswith("B-") for _, tag in begins) or not any(
+            tag.startswith("I-") for _, tag in begins
+        ):
+            return self
+        return replace(self, values=[_begun(value) for value in self.values], is_changed=True)
+
     def without_nan(self, known: KnownLabels) -> "LabelColumn":
         """Take the text "nan" for no label, as csv files have it, unless a label is called so."""
         nothing = [
@@ -141,6 +161,14 @@ class LabelColumn:
         else:
             values = pyarrow.array([v[0] for v in named], pyarrow.string())
         return values.take(pyarrow.array(self.codes, mask=self.codes < 0))
+
+
+def _begun(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Write B- where an entity begins; after another one of its type it is there already."""
+    return tuple(
+        f"B-{tag[2:]}" if tag.startswith("I-") and before[2:] != tag[2:] else tag
+        for before, tag in zip(("O", *tags), tags, strict=False)
+    )
 
 
 def choose_names(

@@ -8,8 +8,9 @@ from typing import Any
 
 from tunesmith.data.columns import MEDIA, TABULAR, TEXTUAL, Column, ColumnType, SourceName, names_of
 from tunesmith.data.prepare.media import digest_of
-from tunesmith.data.prepare.parse_cells import converter
+from tunesmith.data.prepare.parse_cells import converter, is_nothing
 from tunesmith.data.row_hashes import digest
+from tunesmith.data.sources.file_layout import suggested_names
 from tunesmith.data.sources.files import Raw
 from tunesmith.errors import DataError, did_you_mean, raise_all
 
@@ -32,10 +33,17 @@ class RowSource:
     is_text: bool = False  # every cell is a text, also a number and what is missing (csv)
     classes: Mapping[str, list[str]] = field(default_factory=dict)  # names behind integers
     folder: Path = Path()  # what the paths in its cells are relative to
+    guesses: tuple[str, ...] = ()  # how it is read, where no option says so
+    first_rows: Sequence[Sequence[str]] = ()  # of a file whose header looks like one of them
+    all_columns: Callable[[], list[str]] | None = None  # reads all rows; None: `columns` are all
 
     def at(self, number: int) -> str:
         """Return where a row stands, as a message begins: `train.csv:3`."""
         return f"{self.name}:{number}" if self.in_lines else f"{self.name}: row {number}"
+
+    def known_columns(self) -> list[str]:
+        """Return the columns of all rows, where `columns` are those of the first one alone."""
+        return self.columns if self.all_columns is None else self.all_columns()
 
     def line_of(self, number: int) -> str:
         return f"line {number}" if self.in_lines else f"row {number}"
@@ -58,15 +66,30 @@ def present_columns(
         if (column.target and split == "test") or (column.learning and split != "train")
     }
     chosen = {ours: theirs for ours, theirs in names.items() if theirs}
+    absent = _absent(chosen, source.columns)
+    known = source.columns
+    if absent and source.all_columns is not None:  # a later row may have them
+        known = source.known_columns()
+        absent = _absent(chosen, known)
+    wrong = [
+        (ours, name)
+        for ours, missing in absent.items()
+        for name in missing
+        if ours not in may_lack or did_you_mean(name, known)
+    ]
+    # Two columns missing in a file of one column have one reason: the separator.
+    wrong = wrong[:1] if looks_split(source) or source.first_rows else wrong
+    raise_all([no_column(source, name, ours, known, names) for ours, name in wrong])
+    return {ours: theirs for ours, theirs in chosen.items() if ours not in absent}
+
+
+def _absent(chosen: Mapping[str, SourceName], known: Sequence[str]) -> dict[str, list[str]]:
+    """Return {our name: the source's names that it lacks}."""
     lacking = {
-        ours: [name for name in names_of(theirs) if name not in source.columns]
+        ours: [name for name in names_of(theirs) if name not in known]
         for ours, theirs in chosen.items()
     }
-    absent = {ours: missing for ours, missing in lacking.items() if missing}
-    wrong = [name for ours, missing in absent.items() if ours not in may_lack for name in missing]
-    # Two columns missing in a file of one column have one reason: the separator.
-    raise_all([no_column(source, name) for name in (wrong[:1] if looks_split(source) else wrong)])
-    return {ours: theirs for ours, theirs in chosen.items() if ours not in absent}
+    return {ours: missing for ours, missing in lacking.items() if missing}
 
 
 def cell_of(raw: Mapping[str, Any], named: SourceName) -> Any:
@@ -100,14 +123,33 @@ def looks_split(source: RowSource) -> str:
     return next((s for s in ";\t|," if len(there) == 1 and s in there[0]), "")
 
 
-def no_column(source: RowSource, name: str) -> DataError:
-    there = source.columns
+def no_column(
+    source: RowSource,
+    name: str,
+    ours: str,
+    known: Sequence[str],
+    names: Mapping[str, SourceName | None],
+) -> DataError:
+    """Say that a column is missing, and the option that most likely helps."""
     if looks_split(source):
         mark = repr(looks_split(source))
-        what = f"one column {there[0]!r}; file looks {mark}-separated"
+        what = f"one column {source.columns[0]!r}; file looks {mark}-separated"
         return DataError("DATA-COL", source.name, what, f'set "data.sep={mark}"')  # for a shell
-    what = f"no column {name!r}; columns: {', '.join(there)}"
-    return DataError("DATA-COL", source.name, what, did_you_mean(name, there))
+    what = f"no column {name!r}; columns: {', '.join(known)}"
+    if source.first_rows:
+        what = f"no column {name!r}, and the first row looks like data"
+        return DataError("DATA-COL", source.name, what, without_header(source.first_rows, names))
+    fix = did_you_mean(name, known) or f"data.{ours}=COLUMN names it"
+    return DataError("DATA-COL", source.name, what, fix)
+
+
+def without_header(rows: Sequence[Sequence[str]], names: Mapping[str, SourceName | None]) -> str:
+    """Return the options that read a file without a header, its columns named as is likely."""
+    text, label = (str(names.get(ours) or ours) for ours in ("text", "label"))
+    pair = names.get("text_pair")
+    columns = suggested_names(rows, text, label, str(pair or "text_pair"))
+    more = " data.text_pair=text_pair" if pair is None and "text_pair" in columns else ""
+    return f'data.header=none "data.column_names=[{",".join(columns)}]"{more}'
 
 
 def normalized_rows(
@@ -116,10 +158,12 @@ def normalized_rows(
     chosen: Mapping[str, SourceName],
     separator: str | None,
     media: str | None = None,
+    label_from: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows under our names, with what later checks need to know of each.
 
     `media` is the folder that paths in cells are relative to; None: the source's own.
+    `label_from` is the number of the first choice.
     """
     folder = source.folder if media is None else Path(media).expanduser()
     convert = {
@@ -141,7 +185,7 @@ def normalized_rows(
                 row[ours] = read_cells(raw, theirs, columns.get(ours), convert[ours])
             except ValueError as error:
                 raise DataError("DATA-CELL", source.at(number), str(error)) from None
-        resolve_choice(row, raw, read, chosen, source.at(number))
+        resolve_choice(row, raw, read, chosen, source.at(number), label_from)
         check_lengths(row, read, source.at(number))
         others = [c for c in read if read[c].kind in (*MEDIA, *TABULAR)]
         row |= identity(row, telling, others) | {"_flags": flags(row, texts)}
@@ -155,6 +199,7 @@ def resolve_choice(
     columns: Mapping[str, Column],
     chosen: Mapping[str, SourceName],
     location: str,
+    label_from: int,
 ) -> None:
     """Put the number of the right choice for what a row calls it, in place."""
     kinds = {column.kind: name for name, column in columns.items()}
@@ -164,21 +209,56 @@ def resolve_choice(
     given = cell_of(raw, chosen[choices])
     names = given.get("label") if isinstance(given, Mapping) else None
     try:
-        row[ours] = right_one(row[ours], row[choices], names)
+        row[ours] = right_one(row[ours], row[choices], names, label_from)
     except ValueError as error:
         raise DataError("DATA-CELL", location, f"{chosen[ours]} {error}") from None
 
 
-def right_one(cell: Any, choices: Sequence[str], names: Sequence[Any] | None) -> int | None:
+def is_counted_from_one(
+    source: RowSource,
+    columns: Mapping[str, Column],
+    chosen: Mapping[str, SourceName],
+    separator: str | None,
+) -> bool:
+    """Tell whether right choices are numbered 1 to n: 0 is none of them, and n is one."""
+    kinds = {columns[ours].kind: ours for ours in chosen if ours in columns}
+    if ColumnType.CHOICE not in kinds or ColumnType.CHOICES not in kinds:
+        return False
+    label, choices = chosen[kinds[ColumnType.CHOICE]], chosen[kinds[ColumnType.CHOICES]]
+    read = converter(columns[kinds[ColumnType.CHOICES]], None, separator)
+    has_last = False
+    for _, raw in source.rows():
+        cell, offered = cell_of(raw, label), cell_of(raw, choices)
+        text = "" if is_nothing(cell) else str(cell).strip()
+        if not text:
+            continue
+        if not INDEX.fullmatch(text) or (isinstance(offered, Mapping) and "label" in offered):
+            return False
+        index = int(float(text))
+        if index == 0:
+            return False
+        try:
+            has_last = has_last or index == len(read(offered))
+        except ValueError:  # told of its row when it is read
+            return False
+    return has_last
+
+
+def right_one(
+    cell: Any, choices: Sequence[str], names: Sequence[Any] | None, label_from: int = 0
+) -> int | None:
     """Return which choice a cell means, from 0; None where it tells none (nothing, or -1).
 
-    A number is an index. A text is one of the `names` that the choices carry; without them an
-    index, a letter, or the text of a choice. Raises ValueError where it means none, or two.
+    A number is an index, from `label_from`. A text is one of the `names` that the choices carry;
+    without them an index, a letter, or the text of a choice. Raises ValueError where it means
+    none, or two.
     """
     text = "" if cell is None else str(cell).strip()
     index = int(float(text)) if INDEX.fullmatch(text) and not isinstance(cell, bool) else None
     if not text or index in WITHHELD:
         return None
+    if index is not None:
+        index -= label_from
     places = range(len(choices))
     if names is not None:
         meant = {i for i, name in enumerate(names) if str(name) == text}
@@ -192,7 +272,9 @@ def right_one(cell: Any, choices: Sequence[str], names: Sequence[Any] | None) ->
     if meant:
         both = " and ".join(map(str, sorted(meant)[:2]))
         raise ValueError(f"{text!r} may be choice {both} (from 0), by number, letter or text")
-    raise ValueError(f"{text[:40]!r} is none of {len(choices)} choices: index from 0, letter, text")
+    what = f"{text[:40]!r} is none of {len(choices)} choices: index from {label_from}, letter, text"
+    hint = "; data.label_from=1 counts from 1" if index == len(choices) and not label_from else ""
+    raise ValueError(what + hint)
 
 
 def _letter(text: str) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.prepare.media import image_of, sound_of
-from tunesmith.data.sources.files import HALF
+from tunesmith.data.sources.text_lines import HALF
 
 INTEGRAL = re.compile(r"[+-]?\d+\.?0*")  # also 1.0
 LIKE_LIST = re.compile(r"\[\s*(?:['\"].*|[-+\d.,\s]*)\]", re.DOTALL)  # as Python or JSON writes it

@@ -90,6 +90,7 @@ def without_gaps(
             missing, found = _missing_labels(part, split, target, known)
             if found is not None:
                 labels[split] = found
+                notes += _noted(_bio_notes(part, found, target.kind))
                 if split == "train" and known.names is None and target.kind is not None:
                     known = KnownLabels(_classes(found), False)
                     notes += _noted(_minus_one_notes(part, found, target.kind))
@@ -114,6 +115,12 @@ def _classes(labels: LabelColumn) -> list[str]:
     """Return what occurs as a label; the mark of a hidden one is one too where others occur."""
     occurring = [labels.values[code] for code in np.unique(labels.codes[labels.codes >= 0])]
     return list(dict.fromkeys(label for value in occurring for label in value if label != "-100"))
+
+
+def _bio_notes(part: SplitRows, labels: LabelColumn, kind: ColumnType | None) -> list[str]:
+    if kind is not ColumnType.TAGS or not labels.is_changed:
+        return []
+    return [f"{part.source.name}: tags are IOB1 (I- begins an entity): read as BIO"]
 
 
 def _minus_one_notes(part: SplitRows, labels: LabelColumn, kind: ColumnType) -> list[str]:
@@ -144,6 +151,8 @@ def _missing_labels(
     labels = LabelColumn.of(column, target.kind)
     if target.kind is ColumnType.CLASSES:
         labels = labels.with_indicators(known, part.source)
+    if target.kind is ColumnType.TAGS:
+        labels = labels.in_bio()
     if part.source.is_text and target.kind is not ColumnType.NUMBER:
         labels = labels.without_nan(known)
     if labels.withheld(known):

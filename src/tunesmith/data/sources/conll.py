@@ -1,7 +1,11 @@
-"""Sentences of a CoNLL file: one word a line, its tag in the last column, blank lines between."""
+"""Sentences of CoNLL files: one word a line, its tag in the last column, blank lines between.
+
+CoNLL-U (Universal Dependencies) has ten columns with names of their own, and comments.
+"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,10 @@ from tunesmith.errors import DataError
 
 COLUMNS = ["tokens", "ner_tags"]  # as the hub calls them
 GAP = re.compile(r"[ \t]+")
+UNIVERSAL = ["tokens", "lemma", "upos", "xpos", "deprel"]  # of CoNLL-U's ten columns
+AT = {"tokens": 1, "lemma": 2, "upos": 3, "xpos": 4, "deprel": 7}
+WORD_ID = re.compile(r"\d+")  # 1-2 is the surface of two words, 1.1 a word that is not there
+COMMENT = re.compile(r"#\s*\w+\s*[=:]")
 DOCUMENT = "-DOCSTART-"  # a line that begins a document and is no word
 
 
@@ -38,7 +46,7 @@ def columns(path: Path, lines: Iterable[str], sep: str | None) -> list[str]:
     width = next((len(fields) for _, fields in table(path, lines, sep) if fields), 0)
     if not width:
         raise DataError("DATA-EMPTY", str(path), "no word in the file")
-    return COLUMNS[:width]
+    return COLUMNS[:1] if width == 1 else COLUMNS
 
 
 def table(path: Path, lines: Iterable[str], sep: str | None) -> Iterator[tuple[int, list[str]]]:
@@ -46,13 +54,48 @@ def table(path: Path, lines: Iterable[str], sep: str | None) -> Iterator[tuple[i
 
     Raises DataError where the number of fields changes.
     """
-    width = 0
+    width, is_first = 0, True
     for number, line in enumerate(lines, start=1):
         fields = [] if line.startswith(DOCUMENT) else fields_of(line, sep)
+        # Before the words of a sentence: `# sent_id = 1`. A word `#` has as many fields as others.
+        is_comment = len(fields) != width if width else COMMENT.match(line) is not None
+        if is_first and line.startswith("#") and is_comment:
+            continue
+        is_first = not fields
         width = width or len(fields)
         if fields and (len(fields) != width or not fields[-1]):
             raise broken(f"{path}:{number}", len([field for field in fields if field]), width)
         yield number, fields
+
+
+def universal(
+    path: Path, lines: Iterable[str], longest: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (number of its first line, columns of words) of each sentence of a CoNLL-U file."""
+    first, rows, size = 0, [], 0
+    for number, line in _with_last(lines):
+        fields = line.rstrip("\r\n").split("\t") if line.strip() else []
+        if fields and not line.startswith("#"):
+            if len(fields) != 10:
+                raise broken(f"{path}:{number}", len(fields), 10)
+            first, size = first or number, size + len(line)
+            if WORD_ID.fullmatch(fields[0]):
+                rows.append(fields)
+        elif rows and not fields:
+            yield first, {name: [row[at] for row in rows] for name, at in AT.items()}
+            first, rows, size = 0, [], 0
+        if size > longest:
+            what = f"a sentence of more than {longest // 10**6} MB"
+            raise DataError("DATA-ROW", f"{path}:{first}", what, "blank lines end sentences")
+
+
+def looks_like_conllu(lines: Sequence[str]) -> bool:
+    words = [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
+    return bool(words) and all(len(word) == 10 and word[0][:1].isdigit() for word in words)
+
+
+def _with_last(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    yield from enumerate(chain(lines, [""]), start=1)
 
 
 def fields_of(line: str, sep: str | None) -> list[str]:

@@ -1,20 +1,18 @@
 """Rows of csv and tsv: cells between separators, in quotes or as they stand."""
 
 import csv
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tunesmith.data.columns import LONGEST_ROW, Raw
 from tunesmith.errors import ConfigError, DataError
 
-QUOTING = ("csv", "none")  # what a quote at a cell's start does: it quotes the cell, or nothing
 NOT_QUOTED = "set data.quoting=none if quotes are text"
-
-
-def separator(path: Path, sep: str | None) -> str:
-    """Return the character between the cells: the one that is set, else by the extension."""
-    return checked_sep(sep) or ("," if path.suffix.lower() == ".csv" else "\t")
+DIRECTIVE = re.compile(r"sep=(.)", re.IGNORECASE)  # Excel's first line
+DATA = re.compile(r"[-+]?[\d.,]+%?")  # no name of a column
+SEPARATORS = "\t;|,"
 
 
 def checked_sep(sep: str | None) -> str | None:
@@ -25,26 +23,51 @@ def checked_sep(sep: str | None) -> str | None:
     return sep
 
 
-def csv_rows(path: Path, lines: Iterable[str], sep: str, quoting: str) -> Iterator[Raw]:
-    rows = records(path, lines, sep, quoting)
-    names = header(path, rows)
+def separator_in(lines: Sequence[str]) -> str:
+    """Return the character that each line has equally often, or ""."""
+    for sep in SEPARATORS:
+        counts = {line.count(sep) for line in lines}
+        if len(counts) == 1 and counts != {0}:
+            return sep
+    # Cells may hold the character, or lack their ends: a tab is in no text, and a header tells.
+    tabs = [line.count("\t") for line in lines]
+    if tabs and min(tabs) > 0:
+        return "\t"
+    head = lines[0] if lines else ""
+    return next((s for s in ";|," if s in head and all(s in line for line in lines)), "")
+
+
+def csv_rows(
+    path: Path, lines: Iterable[str], sep: str, has_quotes: bool, names: Sequence[str] | None
+) -> Iterator[Raw]:
+    """Yield (number of its first line, row) of each record; `names` where no row says them.
+
+    Columns without a name are not read, and neither are the cells beyond those that `names` has.
+    """
+    rows = records(path, lines, sep, has_quotes)
+    head = header(path, rows) if names is None else list(names)
+    named = [number for number, name in enumerate(head) if name.strip()]
     for number, cells in rows:
-        if len(cells) != len(names):
+        if not any(cells):
+            continue  # as Excel leaves rows that were emptied
+        extra = cells[len(head) :]
+        if len(cells) < len(head) or (names is None and any(extra)):
             many = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
-            what = f"{many}, expected {len(names)}"
+            what = f"{many}, expected {len(head)}"
             raise DataError("DATA-CSV", f"{path}:{number}", what)
-        yield number, dict(zip(names, cells, strict=True))
+        yield number, {head[n]: cells[n] for n in named}
 
 
 def header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
-    """Take the first record; its names must differ."""
+    """Take the first record; its names must differ, and one may be empty as often as it likes."""
     _, names = next(rows, (0, None))
     if not names:
         raise DataError("DATA-EMPTY", str(path), "file is empty")
     for name in names:
-        if names.count(name) > 1:
+        if name.strip() and names.count(name) > 1:
             many = "twice" if names.count(name) == 2 else f"{names.count(name)} times"
-            raise DataError("DATA-COL", str(path), f"column {name!r} occurs {many}")
+            fix = "" if not DATA.fullmatch(name) else "data.header=none if it is no header"
+            raise DataError("DATA-COL", str(path), f"column {name!r} occurs {many}", fix)
     return names
 
 
@@ -72,12 +95,12 @@ class Feed:
 
 
 def records(
-    path: Path, lines: Iterable[str], sep: str, quoting: str
+    path: Path, lines: Iterable[str], sep: str, has_quotes: bool
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield (number of its first line, cells) of each record; blank lines are skipped."""
     csv.field_size_limit(LONGEST_ROW + 1)
     feed = Feed(path, lines)
-    how: dict[str, Any] = {} if quoting == "csv" else {"quoting": csv.QUOTE_NONE}
+    how: dict[str, Any] = {} if has_quotes else {"quoting": csv.QUOTE_NONE}
     reader = csv.reader(feed, delimiter=sep, strict=True, **how)
     while True:
         feed.begin()
@@ -89,7 +112,7 @@ def records(
             return
         if sep == "\t" and feed.number > feed.first:
             refuse_swallowed(path, feed, cells)
-        if cells:
+        if cells and not (feed.first == 1 and DIRECTIVE.fullmatch(sep.join(cells).strip())):
             yield feed.first, cells
 
 

@@ -1,9 +1,7 @@
-"""Rows of one file: csv, tsv, json lines, parquet, CoNLL, plain text row by row, SQuAD at once."""
+"""Rows of one file, in whatever format, row by row; one JSON document at once."""
 
-import codecs
 import json
-import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from difflib import get_close_matches
 from itertools import chain
@@ -14,79 +12,69 @@ import pyarrow
 import pyarrow.parquet
 
 from tunesmith.data.columns import LONGEST_ROW, Raw
-from tunesmith.data.sources import conll, squad
-from tunesmith.data.sources.csv import checked_sep, csv_rows, header, records, separator
-from tunesmith.errors import ConfigError, DataError
+from tunesmith.data.sources import conll, csv, json_document
+from tunesmith.data.sources.file_layout import FileFormat, FileLayout, layout_of, names_in
+from tunesmith.errors import DataError
 
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".tab": "csv",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".conll": "conll",
-    ".bio": "conll",
-    ".iob": "conll",
-    ".txt": "text",
-}
-
-HALF = re.compile(r"[\ud800-\udfff]")  # of a pair of surrogates; a whole one is one character
+MARK = "__label__"  # as fastText marks labels
+USUAL = FileFormat()
 
 
-def stream(
-    path: str | Path,
-    *,
-    sep: str | None = None,
-    quoting: str = "csv",
-    encoding: str = "utf-8",
-    encoding_errors: str = "strict",
-) -> Iterator[Raw]:
+def stream(path: str | Path, form: FileFormat = USUAL) -> Iterator[Raw]:
     """Yield (line number, row with all columns) of a file; where no line is a row, its number.
 
-    Cells of csv are always text. `quoting` is one of `QUOTING`. Raises DataError at the line
-    that is broken.
+    Cells of csv are always text. Raises DataError at the line that is broken.
     """
     path = readable(path)
-    if kind_of(path) == "parquet":
+    layout = layout_of(path, form)
+    if layout.kind == "parquet":
         yield from parquet_rows(path)
-    elif kind_of(path) == "squad":
-        yield from squad.rows(path)
-    elif kind_of(path) == "json":
-        yield from json_rows(path, lines_of(path, encoding, encoding_errors))
-    elif kind_of(path) == "conll":
-        lines = lines_of(path, encoding, encoding_errors)
-        yield from conll.sentences(path, lines, checked_sep(sep), LONGEST_ROW)
-    elif kind_of(path) == "text":
-        yield from documents(path, lines_of(path, encoding, encoding_errors))
+    elif layout.kind in ("squad", "json"):
+        yield from json_document.rows(path)
     else:
-        lines = lines_of(path, encoding, encoding_errors)
-        yield from csv_rows(path, lines, separator(path, sep), quoting)
+        with closing(layout.lines(path)) as lines:
+            yield from _rows_of_lines(path, lines, layout)
 
 
-def columns_of(
-    path: str | Path,
-    *,
-    sep: str | None = None,
-    quoting: str = "csv",
-    encoding: str = "utf-8",
-    encoding_errors: str = "strict",
-) -> list[str]:
+def _rows_of_lines(path: Path, lines: Iterable[str], layout: FileLayout) -> Iterator[Raw]:
+    if layout.kind == "jsonl":
+        return json_rows(path, lines)
+    if layout.kind == "conll":
+        return conll.sentences(path, lines, layout.sep, LONGEST_ROW)
+    if layout.kind == "conllu":
+        return conll.universal(path, lines, LONGEST_ROW)
+    if layout.kind == "labeled_lines":
+        return labeled_lines(path, lines)
+    if layout.kind == "text":
+        return documents(path, lines)
+    return csv.csv_rows(path, lines, layout.sep or ",", layout.has_quotes, layout.names)
+
+
+def columns_of(path: str | Path, form: FileFormat = USUAL) -> list[str]:
     """Return the names of a file's columns; of json lines, the keys of the first one."""
     path = readable(path)
-    if kind_of(path) == "parquet":
+    layout = layout_of(path, form)
+    if layout.kind == "parquet":
         return list(parquet(path).schema_arrow.names)
-    if kind_of(path) == "squad":
-        return squad.columns(path)
-    if kind_of(path) == "text":
-        return ["text"]
-    with closing(lines_of(path, encoding, encoding_errors)) as lines:
-        if kind_of(path) == "json":
+    if layout.kind in ("squad", "json"):
+        return json_document.columns(path)
+    fixed = {"text": ["text"], "labeled_lines": ["label", "text"], "conllu": conll.UNIVERSAL}
+    if layout.kind in fixed:
+        return list(fixed[layout.kind])
+    if layout.names is not None:
+        return names_in(layout.names)
+    with closing(layout.lines(path)) as lines:
+        if layout.kind == "jsonl":
             return list(next((row for _, row in json_rows(path, lines)), {}))
-        if kind_of(path) == "conll":
-            return conll.columns(path, lines, checked_sep(sep))
-        return header(path, records(path, lines, separator(path, sep), quoting))
+        if layout.kind == "conll":
+            return conll.columns(path, lines, layout.sep)
+        records = csv.records(path, lines, layout.sep or ",", layout.has_quotes)
+        return names_in(csv.header(path, records))
+
+
+def keys_of_all_rows(path: Path, form: FileFormat) -> list[str]:
+    """Return every key that a row of json lines has."""
+    return list(dict.fromkeys(key for _, row in stream(path, form) for key in row))
 
 
 def readable(path: str | Path) -> Path:
@@ -110,66 +98,6 @@ def missing(path: Path) -> DataError:
     return DataError("DATA-404", str(path), f"no such file{where}", fix)
 
 
-def kind_of(path: Path) -> str:
-    """Tell the format: "csv", "json" (lines), "parquet", "conll", "text", "squad" (one object)."""
-    if path.suffix.lower() not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise DataError("DATA-FORMAT", str(path), f"unknown extension {path.suffix!r}", known)
-    kind = SUFFIXES[path.suffix.lower()]
-    return "squad" if kind == "json" and squad.is_one(path) else kind
-
-
-def lines_of(path: Path, encoding: str, errors: str) -> Generator[str, None, None]:
-    """Yield the lines with their ends; a byte-order mark of UTF-8 is no part of them."""
-    codec = checked_codec(path, encoding)
-    # newline="" keeps a line break inside a quoted cell as it is.
-    with path.open(encoding=codec, errors=errors, newline="") as handle:
-        number = 0
-        try:
-            while line := handle.readline(LONGEST_ROW + 1):
-                number += 1
-                if len(line) > LONGEST_ROW:
-                    raise too_long(path, number)
-                yield line
-        except UnicodeError:
-            raise undecodable(path, str(path), codec) from None
-
-
-def too_long(path: Path, number: int) -> DataError:
-    return DataError(
-        "DATA-ROW", f"{path}:{number}", f"one row of more than {LONGEST_ROW // 10**6} MB"
-    )
-
-
-def checked_codec(path: Path, encoding: str) -> str:
-    """Return the codec that reads the file, or say what its first bytes say against it."""
-    try:
-        codec = codecs.lookup(encoding).name
-    except LookupError:
-        raise ConfigError("CONF-VALUE", "data.encoding", f"no encoding {encoding!r}") from None
-    with path.open("rb") as handle:
-        start = handle.read(2)
-    if codec.startswith("utf-8") and start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        what = "UTF-16 byte-order mark"
-        raise DataError("DATA-ENC", str(path), what, "set data.encoding=utf-16")
-    return "utf-8-sig" if codec == "utf-8" else codec
-
-
-def undecodable(path: Path, name: str, codec: str) -> DataError:
-    """Find the first bytes that the codec does not know; called once reading has failed."""
-    if not codec.startswith("utf-8"):
-        return DataError("DATA-ENC", name, f"not {codec.upper()}", "set data.encoding")
-    with path.open("rb") as handle:
-        for number, line in enumerate(iter(lambda: handle.readline(LONGEST_ROW + 1), b""), 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                where = f"{name}:{number} byte {error.start + 1}"
-                what = f"not UTF-8 (0x{line[error.start]:02x})"
-                return DataError("DATA-ENC", where, what, "set data.encoding=latin-1")
-    return DataError("DATA-ENC", name, "not UTF-8", "set data.encoding=latin-1")
-
-
 def json_rows(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -188,16 +116,26 @@ def json_object(location: str, line: str) -> dict[str, Any]:
         what = f"a JSON {'list' if isinstance(row, list) else 'value'}, not an object"
         raise DataError("DATA-JSON", location, what, "one object a line")
     if "\\u" in line:
-        refuse_half_characters(location, row)
+        json_document.refuse_half_characters(location, row)
     return row
 
 
-def refuse_half_characters(location: str, row: dict[str, Any]) -> None:
-    r"""Raise DataError for a lone `\ud800`, which is no text and can be written nowhere."""
-    for name, cell in row.items():
-        if HALF.search(json.dumps([name, cell], ensure_ascii=False)):
-            what = f"{name} holds half a character (a lone surrogate)"
-            raise DataError("DATA-CELL", location, what, "write both halves, or neither")
+def labeled_lines(path: Path, lines: Iterable[str]) -> Iterator[Raw]:
+    """Yield the label and the text of each line; fastText marks labels, of which there may be many.
+
+    A label is what stands before the first white space.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        label, _, text = line.strip().partition(" ") if "\t" not in line else line.partition("\t")
+        labels = [label.strip().removeprefix(MARK)]
+        while label.startswith(MARK) and text.startswith(MARK):
+            more, _, text = text.partition(" ")
+            labels.append(more.removeprefix(MARK))
+        if not text.strip():
+            raise DataError("DATA-ROW", f"{path}:{number}", "a label without a text")
+        yield number, {"label": labels[0] if len(labels) == 1 else labels, "text": text.strip()}
 
 
 def documents(path: Path, lines: Iterable[str]) -> Iterator[Raw]:

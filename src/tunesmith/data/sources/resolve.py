@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from tunesmith.data.cache import key_of
-from tunesmith.data.options import DataOptions
 from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.sources.file_layout import FileFormat, layout_of
 from tunesmith.data.sources.files import (
     Raw,
     columns_of,
-    kind_of,
+    keys_of_all_rows,
     missing,
     parquet,
     readable,
@@ -25,20 +24,6 @@ from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.runtime.atomic_files import sha256
 
 Opener = Callable[[], RowSource]
-
-
-@dataclass(frozen=True)
-class FileFormat:
-    """How files are read."""
-
-    sep: str | None
-    quoting: str
-    encoding: str
-    encoding_errors: str
-
-    @classmethod
-    def of(cls, options: DataOptions) -> "FileFormat":
-        return cls(options.sep, options.quoting, options.encoding, options.encoding_errors)
 
 
 def split_openers(
@@ -120,25 +105,28 @@ def file_source(
     file: str | Path, reading: FileFormat, named: Mapping[str, list[str]] | None = None
 ) -> RowSource:
     path = readable(Path(file).expanduser())
-    options = asdict(reading)
+    layout = layout_of(path, reading)
     return RowSource(
         name=str(file),
         identity=sha256(path),
-        columns=columns_of(path, **options),
-        rows=partial(stream, path, **options),
-        in_lines=kind_of(path) in ("csv", "json", "conll", "text"),
-        is_text=kind_of(path) == "csv",
-        classes={**parquet_classes(path), **(named or {})},
+        columns=columns_of(path, reading),
+        rows=partial(stream, path, reading),
+        in_lines=layout.in_lines,
+        is_text=layout.kind == "csv",
+        classes={**parquet_classes(path, layout.kind), **(named or {})},
         folder=path.absolute().parent,
+        guesses=layout.guesses,
+        first_rows=layout.first_rows,
+        all_columns=partial(keys_of_all_rows, path, reading) if layout.kind == "jsonl" else None,
     )
 
 
-def parquet_classes(path: Path) -> dict[str, list[str]]:
+def parquet_classes(path: Path, kind: str) -> dict[str, list[str]]:
     """Return the names behind integers that `datasets` wrote into a parquet file.
 
     Its other features are not looked at: a column that nobody reads may be of any type.
     """
-    if path.suffix.lower() != ".parquet":
+    if kind != "parquet":
         return {}
     written = (parquet(path).schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:
@@ -161,7 +149,7 @@ def shards(
     if len(parts) == 1:
         return parts[0]
     for part in parts[1:]:
-        if set(part.columns) != set(parts[0].columns):
+        if part.all_columns is None and set(part.columns) != set(parts[0].columns):
             what = f"columns {', '.join(part.columns)}; {paths[0].name}: "
             raise DataError("DATA-COL", part.name, what + ", ".join(parts[0].columns))
     return RowSource(
@@ -173,7 +161,13 @@ def shards(
         is_text=parts[0].is_text,
         classes=parts[0].classes,
         folder=parts[0].folder,
+        guesses=tuple(f"{part.name}: {guess}" for part in parts for guess in part.guesses),
+        all_columns=partial(columns_of_parts, parts) if parts[0].all_columns else None,
     )
+
+
+def columns_of_parts(parts: list[RowSource]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part.known_columns()))
 
 
 def numbered_through(parts: list[RowSource]) -> Iterator[Raw]:

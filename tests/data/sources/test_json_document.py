@@ -122,7 +122,10 @@ def test_a_test_set_without_answers_hides_them() -> None:
 
 
 BROKEN = {
-    "no paragraphs": ([{"title": "x"}], "train.json: article 1: no list 'paragraphs'"),
+    "no paragraphs": (
+        [{"title": "x", "paragraphs": 1}],
+        "train.json: article 1: no list 'paragraphs'",
+    ),
     "no context": (
         [article(("ok", [])), {"paragraphs": [{"qas": []}]}],
         "train.json: article 2, paragraph 1: no text 'context'",
@@ -150,9 +153,9 @@ def test_what_is_no_such_file_is_told_with_its_place(name: str) -> None:
             b'{"data": [{"title": "x",\n "paragraphs": [}',
             "[DATA-JSON] train.json:2: invalid JSON at",
         ),
-        (b'{"data": [{"title": "\xff"}]}', "[DATA-ENC] train.json: not UTF-8"),
+        (b'{"data": [{"title": "\xff"}]}', "[DATA-ENC] train.json:1 byte 22: not UTF-8"),
         (b'{"data": []}', "[DATA-EMPTY] train.json: 0 rows"),
-        (b'{"data": [{"x": ' + b"[" * 100_000, "[DATA-JSON] train.json: JSON too deep"),
+        (b'{"data": [{"x": ' + b"[" * 100_000, "[DATA-JSON] train.json:1: JSON too deep"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(content: bytes, message: str) -> None:
