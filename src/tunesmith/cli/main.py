@@ -79,6 +79,19 @@ def _parser() -> argparse.ArgumentParser:
     case.add_argument("--cased", action="store_true", help="with case and accents")
     tokenizer.set_defaults(run_command=_tokenizer)
 
+    inspect = commands.add_parser(
+        "inspect",
+        help="what files hold, as they would be read, and the command to train on them",
+        description="Print what would be read of files: formats, columns, labels, guesses.",
+    )
+    inspect.add_argument(
+        "words",
+        nargs="+",
+        metavar="FILE",
+        help="files of one data set, and options of how they are read: data.sep=;",
+    )
+    inspect.set_defaults(run_command=_inspect)
+
     keys = commands.add_parser("keys", help="what a key of the config may be, and what it means")
     keys.add_argument("word", help="part of a key's name or of its meaning: lr, dropout, rungs")
     keys.set_defaults(run_command=_keys)
@@ -110,8 +123,8 @@ def _with_options(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         default=[],
-        metavar="task.OPTION=VALUE",
-        help="what the task writes, or how it answers: task.num_beams=4",
+        metavar="OPTION=VALUE",
+        help="what the task writes (task.num_beams=4), or how the file is read (data.sep=;)",
     )
 
 
@@ -164,6 +177,25 @@ def _tokenizer(options: argparse.Namespace) -> None:
 
     pieces = make(options.sources, options.output, options.vocab_size, not options.cased)
     print(f"{pieces} pieces -> {options.output}")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from tunesmith.config import inference_options
+    from tunesmith.data.inspect_files import command, summarize
+    from tunesmith.data.sources.file_layout import FileFormat
+    from tunesmith.errors import ConfigError
+    from tunesmith.reporting.terminal.file_tables import file_tables
+
+    overrides = [word for word in options.words if word.startswith("data.") and "=" in word]
+    paths = [Path(word) for word in options.words if word not in overrides]
+    if not paths:
+        raise ConfigError("CLI", "tunesmith inspect", "needs a file", "name files to look at")
+    form = FileFormat(**inference_options.file_options(overrides))
+    files = [summarize(path, form) for path in paths]
+    Console().print(file_tables(files))
+    print(command(files, overrides))
 
 
 def _show(options: argparse.Namespace) -> None:

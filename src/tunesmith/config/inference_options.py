@@ -17,8 +17,9 @@ from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.runtime.options import keys_of
 
 # Options of `data` that say how a file is read: another file may be of another form.
+FORM = ("format", "sep", "quoting", "header", "column_names", "encoding", "encoding_errors")
 READING = (
-    *("format", "sep", "quoting", "header", "column_names", "encoding", "encoding_errors"),
+    *FORM,
     *("label_separator", "label_from", "media", *COLUMNS),
 )
 
@@ -33,6 +34,25 @@ def parse_set_options(arguments: Sequence[str]) -> dict[str, Any]:
         return {key: OmegaConf.create(f"value: {value}").value for key, _, value in parts}
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError("CLI", "--set", f"holds a value that cannot be read: {error}") from None
+
+
+def file_options(arguments: Sequence[str]) -> dict[str, Any]:
+    """Read `data.sep=;` as {"sep": ";"}: options of how a file is read, in the form they have.
+
+    Raises ConfigError for another key and for a value that it cannot have.
+    """
+    keys = {f"data.{key.path}": key for key in keys_of(DataOptions) if key.path in FORM}
+    values = {}
+    for path, value in parse_set_options(arguments).items():
+        if path not in keys:
+            fix = did_you_mean(path, keys) or f"only {', '.join(keys)}"
+            raise ConfigError("CONF-KEY", path, "does not say how a file is read", fix)
+        value = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        error = violation(keys[path], value, str(value))
+        if error is not None:
+            raise error
+        values[path.removeprefix("data.")] = tuple(value) if isinstance(value, list) else value
+    return values
 
 
 def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import make_inputs, only_run, train, use_inputs
+from support.commands import make_inputs, only_run, train, tunesmith, use_inputs
 
 WORDS = ("river", "stone", "market", "garden", "window", "letter", "bridge")
 LABELS = ("ham", "spam")
@@ -35,7 +35,7 @@ def sms(i: int) -> list[str]:
 
 def sts(i: int) -> list[str]:
     extra = [f"source {i}"] * (i % 3)  # rows of seven to nine fields
-    score, pair = str(1.0 + i % 5), [f"{text(i)} today", text(i + 2)]
+    score, pair = str(1.25 + i % 5), [f"{text(i)} today", text(i + 2)]
     return ["main-news", "headlines", "2015", f"{i:04}", score, *pair, *extra]
 
 
@@ -117,6 +117,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def small_run(folder: Path, home: Path) -> list[str]:
+    """Return the options of a run of two steps."""
+    model = [word for word in use_inputs(folder) if word.startswith("model")]
+    size = ["data.max_length=24", "data.batch_size=8", "trainer.max_steps=2"]
+    plain = ["trainer.num_threads=1", "trainer.precision=32", "logger=none"]
+    return [*model, *size, *plain, f"paths.runs={home}/runs"]
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_published_file_trains_at_the_first_try_or_as_the_message_says(
     folder: Path, tmp_path: Path, name: str
@@ -124,16 +132,9 @@ def test_a_published_file_trains_at_the_first_try_or_as_the_message_says(
     content, task, own, labels = SHAPES[name]
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
-    model = [word for word in use_inputs(folder) if word.startswith("model")]
     words = [
         *("data=files", f"task={task}", f"data.train_file={path}", "data.split.validation=0.3"),
-        *(
-            "data.max_length=24",
-            "data.batch_size=8",
-            "trainer.max_steps=2",
-            "trainer.num_threads=1",
-        ),
-        *("logger=none", "trainer.precision=32", f"paths.runs={tmp_path}/runs", *model),
+        *small_run(folder, tmp_path),
         *shlex.split(own),
     ]
     done = train(words)
@@ -143,5 +144,22 @@ def test_a_published_file_trains_at_the_first_try_or_as_the_message_says(
         [fix] = re.findall(said, done.stderr)
         done = train([*words, *shlex.split(fix)])
     assert done.returncode == 0, done.stderr
+    found = only_run(tmp_path) / "model" / "labels.json"
+    assert (sorted(json.loads(found.read_text())) if found.exists() else None) == labels
+
+
+@pytest.mark.parametrize(
+    "name", ["SMSSpamCollection", "sts-train.csv", "en-ud-train.conllu", "excel.csv", "sst.tsv"]
+)
+def test_inspect_prints_a_command_that_trains(folder: Path, tmp_path: Path, name: str) -> None:
+    content, _, _, labels = SHAPES[name]
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    done = tunesmith(["inspect", path])
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()[-1]
+    assert printed.startswith("tunesmith train data=files")
+    again = train([*shlex.split(printed)[2:], *small_run(folder, tmp_path)])
+    assert again.returncode == 0, again.stderr
     found = only_run(tmp_path) / "model" / "labels.json"
     assert (sorted(json.loads(found.read_text())) if found.exists() else None) == labels
