@@ -11,6 +11,7 @@ import os
 import pickle
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from support.commands import command, only_run, small, train, tunesmith
-from tunesmith import config, runs
+from tunesmith import config, load, runs
 from tunesmith.cli import entry, main
 from tunesmith.errors import TunesmithError
 from tunesmith.pipeline.train import train as run_config
@@ -576,3 +577,105 @@ def test_the_copy_is_a_run_before_it_is_poisoned(run, capsys):
         assert entry.exit_code(lambda name=name: COMMANDS[name](run)) == 0, capsys.readouterr()
     assert runs.is_finished(run)
     assert checkpoint_io.is_intact(run / "checkpoints/last.ckpt")
+
+
+# What a checkpoint holds is of the shapes and kinds that the run's own states are of
+
+
+def _moments(change):
+    def mutate(state):
+        for values in state["optimizer_states"][0]["state"].values():
+            for name in ("exp_avg", "exp_avg_sq"):
+                values[name] = change(values[name])
+
+    return mutate
+
+
+def _set(*path):
+    *parents, last, value = path
+
+    def mutate(state):
+        node = state
+        for key in parents:
+            node = node[key]
+        node[last] = value
+
+    return mutate
+
+
+GROUP = ("optimizer_states", 0, "param_groups", 0)
+STATES = {
+    "moments of one number": _moments(lambda t: torch.zeros(2)),
+    "moments of integers": _moments(lambda t: torch.zeros(t.shape, dtype=torch.int8)),
+    "moments without memory": _moments(lambda t: torch.zeros(1).expand(t.shape)),
+    "sparse moments": _moments(lambda t: torch.zeros(t.shape).to_sparse()),
+    "moments on no device": _moments(lambda t: torch.zeros(t.shape, device="meta")),
+    "moments as text": _moments(lambda t: "x"),
+    "a state of another parameter": _set("optimizer_states", 0, "state", {10**6: {}}),
+    "a state that is a text": _set("optimizer_states", "x"),
+    "no state": _set("optimizer_states", []),
+    "a state of nothing": _set("optimizer_states", [None]),
+    "a rate as text": _set(*GROUP, "lr", "x"),
+    "a rate that is no number": _set(*GROUP, "lr", float("nan")),
+    "other parameters": _set(*GROUP, "params", [0]),
+    "betas of one": _set(*GROUP, "betas", [0.9]),
+    "a schedule of texts": _set("lr_schedulers", [{"base_lrs": "x", "last_epoch": "y"}]),
+    "a schedule of nothing": _set("lr_schedulers", []),
+    "loops as a number": _set("loops", 7),
+    "loops of nothing": _set("loops", {"fit_loop": {}}),
+    "a history as text": None,  # of the run's own callback, whose name is Lightning's affair
+    "sparse weights": lambda state: state["state_dict"].update(
+        {k: v.to_sparse() for k, v in list(state["state_dict"].items())[:1]}
+    ),
+    "weights on no device": lambda state: state["state_dict"].update(
+        {k: v.to("meta") for k, v in list(state["state_dict"].items())[:1]}
+    ),
+}
+
+
+def _history_as_text(state):
+    name = next(k for k in state["callbacks"] if k.startswith("CheckpointCallback"))
+    state["callbacks"][name]["history"] = "x"
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_that_is_not_a_runs_own_is_corrupt(run, ask, name):
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    (STATES[name] or _history_as_text)(state)
+    poison_checkpoint(run, state)
+    code, line = ask("resume")
+    assert (code, line.partition("]")[0]) == (4, "error[CKPT-CORRUPT")
+
+
+# What trusts, and what chooses code, is the command line alone
+
+
+def test_a_config_file_that_trusts_on_its_readers_behalf_is_refused(tmp_path, canary):
+    folder = tmp_path / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    logger = tmp_path / "conf" / "logger"
+    logger.mkdir()
+    (folder / "best.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /logger: best}]\ntrust: [subprocess]\n"
+    )
+    (logger / "best.yaml").write_text(
+        f"own: {{_target_: subprocess.check_call, args: [touch, {canary}]}}\n"
+    )
+    for more in ([], ["-m", "optimizer.lr=1e-3,1e-4"]):
+        arguments = ["--config-dir", str(tmp_path / "conf"), "experiment=best", *more]
+        done = train([*small(tmp_path), *arguments], cwd=tmp_path)
+        assert done.returncode == 8, done.stderr[-3000:]
+        assert "error[UNSAFE-TRUST] trust: is set by a config file" in done.stderr
+        assert not canary.exists()
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation_internal"])
+def test_a_model_that_names_a_kernel_of_the_hub_fetches_none(run, monkeypatch, key):
+    path = run / "model" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, key: "kernels-community/flash-attn2@rev"}))
+    asked = []
+    stub = types.SimpleNamespace(get_kernel=lambda *a, **k: asked.append(a))
+    monkeypatch.setitem(sys.modules, "kernels", stub)
+    assert load(run).predict(["lovely"])[0]["label"]
+    assert asked == []

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import re
 import select
 import sys
 import traceback
@@ -45,6 +46,7 @@ def train_from_config(cfg: Any) -> float | None:
     from tunesmith import config
 
     try:
+        _refuse_trust_of_files(cfg)
         raise_all(config.check(cfg))
         with gc_paused_for_import():
             from tunesmith.pipeline.train import train
@@ -52,6 +54,17 @@ def train_from_config(cfg: Any) -> float | None:
         return train(cfg)
     except Exception as error:  # all of them: only the wrapping changes, `exit_code` tells each
         raise PassThroughHydra from error
+
+
+def _refuse_trust_of_files(cfg: Any) -> None:
+    """Let `trust` count only where the command line has it."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from tunesmith.config.composer import refuse_trust_of_files
+
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    if not any(re.match(r"\+{0,2}trust=", str(override)) for override in typed):
+        refuse_trust_of_files(cfg)
 
 
 class PassThroughHydra(BaseException):

@@ -8,7 +8,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tunesmith import config
 from tunesmith.config import hydra_internals
-from tunesmith.errors import raise_all
+from tunesmith.errors import SafetyError, raise_all
+
+
+def refuse_trust_of_files(composed: DictConfig) -> None:
+    """Raise SafetyError where a config file trusts code on behalf of its reader.
+
+    `composed` is the config before the values of the command line are set.
+    """
+    if composed.get("trust"):
+        packages = ",".join(map(str, composed.trust))
+        what = "is set by a config file, and counts from the command line alone"
+        fix = f"if the code is yours: type trust=[{packages}]"
+        raise SafetyError("UNSAFE-TRUST", "trust", what, fix)
 
 
 class Composer:
@@ -66,6 +78,7 @@ class Composer:
 
     def _compose(self, choices: Sequence[str]) -> DictConfig:
         composed = self._load(choices)
+        refuse_trust_of_files(composed)
         OmegaConf.set_readonly(composed, False)
         with open_dict(composed):
             composed.pop("hydra", None)

@@ -201,6 +201,7 @@ def _config(raw: dict[str, Any], changes: dict[str, Any], path: str) -> PreTrain
         raise ModelError("MODEL-CONFIG", path, what, fix)
     if "quantization_config" in raw:
         raise ModelError("MODEL-CONFIG", path, "its weights are quantised; not supported")
+    raw = untrusted_files.without_code(raw)
     with quiet():
         if changes:
             known = _from_dict(kind, raw, {}, path)

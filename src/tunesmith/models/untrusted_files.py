@@ -3,6 +3,7 @@
 import json
 import os
 import pickletools
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from tunesmith.errors import ModelError, SafetyError
 
+CODE = re.compile(r"_?(attn|experts)_implementation.*|use_kernels?.*|kernel_config")
 MAX_JSON = 4_000_000  # bytes; the config of a model with 20,000 labels has 1.5 million
 MAX_PICKLE = 64_000_000  # bytes of opcodes; the tensors themselves lie outside them
 DESCRIPTIONS = (
@@ -67,6 +69,18 @@ def refuse_ways_out(folder: Path) -> None:
     """Raise SafetyError if a file of the folder is a link to somewhere else."""
     for file in sorted(folder.iterdir()):
         inside(folder, file.name)
+
+
+def without_code(config: Any) -> Any:
+    """Return a model's config without the keys that choose code, which may come from the hub.
+
+    Such as `attn_implementation`: transformers would fetch the kernel that it names.
+    """
+    if isinstance(config, list):
+        return [without_code(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    return {key: without_code(value) for key, value in config.items() if not CODE.fullmatch(key)}
 
 
 def inside(folder: Path, name: str) -> Path:

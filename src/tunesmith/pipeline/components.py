@@ -21,6 +21,7 @@ from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models import media_encoder
 from tunesmith.models.encoder import load_model
 from tunesmith.pipeline.inputs import RunInputs, task_class
+from tunesmith.pipeline.probe import check_limits
 from tunesmith.pipeline.run_context import RunContext
 from tunesmith.pipeline.run_length import check_interval, total_steps
 from tunesmith.pipeline.trainer import build_trainer
@@ -32,7 +33,7 @@ from tunesmith.tasks.capabilities import (
     NotesTruncation,
     modality_columns,
 )
-from tunesmith.training import checkpoint_io
+from tunesmith.training import checkpoint_io, checkpoint_state
 from tunesmith.training.adapt.base import Adaptation
 from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.hardware import Hardware
@@ -60,12 +61,18 @@ def build_training(
     """Load the weights and put the run together; read the checkpoint that it goes on from."""
     task, adaptation = build_task(config, inputs)
     data = build_data(config, inputs, task)
+    if context.checkpoint is None:
+        check_limits(task, data, inputs.max_length)
     module = build_module(config, inputs, task, adaptation, data.steps_per_epoch, hardware)
     state = checkpoint_io.read(context.checkpoint) if context.checkpoint is not None else None
     trainer = build_trainer(config, hardware, context, module, data, _resumed_step(context, state))
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, CheckpointCallback))  # type: ignore[attr-defined]
     if state is not None:
         _restore_progress(checkpoints, state, context, module, data.train_rows)
+        ours = trainer.fit_loop.state_dict()
+        checkpoint_state.check_kinds(
+            {"fit_loop": ours}, state.get("loops"), "record of the loops", str(context.checkpoint)
+        )
     return Training(trainer, module, data, checkpoints, adaptation.fixed)
 
 
@@ -80,6 +87,10 @@ def build_task(config: RunConfig, inputs: RunInputs) -> tuple[Task, Adaptation]:
     if "train" in inputs.rows.splits:
         task.fit_statistics(inputs.rows.splits["train"])
     if config.trainer.gradient_checkpointing:
+        if not task.model.supports_gradient_checkpointing:
+            where = "trainer.gradient_checkpointing=true"
+            what = f"{task.model.config.model_type} models cannot"
+            raise ConfigError("CONF-MODEL", where, what, "set it to false")
         task.model.gradient_checkpointing_enable({"use_reentrant": False})
     return task, instantiate.instantiate(config.adapt, trust=config.trust, task=task)
 
@@ -226,17 +237,19 @@ def _restore_progress(
     )
     if progress is None:
         raise ModelError("CKPT-CORRUPT", path, "not a checkpoint of a run")
+    checkpoint_state.check_tensors(state, path)
+    checkpoint_state.check_progress(progress, path)
     own = {name: value.shape for name, value in module.state_dict().items()}
     if own != {name: getattr(value, "shape", None) for name, value in state["state_dict"].items()}:
         raise ModelError("CKPT-MODEL", path, "is of another model")
     if state.get("rows", train_rows) != train_rows:
         message = "the train rows are not those it saw"
         raise ModelError("RESUME-DATA", path, message, "model.path=RUN takes the weights alone")
+    checkpoints.from_other_run = module.from_other_run = not context.continues_own
+    module.check_optimizer(state, path)
     if context.continues_own:
         checkpoints.load_state_dict(progress)
         return
-    checkpoints.from_other_run = module.from_other_run = True
-    module.check_optimizer(state, path)
     if state["global_step"] >= module.total_steps:
         raise ConfigError(
             "TRAIN-0",

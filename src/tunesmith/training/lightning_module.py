@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tunesmith.errors import ConfigError, TrainingError
 from tunesmith.tasks.base import Batch, Output, Task
 from tunesmith.tasks.capabilities import FitsHead
+from tunesmith.training import checkpoint_state
 from tunesmith.training.evaluation import Evaluation, ScoredBatch, score_batch, score_split
 from tunesmith.training.param_groups import parameter_groups
 
@@ -175,16 +176,29 @@ class TaskModule(L.LightningModule):
             scheduler.step()
 
     def check_optimizer(self, state: Mapping[str, Any], location: str) -> None:
-        """Raise ConfigError unless the optimizer of a checkpoint is the one of this run."""
+        """Raise ConfigError unless the optimizer of a checkpoint is the one of this run.
+
+        Raises ModelError where its state, or its schedule's, is not what such ones keep.
+        """
         optimizer = self.make_optimizer(parameter_groups(self.task, self.factors, self.lr))
         ours = [len(group["params"]) for group in optimizer.param_groups]
-        theirs = [len(group["params"]) for group in state["optimizer_states"][0]["param_groups"]]
+        theirs = checkpoint_state.sizes_of_groups(state.get("optimizer_states"), location)
         name = type(optimizer).__name__
         was = state.get("optimizer", name)
         if (name, ours) != (was, theirs):
             what = f"has {was} over {theirs} parameters, this run {name} over {ours}"
             fix = "set model.path=RUN in place of ckpt_path: it takes the weights alone"
             raise ConfigError("CKPT-OPTIMIZER", location, what, fix)
+        checkpoint_state.check_optimizer_state(state["optimizer_states"], optimizer, location)
+        if not self.from_other_run:
+            self._check_schedule(state, optimizer, location)
+
+    def _check_schedule(self, state: Mapping[str, Any], optimizer: Any, location: str) -> None:
+        scheduler = self.make_scheduler(optimizer, self.total_steps)
+        plateau = isinstance(scheduler, ReduceLROnPlateau)
+        theirs = state.get("plateau") if plateau else state.get("lr_schedulers")
+        ours = scheduler.state_dict() if plateau else [scheduler.state_dict()]
+        checkpoint_state.check_kinds(ours, theirs, "learning rate schedule", location)
 
     def on_train_start(self) -> None:
         if self.from_other_run:

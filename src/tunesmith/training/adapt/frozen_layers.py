@@ -30,9 +30,9 @@ def frozen(
 
 
 def _fixed_modules(task: Task, count: int | str) -> list[nn.Module]:
-    blocks = encoder_layers(task.model)
     if count == "all":
         return encoders_of(task)
+    blocks = encoder_layers(task.model)
     if not isinstance(count, int) or not 0 <= count <= len(blocks):
         raise ConfigError(
             "CONF-RANGE", f"adapt.layers={count}", f"this model has {len(blocks)} layers"
