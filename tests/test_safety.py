@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from support.commands import command, only_run, small, train, tunesmith
-from tunesmith import config, load, runs
+from tunesmith import config, runs
 from tunesmith.cli import entry, main
 from tunesmith.errors import TunesmithError
 from tunesmith.pipeline.train import train as run_config
@@ -603,6 +603,10 @@ def _set(*path):
     return mutate
 
 
+def _count(state):
+    return len(state["optimizer_states"][0]["param_groups"][0]["params"])
+
+
 GROUP = ("optimizer_states", 0, "param_groups", 0)
 STATES = {
     "moments of one number": _moments(lambda t: torch.zeros(2)),
@@ -617,7 +621,7 @@ STATES = {
     "a state of nothing": _set("optimizer_states", [None]),
     "a rate as text": _set(*GROUP, "lr", "x"),
     "a rate that is no number": _set(*GROUP, "lr", float("nan")),
-    "other parameters": _set(*GROUP, "params", [0]),
+    "other parameters": lambda state: _set(*GROUP, "params", [9**9] * _count(state))(state),
     "betas of one": _set(*GROUP, "betas", [0.9]),
     "a schedule of texts": _set("lr_schedulers", [{"base_lrs": "x", "last_epoch": "y"}]),
     "a schedule of nothing": _set("lr_schedulers", []),
@@ -661,7 +665,7 @@ def test_a_config_file_that_trusts_on_its_readers_behalf_is_refused(tmp_path, ca
     (logger / "best.yaml").write_text(
         f"own: {{_target_: subprocess.check_call, args: [touch, {canary}]}}\n"
     )
-    for more in ([], ["-m", "optimizer.lr=1e-3,1e-4"]):
+    for more in ([], ["-m", "loss.label_smoothing=0.1,0.2"]):
         arguments = ["--config-dir", str(tmp_path / "conf"), "experiment=best", *more]
         done = train([*small(tmp_path), *arguments], cwd=tmp_path)
         assert done.returncode == 8, done.stderr[-3000:]
@@ -677,5 +681,7 @@ def test_a_model_that_names_a_kernel_of_the_hub_fetches_none(run, monkeypatch, k
     asked = []
     stub = types.SimpleNamespace(get_kernel=lambda *a, **k: asked.append(a))
     monkeypatch.setitem(sys.modules, "kernels", stub)
+    from tunesmith import load
+
     assert load(run).predict(["lovely"])[0]["label"]
     assert asked == []

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import OmegaConf
 
 from support.bad_inputs import of_row
+from support.commands import small
+from support.commands import train as train_as_typed
 from tunesmith import config, errors
 from tunesmith.cli import entry
 from tunesmith.config.diagnosis import diagnose
@@ -437,6 +440,25 @@ def test_the_failure_that_start_carries_is_told_as_itself(monkeypatch, capsys):
     broken = [errors.ConfigError("CONF-KEY", "x", "no such key")]
     monkeypatch.setattr(config, "check", lambda cfg: broken)
     assert (
-        entry.exit_code(lambda: entry.compose_and_run(lambda: entry.train_from_config(None))) == 2
+        entry.exit_code(
+            lambda: entry.compose_and_run(lambda: entry.train_from_config(OmegaConf.create()))
+        )
+        == 2
     )
     assert capsys.readouterr().err == "error[CONF-KEY] x: no such key\n"
+
+
+def test_overrides_may_stand_on_both_sides_of_an_option(tmp_path):
+    done = train_as_typed(
+        [
+            *small(tmp_path),
+            "-m",
+            "loss.label_smoothing=0.1,0.2",
+            "search.confirm.top=0",
+            "--cfg",
+            "job",
+        ],
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "label_smoothing: 0.1,0.2" in done.stdout

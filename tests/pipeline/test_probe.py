@@ -79,7 +79,9 @@ def test_kinds_of_tokens_that_the_model_does_not_know(folder: Path) -> None:
 
 def test_positions_that_the_model_does_not_have(folder: Path) -> None:
     """LiLT counts positions as RoBERTa does, and no list of ours says so."""
-    config = LiltConfig(vocab_size=len(word_pieces()), max_position_embeddings=50, **SMALL)
+    config = LiltConfig(
+        vocab_size=len(word_pieces()), max_position_embeddings=50, **SMALL | {"hidden_size": 48}
+    )
     saved(folder, LiltModel(config))
     said = attempt(folder)
     assert said.startswith("error[MODEL-LIMIT] lilt: cannot read ")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from support.runs import without_a_model
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, Validation
@@ -96,7 +97,7 @@ def test_collapse_is_one_answer_at_the_loss_of_guessing(loss, constant, expected
     history = [
         Validation(step=1, score=0.0, loss=loss, train_loss=0.01, constant=constant),
     ]
-    module = SimpleNamespace(task=task, evaluation=Evaluation({}, [], rows))
+    module = SimpleNamespace(task=task, rows={"validation": Dataset.from_list(rows)})
     training = SimpleNamespace(module=module)
     inputs = SimpleNamespace(rows=SimpleNamespace(splits={"train": train}))
     assert _failure(history, training, inputs) == expected

@@ -102,6 +102,7 @@ def compose_and_run(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function; find every mistake of a command line that it refuses."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints the first one itself and exits with 1
     arguments = parse(sys.argv[1:])
+    sys.argv = [sys.argv[0], *_overrides_first(sys.argv[1:], arguments.overrides)]
     refuse_reruns(arguments)
     from tunesmith.config import hydra_internals
 
@@ -121,7 +122,10 @@ def compose_and_run(main: Callable[[], Any]) -> None:
 
 
 def parse(argv: list[str]) -> Any:
-    """Read Hydra's options from a command line; raise ConfigError for one that it lacks."""
+    """Read Hydra's options from a command line; raise ConfigError for one that it lacks.
+
+    Overrides may stand on both sides of an option.
+    """
     from tunesmith.config import hydra_internals
 
     parser = hydra_internals.arguments_parser()
@@ -130,11 +134,22 @@ def parse(argv: list[str]) -> Any:
         raise ConfigError("CONF-ARGUMENT", "command line", message, "see --help")
 
     parser.error = refuse  # type: ignore[method-assign]
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     asked = [name for name in ONE_OF if getattr(arguments, name)]
     if len(asked) > 1:
         refuse(f"--{' and --'.join(asked).replace('_', '-')} do not go together")
     return arguments
+
+
+def _overrides_first(argv: list[str], overrides: list[str]) -> list[str]:
+    """Put the overrides before all options: Hydra's own parser wants them in one place."""
+    options, left = [], list(overrides)
+    for word in argv:
+        if left and word == left[0]:
+            del left[0]
+        else:
+            options.append(word)
+    return [*overrides, *options]
 
 
 def refuse_reruns(arguments: Any) -> None:

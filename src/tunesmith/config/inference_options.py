@@ -68,11 +68,12 @@ def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:
     free = [f"task.{option}" for option in getattr(task, "inference_options", ())]
     keys = argument_keys("task", name, config.trust)
     reading = {f"data.{key.path}": key for key in keys_of(DataOptions) if key.path in READING}
-    free, keys = [*free, *reading], {**keys, **reading}
+    keys = {**keys, **reading}
     changes: dict[str, dict[str, Any]] = {"task": {}, "data": {}}
     for path, value in options.items():
-        if path not in free:
-            fix = did_you_mean(path, free) or (f"only {', '.join(free)}" if free else "")
+        if path not in (*free, *reading):
+            of_files = "data options of how a file is read"
+            fix = did_you_mean(path, [*free, *reading]) or f"only {', '.join([*free, of_files])}"
             raise ConfigError("CONF-KEY", path, "cannot be set once a run is trained", fix)
         error = violation(keys[path], value, str(value)) if path in keys else None
         if error is not None:

@@ -57,7 +57,7 @@ class ColumnSummary:
         if len(self.examples) < 2:
             self.examples.append(str(cell))
 
-    def settle(self) -> None:
+    def name_kind(self) -> None:
         """Name the kind of all cells: a column of numbers and texts is one of texts."""
         kinds = self.kinds
         if len(kinds) == 1:
@@ -114,7 +114,7 @@ def summarize(path: Path, form: FileFormat) -> FileSummary:
         for name, column in columns.items():
             column.add(row.get(name))
     for column in columns.values():
-        column.settle()
+        column.name_kind()
     return FileSummary(path, layout, count, columns)
 
 
@@ -214,6 +214,6 @@ def _label_column(
     return next(iter(named), None) or next((c for c in free if c.is_of_labels), None)
 
 
-def _named(ours: str, theirs: str) -> Iterable[str]:
-    if DEFAULTS.get(ours) != theirs:
-        yield shlex.quote(f"data.{ours}={theirs}")
+def _named(key: str, column: str) -> Iterable[str]:
+    if DEFAULTS.get(key) != column:
+        yield shlex.quote(f"data.{key}={column}")

@@ -7,10 +7,10 @@ fused optimizers read and write wherever a state's shape sends them.
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Required, TypedDict
+from typing import Any
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch.optim import Optimizer
 
 from tunesmith.errors import ModelError
@@ -19,22 +19,19 @@ FACTORED = ("Adafactor",)  # optimizers whose states are smaller than the parame
 CORRUPT = "CKPT-CORRUPT"
 
 
-class Progress(TypedDict, total=False):
+class Progress(BaseModel):
     """What a run's own callback keeps."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]
+    model_config = ConfigDict(strict=True, extra="forbid")
 
-    history: Required[list[dict[str, Any]]]
-    best_step: Required[int | None]
-    best_scores: Required[dict[str, float]]
+    history: list[dict[str, Any]]
+    best_step: int | None
+    best_scores: dict[str, float]
     reference: float | None
     waited: int
     validated_step: int
     finished: bool
     saved_steps: dict[str, int]
-
-
-PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
 
 
 def check_tensors(state: Any, path: str) -> None:
@@ -50,7 +47,7 @@ def check_tensors(state: Any, path: str) -> None:
 def check_progress(progress: Any, path: str) -> None:
     """Raise ModelError where the record of the best step is none."""
     try:
-        PROGRESS.validate_python(progress)
+        Progress.model_validate(progress)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise ModelError(CORRUPT, path, f"its record of the run is broken at {where!r}") from None
@@ -69,13 +66,13 @@ def check_optimizer_state(states: Any, optimizer: Optimizer, path: str) -> None:
     if not isinstance(states, list) or len(states) != 1 or not isinstance(states[0], dict):
         raise ModelError(CORRUPT, path, "has no state of one optimizer")
     groups, state = states[0].get("param_groups"), states[0].get("state")
-    ours = optimizer.state_dict()["param_groups"]
-    if not isinstance(state, dict) or not isinstance(groups, list) or len(groups) != len(ours):
+    own = optimizer.state_dict()["param_groups"]
+    if not isinstance(state, dict) or not isinstance(groups, list) or len(groups) != len(own):
         raise ModelError(CORRUPT, path, "its optimizer has other groups of parameters")
-    for own, group in zip(ours, groups, strict=True):
-        if not isinstance(group, dict) or group.get("params") != own["params"]:
+    for known, group in zip(own, groups, strict=True):
+        if not isinstance(group, dict) or group.get("params") != known["params"]:
             raise ModelError(CORRUPT, path, "its optimizer has other parameters")
-        for key, value in own.items():
+        for key, value in known.items():
             if not alike(value, group.get(key)):
                 raise ModelError(CORRUPT, path, f"its optimizer's {key} is {group.get(key)!r:.40}")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -100,30 +97,30 @@ def _fits(value: Any, parameter: torch.Tensor, exact: bool) -> bool:
     return value.numel() == 1 or not exact or value.shape == parameter.shape
 
 
-def check_kinds(ours: Any, theirs: Any, name: str, path: str) -> None:
+def check_kinds(own: Any, other: Any, name: str, path: str) -> None:
     """Raise ModelError where a state is not made as this run's own is."""
-    if not alike(ours, theirs):
+    if not alike(own, other):
         raise ModelError(CORRUPT, path, f"its {name} is not that of a run")
 
 
-def alike(ours: Any, theirs: Any) -> bool:
-    """Tell whether values are of one kind, and of the same keys; ours may have begun empty."""
-    if isinstance(ours, Mapping):
-        return isinstance(theirs, Mapping) and all(
-            key in theirs and alike(value, theirs[key]) for key, value in ours.items()
+def alike(own: Any, other: Any) -> bool:
+    """Tell whether values are of one kind, and of the same keys; own may have begun empty."""
+    if isinstance(own, Mapping):
+        return isinstance(other, Mapping) and all(
+            key in other and alike(value, other[key]) for key, value in own.items()
         )
-    if isinstance(ours, list | tuple):
-        if not isinstance(theirs, list | tuple) or (ours and len(ours) != len(theirs)):
+    if isinstance(own, list | tuple):
+        if not isinstance(other, list | tuple) or (own and len(own) != len(other)):
             return False
-        return all(alike(a, b) for a, b in zip(ours, theirs, strict=False))
-    if isinstance(ours, torch.Tensor):
-        return isinstance(theirs, torch.Tensor | float) or type(theirs) is int
-    if isinstance(ours, bool) or ours is None:
-        return theirs is None or isinstance(theirs, bool | int | float | str | list | dict)
-    if isinstance(ours, int | float):
-        is_number = isinstance(theirs, int | float) and not isinstance(theirs, bool)
-        return is_number and not math.isnan(theirs)
-    return isinstance(theirs, type(ours))
+        return all(alike(a, b) for a, b in zip(own, other, strict=False))
+    if isinstance(own, torch.Tensor):
+        return isinstance(other, torch.Tensor | float) or type(other) is int
+    if isinstance(own, bool) or own is None:
+        return other is None or isinstance(other, bool | int | float | str | list | dict)
+    if isinstance(own, int | float):
+        is_number = isinstance(other, int | float) and not isinstance(other, bool)
+        return is_number and not math.isnan(other)
+    return isinstance(other, type(own))
 
 
 def _tensors(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:

@@ -58,7 +58,11 @@ def test_an_answer_is_an_index_a_letter_a_name_or_a_text(cell, names, wanted):
 @pytest.mark.parametrize(
     ("cell", "choices", "message"),
     [
-        (3, ABC, "'3' is none of 3 choices: index from 0, letter, text"),
+        (
+            *(3, ABC),
+            "'3' is none of 3 choices: index from 0, letter, text; data.label_from=1 counts from 1",
+        ),
+        (4, ABC, "'4' is none of 3 choices: index from 0, letter, text"),
         ("D", ABC, "'D' is none of 3 choices: index from 0, letter, text"),
         (True, ABC, "'True' is none of 3 choices: index from 0, letter, text"),
         ("2", ["1", "2", "3"], "'2' may be choice 1 and 2 (from 0), by number, letter or text"),

@@ -32,6 +32,7 @@ OF_NO_USE = {
     DIVERGED: "gives every row the same answer, at a loss far above guessing",
 }
 KINDS = {"TRAIN-NAN": NAN, "TRAIN-BEST": NAN, "TRAIN-OOM": OUT_OF_MEMORY}
+GUESSED = 5_000  # rows that the loss of guessing is taken over, at most
 
 
 def run_segment(segment: Segment, warm: InputCache) -> Result:
@@ -175,7 +176,8 @@ def _failure(history: Sequence[Validation], training: Training, inputs: RunInput
     task = training.module.task
     if not history or not history[-1].constant or not isinstance(task, ComparesWithGuessing):
         return None
-    rows = training.module.evaluation.rows
+    validation = training.module.rows["validation"]
+    rows = validation.select(range(min(len(validation), GUESSED))).to_list()
     guessing = task.guessing_loss(inputs.rows.splits["train"], rows)
     if guessing is None:
         return COLLAPSE

@@ -23,8 +23,6 @@ from tunesmith.tasks.metrics import class_scores
 from tunesmith.tasks.metrics.class_scores import Probabilities
 from tunesmith.tasks.text.long_text import pooled
 
-GUESSED = 2_000  # rows that the loss of guessing is taken over, at most
-
 
 class SingleLabel(
     TextTask, HasUndefinedMetrics, ComparesWithGuessing, ShowsExamples, ShowsConfusion, ABC
@@ -91,7 +89,7 @@ class SingleLabel(
         shares = torch.tensor([float(counts[label]) for label in self.label_to_id])  # (C,)
         if self.loss.class_weight is not None:
             shares = shares * self.loss.class_weight.cpu()
-        truths = torch.from_numpy(self._indices(rows[:GUESSED]))
+        truths = torch.from_numpy(self._indices(rows))
         guess = (shares / shares.sum()).clamp(min=1e-9).log()
         return (
             loss_of_one_answer(self.loss, guess, truths),
