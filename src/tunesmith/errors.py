@@ -1,6 +1,7 @@
 """What can go wrong, in the user's words: one line, a code, an exit code of its kind."""
 
 import errno
+import os
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -148,6 +149,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 # Any error as one of ours
 
+STORE_FAILED = ("disk is full", "disk I/O error", "readonly database", "unable to open")
 DISK = {
     errno.ENOSPC: "free some space, or write elsewhere: paths.runs=DIR",
     errno.EDQUOT: "free some space, or write elsewhere: paths.runs=DIR",
@@ -169,7 +171,11 @@ def explain(error: BaseException) -> TunesmithError:
         if isinstance(cause, OSError) and cause.errno in DISK:
             where = str(cause.filename) if cause.filename else "disk"
             return MachineError("ENV-DISK", where, cause.strerror or "failed", DISK[cause.errno])
+        if isinstance(cause, OSError) and isinstance(cause.filename, str | bytes | os.PathLike):
+            return MachineError("ENV-DISK", os.fsdecode(cause.filename), cause.strerror or "failed")
         text = str(cause)
+        if type(cause).__module__ == "sqlite3" and any(part in text for part in STORE_FAILED):
+            return MachineError("ENV-DISK", "the study's store", text, DISK[errno.ENOSPC])
         if isinstance(cause, RuntimeError) and any(part in text for part in TORCH_WRITE_FAILED):
             return MachineError(
                 "ENV-DISK", "disk", "a file could not be written", DISK[errno.ENOSPC]

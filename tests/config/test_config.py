@@ -66,8 +66,16 @@ VALUES = [
         "must be a number > 0 and <= 1 (of an epoch), or",
     ),
     ("seed=-1", "CONF-RANGE", "must be an integer from 0 to 4294967295"),
-    ("name=../elsewhere", "CONF-RANGE", "must be a folder's name, relative and without .."),
-    ("name=/tmp/x", "CONF-RANGE", "must be a folder's name, relative and without .."),
+    (
+        "name=../elsewhere",
+        "CONF-RANGE",
+        "must be a folder's name: relative, at most 200 bytes, no dot first",
+    ),
+    (
+        "name=/tmp/x",
+        "CONF-RANGE",
+        "must be a folder's name: relative, at most 200 bytes, no dot first",
+    ),
     ("ckpt_path=http://127.0.0.1/x.ckpt", "CONF-RANGE", "must be a local path, not a URL"),
     ("adapt.head_lr_multiplier=0", "CONF-RANGE", "must be a number > 0"),
     ("+optimizer.maximize=.nan", "CONF-RANGE", "must be a finite number"),

@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tunesmith import __version__
 from tunesmith.cli.entry import run_cli, train_from_config
@@ -37,8 +37,17 @@ def _command(arguments: list[str]) -> None:
     options.run_command(options)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses a command line in one line, as all errors are."""
+
+    def error(self, message: str) -> NoReturn:
+        from tunesmith.errors import ConfigError
+
+        raise ConfigError("CLI", self.prog, message, f"{self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tunesmith", description="Train one encoder well, and use what was trained."
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -73,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a file with texts, or overrides whose train split is read: data=bbc_news",
     )
     tokenizer.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder")
-    tokenizer.add_argument("--vocab-size", type=int, default=8000, metavar="N")
+    tokenizer.add_argument("--vocab-size", type=_vocabulary_size, default=8000, metavar="N")
     case = tokenizer.add_mutually_exclusive_group()
     case.add_argument("--lowercase", action="store_true", help="without case and accents (default)")
     case.add_argument("--cased", action="store_true", help="with case and accents")
@@ -170,6 +179,14 @@ def _predict(options: argparse.Namespace) -> None:
     rows = predict_file(stored, options.file, options.output, sys.stdout, options.excel_safe)
     if options.output is not None:
         print(f"{rows} rows -> {options.output}")
+
+
+def _vocabulary_size(text: str) -> int:
+    """Read a number of pieces that a vocabulary can have."""
+    size = int(text)
+    if not 10 <= size <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{size} is not between 10 and 10,000,000")
+    return size
 
 
 def _tokenizer(options: argparse.Namespace) -> None:

@@ -61,6 +61,11 @@ def changed(
             what = f"{known.model_type} configs have no such key"
             where = f"model.config.{key}"
             raise ConfigError("CONF-KEY", where, what, did_you_mean(key, sorted(keys)))
+    for key, value in changes.items():
+        is_size = key.startswith("num_") or key.endswith(("_size", "_layers", "_heads"))
+        if is_size and isinstance(value, int | float) and not value >= 1:
+            where = f"model.config.{key}={value}"
+            raise ConfigError("CONF-RANGE", where, "must be at least 1")
     names = {known.attribute_map.get(key, key): value for key, value in changes.items()}
     settings = {**raw, **names}
     if known.attribute_map.get("num_hidden_layers", "num_hidden_layers") in names:

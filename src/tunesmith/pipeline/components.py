@@ -1,6 +1,7 @@
 """The components of a run: task, data, LightningModule, and Lightning's Trainer around them."""
 
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from tunesmith.models.encoder import load_model
 from tunesmith.pipeline.inputs import RunInputs, task_class
 from tunesmith.pipeline.probe import check_limits
 from tunesmith.pipeline.run_context import RunContext
-from tunesmith.pipeline.run_length import check_interval, total_steps
+from tunesmith.pipeline.run_length import check_interval, note_of_end, total_steps
 from tunesmith.pipeline.trainer import build_trainer
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.tasks.base import Task
@@ -33,13 +34,15 @@ from tunesmith.tasks.capabilities import (
     NotesTruncation,
     modality_columns,
 )
-from tunesmith.training import checkpoint_io, checkpoint_state
+from tunesmith.training import checkpoint_io, checkpoint_state, distributed
 from tunesmith.training.adapt.base import Adaptation
 from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.hardware import Hardware
 from tunesmith.training.lightning_module import MakeScheduler, TaskModule
 from tunesmith.training.schedulers import step_every
 from tunesmith.training.step_seeds import set_seed
+
+log = logging.getLogger(__name__)
 
 FORMAT = 2  # of encoded features; a higher one leaves older files alone
 
@@ -61,6 +64,9 @@ def build_training(
     """Load the weights and put the run together; read the checkpoint that it goes on from."""
     task, adaptation = build_task(config, inputs)
     data = build_data(config, inputs, task)
+    note = note_of_end(config, data.steps_per_epoch)
+    if note is not None and distributed.rank() == 0:
+        log.warning("%s", note)
     if context.checkpoint is None:
         check_limits(task, data, inputs.max_length)
     module = build_module(config, inputs, task, adaptation, data.steps_per_epoch, hardware)

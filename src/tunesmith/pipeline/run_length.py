@@ -23,6 +23,16 @@ def total_steps(config: RunConfig, per_epoch: int) -> int:
     return min(ends)
 
 
+def note_of_end(config: RunConfig, per_epoch: int) -> str | None:
+    """Say that `max_epochs` ends a run before `max_steps` would; None where it does not."""
+    epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
+    if epochs is None or steps is None or epochs * per_epoch >= steps:
+        return None
+    end = epochs * per_epoch
+    what = f"trainer.max_epochs={epochs} ends the run at step {end}, before max_steps={steps}"
+    return f"{what}; trainer.max_epochs=null lets it go on"
+
+
 def step_at_fraction(fraction: float, total: int) -> int:
     """Return the optimizer step at which a fraction of `total` is done, at least 1."""
     return max(1, math.ceil(fraction * total - 1e-9))  # 1/3 of 9 is 3, whatever floats say

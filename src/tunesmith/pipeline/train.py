@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tunesmith import runs
 from tunesmith.config import resolved
 from tunesmith.config.run_config import RunConfig
+from tunesmith.errors import ConfigError, ModelError
 from tunesmith.pipeline.components import Training, build_training
 from tunesmith.pipeline.finalize import finalize
 from tunesmith.pipeline.inputs import check_runnable, load_inputs
@@ -49,8 +50,11 @@ def train_run(composed: DictConfig, overrides: list[str]) -> Outcome:
     composed, directory = resolve_resume(composed, overrides)
     config = resolved(composed)
     if directory is not None and runs.is_finished(directory):
+        best = runs.read_json(directory / "metrics.json").get("best")
+        if not isinstance(best, int | float):
+            raise ModelError("RUN", str(directory), "its metrics.json has no best score")
         print(f"{directory} is already finished")
-        return Outcome(directory, runs.read_json(directory / "metrics.json")["best"])
+        return Outcome(directory, best)
     hardware = choose_hardware(config)
     record = ConfigRecord.of(composed, overrides)
     runs.check_writable(Path(config.paths.runs))
@@ -74,6 +78,10 @@ def choose_hardware(config: RunConfig) -> Hardware:
     """Resolve device, precision and threads by the `trainer` group."""
     names = ("accelerator", "devices", "num_nodes", "strategy", "precision")
     requested = {name: getattr(config.trainer, name) for name in names}
+    if config.trainer.num_nodes > 1 and not distributed.is_launched():
+        what = "no launcher has started the processes of other machines"
+        fix = "start it by torchrun, or by srun of SLURM"
+        raise ConfigError("CONF-NODES", f"trainer.num_nodes={config.trainer.num_nodes}", what, fix)
     return resolve_hardware(**requested, threads=config.trainer.num_threads)
 
 

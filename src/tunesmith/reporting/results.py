@@ -21,6 +21,7 @@ State = Literal["complete", "paused", "failed", "running"]
 
 # What a worker can say of a failure; others are "error:CODE", the code of the one-line error.
 NAN, DIVERGED, COLLAPSE = "nan", "diverged", "collapse"
+MACHINE = "machine"  # the disk, not the trial: the segment is tried again
 OUT_OF_MEMORY, CRASH, TIMEOUT = "out of memory", "crash", "timeout"
 DEGENERATE = (COLLAPSE, DIVERGED)  # trained to the end, with a score, and never the best
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tunesmith.errors import ModelError, SafetyError
 from tunesmith.runs.safe_io import read_json
 from tunesmith.runs.status import read_status
-from tunesmith.runs.study_dirs import is_study, winner_of
+from tunesmith.runs.study_dirs import is_study, is_visible_file, winner_of
 
 DEEPEST = 6  # folders below which runs are looked for
 FORMAT = 1  # of a run directory, as environment.json records it
@@ -40,7 +40,7 @@ def find(folder: Path) -> list[Path]:
 
 def is_run(folder: Path) -> bool:
     """Say whether a folder is a run directory, complete or not."""
-    return any((folder / name).is_file() for name in ("config.yaml", "status.json"))
+    return any(is_visible_file(folder / name) for name in ("config.yaml", "status.json"))
 
 
 def check_format(run: Path) -> None:

@@ -15,7 +15,15 @@ LARGEST = 512 * 1024 * 1024  # bytes of a summary: 10,000 trials with their curv
 
 def is_study(folder: Path) -> bool:
     """Say whether a folder is a study: it holds a store, or the summary of one."""
-    return (folder / STORE).is_file() or (folder / SUMMARY).is_file()
+    return is_visible_file(folder / STORE) or is_visible_file(folder / SUMMARY)
+
+
+def is_visible_file(file: Path) -> bool:
+    """Tell whether a file is there; one that may not be looked at is not."""
+    try:
+        return file.is_file()
+    except OSError:
+        return False
 
 
 def find_studies(folder: Path) -> list[Path]:

@@ -65,8 +65,9 @@ def _is_path(value: str) -> bool:
 
 
 def _is_relative(value: str) -> bool:
-    inside = not value.startswith(("/", "~")) and ".." not in re.split(r"[/\\]", value)
-    return _is_path(value) and inside
+    parts = re.split(r"[/\\]", value)
+    is_name = all(0 < len(part.encode()) <= 200 and not part.startswith(".") for part in parts)
+    return _is_path(value) and not value.startswith("~") and is_name
 
 
 # Numbers
@@ -97,7 +98,9 @@ PathText = Annotated[str, _holds(_is_path), Rule("a path")]
 LocalPath = Annotated[
     str, _holds(lambda x: _is_path(x) and "://" not in x), Rule("a local path, not a URL")
 ]
-FolderName = Annotated[str, _holds(_is_relative), Rule("a folder's name, relative and without ..")]
+FolderName = Annotated[
+    str, _holds(_is_relative), Rule("a folder's name: relative, at most 200 bytes, no dot first")
+]
 Sha256 = Annotated[
     str, _holds(re.compile(r"[0-9a-f]{64}").fullmatch), Rule("64 hexadecimal digits")
 ]

@@ -9,10 +9,11 @@ from typing import Any
 
 from tunesmith import config, runs
 from tunesmith.errors import ConfigError, Interrupted, ModelError
+from tunesmith.reporting.results import MACHINE
 from tunesmith.runtime import environment
 from tunesmith.search.storage import saved_study
 from tunesmith.search.storage.trial_record import Record, Replicate
-from tunesmith.search.trial import Result, Segment
+from tunesmith.search.trial import Result, Segment, fault_of_machine
 
 REPLAYS = "replays"  # folder of a study
 COMPARED = ("step", "score", "loss", "train_loss")  # of each validation
@@ -133,6 +134,8 @@ def _run(segment: Segment) -> Result:
     from tunesmith.search.worker.run_segment import run_segment
 
     result = run_segment(segment, InputCache())
+    if result.failure == MACHINE:
+        raise fault_of_machine(str(result.error))
     if result.state == "interrupted":
         raise Interrupted
     return result

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tunesmith.errors import MachineError
 from tunesmith.reporting.results import Validation, Value
 
 
@@ -86,3 +87,9 @@ def result_of(segment: Segment, state: Any, **facts: Any) -> Result:
         state=state,
         **facts,
     )
+
+
+def fault_of_machine(line: str) -> MachineError:
+    """Return the error of a worker whose machine failed, by the line that says it."""
+    where, _, what = line.partition("] ")[2].partition(": ")
+    return MachineError("ENV-DISK", where, what, "with that mended the same command goes on")

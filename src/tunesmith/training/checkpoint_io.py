@@ -58,7 +58,9 @@ def read(path: Path) -> dict[str, Any]:
 
         refuse_pickle(path)
         raise ModelError("CKPT-CORRUPT", str(path), "not a checkpoint") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a pickle that is none raises whatever its bytes lead to
         raise ModelError("CKPT-CORRUPT", str(path), f"cannot be read: {error}") from error
     if not _is_of_a_run(loaded):
         raise ModelError("CKPT-CORRUPT", str(path), "not a checkpoint of a run")

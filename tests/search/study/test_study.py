@@ -19,8 +19,8 @@ from support.synthetic_studies import (
     study,
     surface,
 )
-from tunesmith.errors import Interrupted
-from tunesmith.reporting.results import COMPLETE, CRASH, FAILED, NAN, PAUSED, TIMEOUT
+from tunesmith.errors import Interrupted, MachineError
+from tunesmith.reporting.results import COMPLETE, CRASH, FAILED, MACHINE, NAN, PAUSED, TIMEOUT
 from tunesmith.search.executors.base import WorkerStatus
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.optuna_mirror import OptunaMirror
@@ -151,6 +151,39 @@ def test_a_segment_that_always_kills_its_worker_fails(tmp_path):
     made = search(tmp_path / "study", Crashing(2), how)
     assert made.records[0].failure == CRASH
     assert states(made)[1:] == [COMPLETE] * 2
+
+
+class Full(Scripted):
+    """The disk is full under segment number `fatal`, and under all that come after it."""
+
+    def __init__(self, fatal: int) -> None:
+        super().__init__()
+        self.whole = fatal
+
+    def submit(self, segment):
+        future = super().submit(segment)
+        if len(self.submitted) > self.whole:
+            line = "error[ENV-DISK] last.ckpt: No space left on device; free some space"
+            future._result = result_of(segment, "interrupted", failure=MACHINE, error=line)
+        return future
+
+
+@pytest.mark.parametrize("fatal", [0, 1, 4])
+@pytest.mark.parametrize(("sampler", "policy"), [("tpe", "asha"), ("random", "full")])
+def test_a_fault_of_the_machine_is_no_result_of_a_trial(tmp_path, sampler, policy, fatal):
+    how = settings(sampler, policy, trials=6)
+    whole = search(tmp_path / "whole", Scripted(), how)
+    folder = tmp_path / "study"
+    with pytest.raises(MachineError) as error:
+        search(folder, Full(fatal), how)
+    assert str(error.value) == (
+        "error[ENV-DISK] last.ckpt: No space left on device; free some space; "
+        "with that mended the same command goes on"
+    )
+    assert error.value.exit_code == 5
+    again = search(folder, Scripted(), how)
+    assert decisions(again) == decisions(whole)
+    assert FAILED not in states(again)
 
 
 class Checked(Crashing):

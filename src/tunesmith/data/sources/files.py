@@ -83,6 +83,8 @@ def readable(path: str | Path) -> Path:
     if path.is_dir():
         raise DataError("DATA-404", str(path), "a folder, not a file", "set data.path to it")
     if not path.is_file():
+        if path.exists():
+            raise DataError("DATA-404", str(path), "not a regular file", "write rows into a file")
         raise missing(path)
     if path.stat().st_size == 0:
         raise DataError("DATA-EMPTY", str(path), "file is empty")

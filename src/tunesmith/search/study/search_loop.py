@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.errors import Interrupted
-from tunesmith.reporting.results import CRASH
+from tunesmith.reporting.results import CRASH, MACHINE
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.policies.base import Policy, Promote
 from tunesmith.search.samplers.base import Sampler
@@ -21,7 +21,7 @@ from tunesmith.search.study.observations import observations
 from tunesmith.search.study.running_segments import RunningSegments
 from tunesmith.search.study.segments import ConfigOf, Segments
 from tunesmith.search.study.settings import Settings
-from tunesmith.search.trial import Result, Segment
+from tunesmith.search.trial import Result, Segment, fault_of_machine
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class SearchLoop:
         self.under_way = RunningSegments(executor, settings.timeout)
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
+        self.fault: str | None = None  # of the machine, as a worker met it
         self.deadline: float | None = None
         self.exhausted = False
         self.standings = [record.standing(mode) for record in database.records]
@@ -98,8 +99,7 @@ class SearchLoop:
             if not self.under_way and not self._finish_the_best():
                 break
             self._wait()
-        if self.interrupted:
-            raise Interrupted
+        self._raise_end()
         self.store.reconcile(self.last_rung, is_end=True)
 
     def _finish_the_best(self) -> bool:
@@ -129,6 +129,7 @@ class SearchLoop:
         while self.under_way:
             for future, segment, result in self.under_way.ended():
                 place = places[future]
+                self._look_for_fault(result)
                 crashed = result.state == "interrupted" and result.failure == CRASH
                 if crashed and self.ended_by is None and tries[place] < self.settings.retries:
                     tries[place] += 1
@@ -138,8 +139,7 @@ class SearchLoop:
                     if take is not None:
                         take(segment, result)
             self._look_at_the_clock()
-        if self.interrupted:
-            raise Interrupted
+        self._raise_end()
         return [results[i] for i in range(len(segments))]
 
     def _submit(self, segment: Segment) -> "Future[Result]":
@@ -230,6 +230,7 @@ class SearchLoop:
 
     def _take(self, segment: Segment, result: Result) -> None:
         record = self.records[segment.trial]
+        self._look_for_fault(result)
         if result.state == "interrupted":
             result = self._lost(record, segment, result)
             if result.state == "interrupted":
@@ -259,6 +260,18 @@ class SearchLoop:
         return result
 
     # Ends
+
+    def _look_for_fault(self, result: Result) -> None:
+        """End the search where the machine is at fault: it is no result of a trial."""
+        if result.failure == MACHINE and self.fault is None:
+            self.fault = str(result.error)
+            self.end("machine")
+
+    def _raise_end(self) -> None:
+        if self.interrupted:
+            raise Interrupted
+        if self.fault is not None:
+            raise fault_of_machine(self.fault)
 
     def _look_at_the_clock(self) -> None:
         if self.deadline is not None and time.monotonic() >= self.deadline:

@@ -17,7 +17,7 @@ from tunesmith.pipeline.inputs import RunInputs, check_runnable, load_inputs, ta
 from tunesmith.pipeline.run_context import ConfigRecord, RunContext, record_end, record_start
 from tunesmith.pipeline.run_length import step_at_fraction
 from tunesmith.pipeline.train import choose_hardware, fit, launched_ranks
-from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN, OUT_OF_MEMORY, Validation
+from tunesmith.reporting.results import COLLAPSE, DIVERGED, MACHINE, NAN, OUT_OF_MEMORY, Validation
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
 from tunesmith.tasks.capabilities import ComparesWithGuessing
@@ -32,6 +32,7 @@ OF_NO_USE = {
     DIVERGED: "gives every row the same answer, at a loss far above guessing",
 }
 KINDS = {"TRAIN-NAN": NAN, "TRAIN-BEST": NAN, "TRAIN-OOM": OUT_OF_MEMORY}
+DISK_FAULT = "ENV-DISK"
 GUESSED = 5_000  # rows that the loss of guessing is taken over, at most
 
 
@@ -48,9 +49,12 @@ def run_segment(segment: Segment, warm: InputCache) -> Result:
     except Exception as error:  # whatever it is, it is this trial's and no other's
         log.debug("segment failed", exc_info=True)
         told = explain(error)
-        failure = KINDS.get(told.code, f"error:{told.code}")
+        if told.code == DISK_FAULT:  # the next one would meet it too, and this one is not to blame
+            state, failure = "interrupted", MACHINE
+        else:
+            state, failure = "failed", KINDS.get(told.code, f"error:{told.code}")
         result = result_of(
-            segment, "failed", failure=failure, error=str(told), exit_code=told.exit_code
+            segment, state, failure=failure, error=str(told), exit_code=told.exit_code
         )
     return _timed(result, time.monotonic() - began)
 
