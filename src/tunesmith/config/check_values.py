@@ -4,6 +4,8 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from tunesmith.config import schema
 from tunesmith.config.instantiate import CONF
 from tunesmith.config.interpolation import Found, Unresolved
@@ -40,7 +42,14 @@ def typed(values: Mapping[str, Any]) -> RunConfig:
     """Return plain values as a typed config; raise every mistake in them at once."""
     plain = dict(values)
     raise_all(error for _, error in wrong_values(plain, ()) + missing(plain))
-    return RunConfig.model_validate(plain)
+    try:
+        return RunConfig.model_validate(plain)
+    except ValidationError as error:  # a whole group that is something else
+        raise_all(
+            ConfigError("CONF-TYPE", ".".join(map(str, one["loc"])), one["msg"])
+            for one in error.errors()
+        )
+        raise
 
 
 def violation(key: Key, value: Any, shown: str) -> TunesmithError | None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import Field
 
 from tunesmith.runtime.options import (
@@ -188,10 +188,12 @@ class DataOptions(Options):
         description="What a long text loses: its right or left end, or its middle (a quarter of "
         "the head stays); windows: nothing, the logits of its windows are averaged."
     )
-    batch_size: Count = Field(
+    batch_size: Annotated[int, Ge(1), Le(10_000_000)] = Field(
         description="Rows per optimizer step, over all devices and micro-batches."
     )
-    eval_batch_size: Count = Field(description="Rows per device in an evaluation.")
+    eval_batch_size: Annotated[int, Ge(1), Le(10_000_000)] = Field(
+        description="Rows per device in an evaluation."
+    )
     bucket_window: CountOrZero = Field(
         description="Shuffled rows are sorted by length within so many batches; 0: not sorted."
     )

@@ -47,7 +47,7 @@ class TrainerOptions(Options):
     precision: Literal["auto", 32, "32", "bf16-mixed", "16-mixed"] = Field(
         description="auto: bf16-mixed where the hardware is fast at it, else 32."
     )
-    num_threads: Count | None = Field(
+    num_threads: Annotated[int, Ge(1), Le(1024)] | None = Field(
         description="Threads per process; null: all cores, or OMP_NUM_THREADS."
     )
     max_epochs: Count | None = Field(description="Epochs; with max_steps, what comes first.")
