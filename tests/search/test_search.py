@@ -1,5 +1,6 @@
 """`python train.py -m` as a user runs it: real processes, a real store, real event files."""
 
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.bad_inputs import of_row
-from support.commands import ROOT, train
+from support.commands import ROOT, small, train
 from support.searches import asha, compared, inputs, kill, left_over, start, summary
 from support.servers import eventually, hparams_rows, tensorboard
 from tunesmith.config.composer import Composer
@@ -176,6 +177,16 @@ def test_a_search_does_not_open_the_test_split(sealed):
     assert len((folder / "runs/test_uses.jsonl").read_text().splitlines()) == 1
 
 
+def test_the_rows_of_a_confirmed_search_are_the_scores_of_its_trials(sealed):
+    """The runs of a confirmation have the same trial, and no row."""
+    folder, *_ = sealed
+    trials = summary(folder, "asha")["trials"]
+    with tensorboard(folder / "runs/asha") as address:
+        rows = eventually(lambda: _if_all(hparams_rows(address), len(trials)), 60)
+    shown = {row["hparams"]["optimizer.lr"]: row["metricValues"][0]["value"] for row in rows}
+    assert shown == pytest.approx({t["params"]["optimizer.lr"]: t["score"] for t in trials})
+
+
 def test_a_search_confirms_its_best_against_the_default(sealed):
     folder, *_ = sealed
     made = summary(folder, "asha")
@@ -223,3 +234,27 @@ def begun(folder: Path, arguments: list[str], study: str, trial: int) -> subproc
     events = folder / f"runs/{study}/trials/{trial:04d}/checkpoints"
     assert eventually(events.exists, 60)
     return process
+
+
+def test_links_of_a_strangers_study_lead_nowhere_and_its_caches_are_refused(tmp_path, monkeypatch):
+    """Gone on with, a search writes into its folders: none of them may be elsewhere."""
+    outside, study = tmp_path / "outside", tmp_path / "runs" / "mine"
+    command = [*small(tmp_path), "-m", "loss.label_smoothing=0.1,0.2", "trainer.max_steps=2"]
+    command += ["study=mine", "logger=none", "executor.workers=1", "data.max_length=32"]
+    done = train(command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {oct(p.stat().st_mode & 0o77) for p in study.rglob("*")} == {"0o0"}
+    outside.mkdir()
+    for name in ("trials/0002", "confirm", "experiment"):
+        link = study / name
+        shutil.rmtree(link, ignore_errors=True)
+        link.symlink_to(outside)
+        again = train([*command[:-1], "data.max_length=32", "search.trials=3"], cwd=tmp_path)
+        assert (again.returncode, "error[UNSAFE-PATH]" in again.stderr) == (8, True), again.stderr
+        link.unlink()
+    assert list(outside.iterdir()) == []
+    paths = study / "conf" / "conf" / "paths" / "default.yaml"
+    paths = next(study.glob("conf/**/paths/default.yaml"))
+    paths.write_text(paths.read_text() + f"\ncache: {outside}/c\n")
+    again = train(command, cwd=tmp_path)
+    assert "error[" in again.stderr and list(outside.iterdir()) == []

@@ -1,7 +1,15 @@
 """The run directory: its making, its lock, its files."""
 
 from tunesmith.runs.safe_io import read_json, write_json, write_text
-from tunesmith.runs.find import FORMAT, check_format, find, is_finished, resolve, unfinished
+from tunesmith.runs.find import (
+    FORMAT,
+    check_format,
+    find,
+    is_finished,
+    refuse_ways_out,
+    resolve,
+    unfinished,
+)
 from tunesmith.runs.lock import is_held, lock
 from tunesmith.runs.log import quiet_libraries, setup_log
 from tunesmith.runs.create import check_writable, create, shared_directory
@@ -27,6 +35,7 @@ __all__ = [
     "quiet_libraries",
     "read_json",
     "read_status",
+    "refuse_ways_out",
     "resolve",
     "runs_of",
     "setup_log",

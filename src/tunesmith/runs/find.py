@@ -29,7 +29,7 @@ def resolve(path: str | Path) -> Path:
         below = find(run)
         fix = f"did you mean {below[-1]}?" if below else ""
         raise ModelError("RUN", str(path), "no config.yaml", fix)
-    _refuse_ways_out(run)
+    refuse_ways_out(run)
     return run
 
 
@@ -64,7 +64,7 @@ def unfinished(runs: Path, identity: str) -> Path | None:
     return None
 
 
-def _refuse_ways_out(run: Path) -> None:
+def refuse_ways_out(run: Path) -> None:
     """A run may come from somebody else: what is read and written below it must lie in it."""
     root = run.resolve()
     for folder, folders, files in os.walk(run):

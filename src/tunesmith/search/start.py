@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from tunesmith import runs
 from tunesmith.config import instantiate
 from tunesmith.config.composer import Composer
-from tunesmith.errors import Interrupted
+from tunesmith.errors import Interrupted, SafetyError
 from tunesmith.reporting import write_report
 from tunesmith.reporting.results import StudyEnd, StudyResults, StudySpec, TestScores
 from tunesmith.search.confirmation import confirm
@@ -52,6 +52,8 @@ SHARE_OF_BUDGET = 0.55  # what the search may use of it before confirmation take
 def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResults:
     """Search as the config says; return the results. Raises every mistake before anything runs."""
     folder = folder_of(cfg)
+    if folder.exists():  # it may be a stranger's
+        runs.refuse_ways_out(folder)
     conf, config_dir = sources_of(loader)
     known = (folder / FILE).exists()
     compose = (
@@ -62,10 +64,20 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResult
     space, settings = checked(cfg, arguments, loader, compose)
     runs.check_writable(Path(cfg.paths.runs))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with runs.lock(folder), runs.setup_log(folder):
+    with _private_files(), runs.lock(folder), runs.setup_log(folder):
         frozen_config.freeze(folder, conf, config_dir)
         compose = frozen_config.frozen(folder, config_name_of(cfg))
         return _run(cfg, folder, space, settings, compose)
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """Let this process and its workers make files that their owner alone can read."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _run(
@@ -73,6 +85,11 @@ def _run(
 ) -> StudyResults:
     began = time.monotonic()
     base = compose(list(space.fixed))
+    if base.paths != cfg.paths:  # a search writes to the caches that paths name
+        where, what = str(folder / "conf"), "names other folders to write to than this command"
+        raise SafetyError(
+            "UNSAFE-PATH", where, what, "type paths.cache=DIR, or begin another study"
+        )
     with _executor(cfg) as executor:
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)

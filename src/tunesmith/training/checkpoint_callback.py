@@ -172,8 +172,9 @@ class CheckpointCallback(L.Callback):
         return (value - over if self.mode == "max" else over - value) > least
 
     def _show_best(self, trainer: L.Trainer, value: float, step: int) -> None:
+        """Write the run's HPARAMS row; one without hyperparameters, a confirmation's, has none."""
         for logger in trainer.loggers:
-            if hasattr(logger, "hparams"):
+            if self.hparams and hasattr(logger, "hparams"):
                 logger.hparams(self.hparams, self.monitor, value, step, self.group)
 
     # Files

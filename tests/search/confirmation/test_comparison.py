@@ -1,11 +1,12 @@
 """The confirmation: who wins, why, and how often luck does."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
-from tunesmith.search.confirmation.comparison import Confirmation, confirm
+from tunesmith.search.confirmation.comparison import Confirmation, confirm, why_nobody_wins
 
 DEFAULT = [0.800, 0.806, 0.803, 0.798, 0.801]
 BETTER = [0.852, 0.860, 0.849, 0.855, 0.851]
@@ -108,9 +109,16 @@ def test_a_default_that_never_finished_is_not_confirmed_against() -> None:
     )
     assert confirm({0: nothing, 4: SAME, 7: BETTER}, 0, SEEDS, mode="min").winner == 4
     assert (found.arms[0].mean, found.arms[0].low, found.arms[1].p_better) == (None, None, None)
-    none = confirm({0: nothing, 7: [*BETTER[:4], None]}, default=0, seeds=SEEDS)
-    assert (none.winner, none.clearly_better) == (0, False)
-    assert none.reason.endswith("and no candidate finished every seed")
+
+
+@pytest.mark.parametrize("nothing", [[None] * 5, [math.nan] * 5])
+def test_nobody_wins_where_the_default_never_finished_and_no_candidate_always(nothing) -> None:
+    broken = {0: nothing, 7: [*BETTER[:4], None]}
+    assert why_nobody_wins(broken, 0) is not None
+    with pytest.raises(ValueError, match="nobody wins"):
+        confirm(broken, default=0, seeds=SEEDS)
+    assert why_nobody_wins({0: nothing, 7: BETTER}, 0) is None
+    assert why_nobody_wins({0: [*BETTER[:1], *nothing[1:]], 7: nothing}, 0) is None
 
 
 def test_one_seed_decides_nothing() -> None:

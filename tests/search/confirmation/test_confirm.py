@@ -114,6 +114,31 @@ def test_a_confirmation_that_failed_of_a_passing_fault_names_no_winner_and_is_tr
     assert found is not None and None not in found.arms[0].scores
 
 
+class Partial(Confirming):
+    """The default fails on every fresh seed, each candidate on the first one."""
+
+    def answer(self, segment, future, name: str) -> None:
+        super().answer(segment, future, name)
+        first = self.seeds.setdefault(name.partition("-seed-")[0], segment.seed)
+        if name.startswith("0000") or segment.seed == first:
+            future._result = result_of(segment, "failed", failure="nan", error="nan")
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.seeds: dict[str, int] = {}
+
+
+def test_nobody_wins_where_nobody_should(tmp_path):
+    made = searched(tmp_path / "study", Partial())
+    with pytest.raises(
+        NoScoreError, match="no candidate finished every seed: nobody wins"
+    ) as error:
+        confirm.confirm_best(made)
+    made.store.close()
+    assert error.value.exit_code == 7
+    assert made.store.facts.confirmation is None
+
+
 def test_a_confirmation_that_failed_of_training_itself_is_not_tried_again(tmp_path):
     made = searched(tmp_path / "study", executor := Confirming("nan"))
     for _ in range(2):

@@ -11,6 +11,7 @@ from tunesmith.reporting.statistics import compare, half_width, probability_abov
 
 Mode = Literal["max", "min"]
 Scores = Mapping[int, Sequence[float | None]]  # trial -> its score by seed, None if it failed
+NOBODY = "the default failed on every seed, and no candidate finished every seed: nobody wins"
 AGREES = 0.95  # P(better) that a winner's own seeds must exceed, whatever the pooled noise says
 
 
@@ -24,7 +25,8 @@ def confirm(
     (P(better) > 0.95), which guards against one arm noisier than the rest. Of several the
     one with the best mean wins. A candidate that failed on a seed cannot win. Seeds on which
     the default failed are left out, in its favour. Without noise to measure (one seed, or
-    the same differences on every seed), nothing is clear.
+    the same differences on every seed), nothing is clear. Where the default failed on every seed
+    and each candidate on one, nobody can win: see `why_nobody_wins`.
 
     `alpha` is the chance that any candidate wins when none is better. Simulated, alpha 0.02:
     a winner in 2 % of studies without an effect, in 5 to 7 % if the default is three times
@@ -40,6 +42,13 @@ def confirm(
     arms = [_arm(trial, finite, default, sign) for trial in finite]
     verdict = _verdict(finite, default, sign, alpha)
     return Confirmation(seeds=list(seeds), alpha=alpha, arms=arms, **verdict._asdict())
+
+
+def why_nobody_wins(scores: Scores, default: int) -> str | None:
+    """Return why no trial can be the winner; None where one can."""
+    finite = {trial: [_finite_or_none(score) for score in row] for trial, row in scores.items()}
+    whole = [trial for trial, row in finite.items() if trial != default and None not in row]
+    return None if whole or any(score is not None for score in finite[default]) else NOBODY
 
 
 class _Verdict(NamedTuple):
@@ -95,9 +104,9 @@ def _agrees(p_better: float | None) -> bool:
 
 def _without_default(scores: Scores, default: int, whole: list[int], sign: float) -> _Verdict:
     """Choose by the mean alone: a default that never finished can be nobody's winner."""
-    failed = "the default failed on every seed"
     if not whole:
-        return _Verdict(default, False, f"{failed}, and no candidate finished every seed")
+        raise ValueError(NOBODY)
+    failed = "the default failed on every seed"
     best = max(whole, key=lambda trial: sign * np.mean(np.array(scores[trial], dtype=float)))
     reason = f"{failed}, so nothing is confirmed: trial {best} has the best mean of the rest"
     return _Verdict(best, False, reason)

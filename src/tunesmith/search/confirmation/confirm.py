@@ -10,7 +10,7 @@ from tunesmith import config, runs
 from tunesmith.reporting.results import Confirmation
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.confirmation import confirmation_runs
-from tunesmith.search.confirmation.comparison import confirm
+from tunesmith.search.confirmation.comparison import confirm, why_nobody_wins
 from tunesmith.search.confirmation.confirmation_runs import DEFAULT
 from tunesmith.search.storage.trial_record import Record, best_first
 from tunesmith.search.study.search_loop import SearchLoop
@@ -29,7 +29,7 @@ def ranked(loop: SearchLoop) -> list[Record]:
 def confirm_best(loop: SearchLoop) -> Confirmation | None:
     """Train the best and the default again over fresh seeds, paired; return who wins, and why.
 
-    Raises NoScoreError where none of them came to its end.
+    Raises NoScoreError where none of them came to its end, and where nobody can win.
     """
     top = loop.settings.confirm_top
     finished = [r for r in ranked(loop) if r.rungs[-1] == loop.last_rung]
@@ -42,6 +42,9 @@ def confirm_best(loop: SearchLoop) -> Confirmation | None:
     scores = confirmation_runs.train(loop, overrides, seeds)
     if scores is None:
         return None
+    nobody = why_nobody_wins(scores, default)
+    if nobody is not None:
+        raise confirmation_runs.NoScoreError(loop.folder, nobody)
     found = confirm(scores, default, seeds, mode="max" if loop.mode == "max" else "min")
     loop.store.set("confirmation", found)
     losers = [trial for trial in overrides if trial != found.winner]
