@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 
 from support.summaries import ESCAPE
 from support.synthetic_studies import Scripted, search, settings, study
-from tunesmith.search.live_table import LiveTable, line, table
+from tunesmith.search.live_table import LiveTable, _left, line, table
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Segment, result_of
 
@@ -111,3 +111,18 @@ def test_on_a_terminal_the_table_is_drawn_and_taken_away(loop) -> None:
     assert "9/27 trials" in text
     assert "rung 1/3  step" not in text
     assert "owned" not in text
+
+
+def test_the_time_left_counts_the_confirmation(tmp_path) -> None:
+    """Five trials of six took a second each; two settings over three seeds are still to come."""
+    how = settings("random", "full", trials=5, confirm_top=1, confirm_seeds=3)
+    search(tmp_path / "study", Scripted(), how)
+    more = settings("random", "full", trials=6, confirm_top=1, confirm_seeds=3)
+    made = study(tmp_path / "study", Scripted(), more)
+    made.store.close()
+    for record in made.records:
+        for replicate in record.ran:
+            replicate.seconds = 60.0
+    assert _left(made, 300.0) == "7 min left"  # one trial and six runs of a minute
+    made.runs_left = 4
+    assert _left(made, 300.0) == "4 min left"

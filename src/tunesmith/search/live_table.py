@@ -164,15 +164,26 @@ def _score(loop: SearchLoop, record: Record) -> str:
 
 
 def _left(loop: SearchLoop, seconds: float) -> str:
-    """Return the time to the deadline, or what the trials still to come will take."""
+    """Return the time to the deadline, or what the trials and the confirmation will still take."""
     if loop.deadline is not None:
-        left = max(0.0, loop.deadline - time.monotonic())
-    else:
-        done = len(loop.records) - len(loop.under_way)
-        if done <= 0:
-            return ""
-        left = seconds / done * max(0, loop.target - done)
-    return f"{formatting.duration(left)} left"
+        return f"{formatting.duration(max(0.0, loop.deadline - time.monotonic()))} left"
+    done = len(loop.records) - len(loop.under_way)
+    if loop.runs_left is not None:  # the confirmation: its runs are no trials
+        return f"{formatting.duration(loop.runs_left * _seconds_of_a_run(loop))} left"
+    if done <= 0:
+        return ""
+    left = seconds / done * max(0, loop.target - done)
+    top = loop.settings.confirm_top
+    runs = (min(top, loop.target) + 1) * loop.settings.confirm_seeds if top else 0
+    return f"{formatting.duration(left + runs * _seconds_of_a_run(loop))} left"
+
+
+def _seconds_of_a_run(loop: SearchLoop) -> float:
+    """Return what a whole run takes of the search's time: workers share them."""
+    whole = [record for record in loop.records if loop.last_rung in record.rungs]
+    seconds = [record.seconds / len(record.seeds) for record in whole]
+    workers = max(1, len(loop.executor.worker_status()))
+    return sum(seconds) / len(seconds) / workers if seconds else 0.0
 
 
 def _text(value: Any, style: str = "") -> Text:

@@ -71,6 +71,7 @@ class SearchLoop:
         self.interrupted = False
         self.fault: str | None = None  # of the machine, as a worker met it
         self.deadline: float | None = None
+        self.runs_left: int | None = None  # of those that are no trials, while they run
         self.exhausted = False
         self.standings = [record.standing(mode) for record in database.records]
 
@@ -124,6 +125,7 @@ class SearchLoop:
         One that the budget cuts off comes back interrupted; `take` is called for each as it ends.
         """
         results: dict[int, Result] = {}
+        self.runs_left = len(segments)
         tries = [0] * len(segments)
         places = {self._submit(segment): i for i, segment in enumerate(segments)}
         while self.under_way:
@@ -136,9 +138,11 @@ class SearchLoop:
                     places[self._submit(segment)] = place
                 else:
                     results[place] = result
+                    self.runs_left = len(segments) - len(results)
                     if take is not None:
                         take(segment, result)
             self._look_at_the_clock()
+        self.runs_left = None
         self._raise_end()
         return [results[i] for i in range(len(segments))]
 
