@@ -98,6 +98,17 @@ def chance_inside(first: int, inside: int, total: int) -> float:
     return math.comb(inside, first) / math.comb(total, first)
 
 
+def range_of(metric: str) -> tuple[float, float]:
+    """Return the least and the greatest value that a score of this name can have."""
+    name = metric.rpartition("/")[2]
+    if name in ("mcc", "pearson", "spearman"):
+        return -1.0, 1.0
+    if name.endswith(("loss", "mse", "perplexity")):
+        return 0.0, math.inf
+    shares = ("accuracy", "f1", "exact_match", "precision", "recall", "auroc", "mrr", "rouge")
+    return (0.0, 1.0) if any(share in name for share in shares) else (-math.inf, math.inf)
+
+
 def half_width(scores: Sequence[float], confidence: float = 0.95) -> float | None:
     """Return half the width of the mean's confidence interval (Student's t), None for one."""
     from scipy.special import stdtrit

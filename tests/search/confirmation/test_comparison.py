@@ -190,3 +190,17 @@ def test_an_effect_of_three_sigma_is_found() -> None:
 @pytest.mark.parametrize(("top", "seeds"), [(1, 3), (2, 10), (4, 3), (5, 5), (5, 10)])
 def test_luck_is_seldom_declared_a_winner_whatever_is_confirmed(top: int, seeds: int) -> None:
     assert winners(effect=0, top=top, seeds=seeds) <= 5
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [("val/accuracy", (0.0, 1.0)), ("val/mcc", (-1.0, 1.0)), ("val/loss", (0.0, math.inf))],
+)
+def test_the_interval_of_a_mean_ends_where_the_scores_do(metric, expected) -> None:
+    scores = {0: [0.99, 0.90], 4: [0.01, 0.10]}
+    wide, clipped = confirm(scores, 0, [1, 2]), confirm(scores, 0, [1, 2], metric=metric)
+    assert wide.arms[0].high > 1 and wide.arms[1].low < 0
+    for arm, before in zip(clipped.arms, wide.arms, strict=True):
+        assert arm.low == max(before.low, expected[0])
+        assert arm.high == min(before.high, expected[1])
+        assert arm.mean == before.mean

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tunesmith.reporting.results import Arm, Confirmation
-from tunesmith.reporting.statistics import compare, half_width, probability_above
+from tunesmith.reporting.statistics import compare, half_width, probability_above, range_of
 
 Mode = Literal["max", "min"]
 Scores = Mapping[int, Sequence[float | None]]  # trial -> its score by seed, None if it failed
@@ -16,7 +16,12 @@ AGREES = 0.95  # P(better) that a winner's own seeds must exceed, whatever the p
 
 
 def confirm(
-    scores: Scores, default: int, seeds: Sequence[int], mode: Mode = "max", alpha: float = 0.02
+    scores: Scores,
+    default: int,
+    seeds: Sequence[int],
+    mode: Mode = "max",
+    alpha: float = 0.02,
+    metric: str = "",
 ) -> Confirmation:
     """Compare every candidate with the default over the same seeds, and name the winner.
 
@@ -26,7 +31,8 @@ def confirm(
     one with the best mean wins. A candidate that failed on a seed cannot win. Seeds on which
     the default failed are left out, in its favour. Without noise to measure (one seed, or
     the same differences on every seed), nothing is clear. Where the default failed on every seed
-    and each candidate on one, nobody can win: see `why_nobody_wins`.
+    and each candidate on one, nobody can win: see `why_nobody_wins`. The interval of a mean ends
+    where the values of `metric` do.
 
     `alpha` is the chance that any candidate wins when none is better. Simulated, alpha 0.02:
     a winner in 2 % of studies without an effect, in 5 to 7 % if the default is three times
@@ -39,7 +45,7 @@ def confirm(
         raise ValueError(f"every trial needs one score (or None) for each of {len(seeds)} seeds")
     finite = {trial: [_finite_or_none(score) for score in row] for trial, row in scores.items()}
     sign = 1.0 if mode == "max" else -1.0
-    arms = [_arm(trial, finite, default, sign) for trial in finite]
+    arms = [_arm(trial, finite, default, sign, range_of(metric)) for trial in finite]
     verdict = _verdict(finite, default, sign, alpha)
     return Confirmation(seeds=list(seeds), alpha=alpha, arms=arms, **verdict._asdict())
 
@@ -138,10 +144,12 @@ def _p_in_words(p: float) -> str:
     return f"p = {p:.3g}" if p >= 1e-4 else "p < 0.0001"
 
 
-def _arm(trial: int, scores: Scores, default: int, sign: float) -> Arm:
+def _arm(trial: int, scores: Scores, default: int, sign: float, bounds: tuple[float, float]) -> Arm:
     own = [score for score in scores[trial] if score is not None]
     mean, half = float(np.mean(own)) if own else None, half_width(own)
-    low, high = (mean - half, mean + half) if mean is not None and half is not None else (None,) * 2
+    low, high = None, None
+    if mean is not None and half is not None:
+        low, high = max(mean - half, bounds[0]), min(mean + half, bounds[1])
     pairs = zip(scores[trial], scores[default], strict=True)
     gains = [a - b for a, b in pairs if a is not None and b is not None and trial != default]
     difference = float(np.mean(gains)) if gains else None

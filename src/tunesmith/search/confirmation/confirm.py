@@ -45,7 +45,10 @@ def confirm_best(loop: SearchLoop) -> Confirmation | None:
     nobody = why_nobody_wins(scores, default)
     if nobody is not None:
         raise confirmation_runs.NoScoreError(loop.folder, nobody)
-    found = confirm(scores, default, seeds, mode="max" if loop.mode == "max" else "min")
+    objective = loop.store.facts.objective
+    metric = objective.metric if objective is not None else ""
+    mode = "max" if loop.mode == "max" else "min"
+    found = confirm(scores, default, seeds, mode=mode, metric=metric)
     loop.store.set("confirmation", found)
     losers = [trial for trial in overrides if trial != found.winner]
     confirmation_runs.tidy(loop, losers, seeds, winner=False)
