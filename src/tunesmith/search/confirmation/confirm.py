@@ -47,8 +47,9 @@ def confirm_best(loop: SearchLoop) -> Confirmation | None:
         raise confirmation_runs.NoScoreError(loop.folder, nobody)
     objective = loop.store.facts.objective
     metric = objective.metric if objective is not None else ""
-    mode = "max" if loop.mode == "max" else "min"
-    found = confirm(scores, default, seeds, mode=mode, metric=metric)
+    found = confirm(
+        scores, default, seeds, mode="max" if loop.mode == "max" else "min", metric=metric
+    )
     loop.store.set("confirmation", found)
     losers = [trial for trial in overrides if trial != found.winner]
     confirmation_runs.tidy(loop, losers, seeds, winner=False)
