@@ -37,7 +37,7 @@ from tunesmith.data.prepare.normalize import (
     normalized_rows,
     present_columns,
 )
-from tunesmith.data.prepare.quality import STRATA, SplitRows, check_same_source
+from tunesmith.data.prepare.quality import GROUP, STRATA, SplitRows, check_same_source
 from tunesmith.data.sources.file_layout import FileFormat
 from tunesmith.data.sources.resolve import Opener, split_openers
 from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
@@ -319,10 +319,25 @@ def choose(
 ) -> dict[str, dict[str, SourceName]]:
     """Return {split: {our column: the source's}}; what rows are stratified by is one of them."""
     chosen = present(sources, columns, {name: names[name] for name in [*columns, "id"]})
+    group = options.group or ("context" if "context" in columns else None)
+    if group is not None and "train" in sources:
+        chosen["train"][GROUP] = _group_column(sources["train"], options, names)
     strata = strata_of(options, columns, names["label"], sources)
     if strata is not None:
         chosen["train"][STRATA] = strata
     return chosen
+
+
+def _group_column(
+    source: RowSource, options: SplitOptions, names: Mapping[str, SourceName | None]
+) -> SourceName:
+    """Return the column whose equal values keep rows in one split: by default the context's."""
+    if options.group is None:
+        return names["context"] or "context"
+    if options.group not in source.known_columns():
+        what = f"no column {options.group!r}; columns: {', '.join(source.columns)}"
+        raise DataError("DATA-COL", source.name, what, "data.split.group=null")
+    return options.group
 
 
 def present(

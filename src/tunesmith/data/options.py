@@ -43,6 +43,10 @@ class SplitOptions(Options):
         description="hash: by the text alone, so new rows move no other; stratified: equal shares "
         "per label."
     )
+    group: Text | None = Field(
+        description="The column whose equal values keep rows in one split; null: the context of "
+        "questions, else the text itself."
+    )
     seed: CountOrZero = Field(description="The seed of the split; it is not the run's.")
     folds: Annotated[int, Ge(2)] | None = Field(
         description="The number of folds of a k-fold cross-validation; null: none."

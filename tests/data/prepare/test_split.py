@@ -1,5 +1,6 @@
 """Splits follow the text: they are stable, fair, and never part copies."""
 
+import json
 import random
 from collections import Counter
 from typing import Any
@@ -7,16 +8,32 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.load_rows import rows, write
+from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.options import SplitOptions
 from tunesmith.data.prepare.split import sample, split_rows
 from tunesmith.data.row_hashes import digest
-from tunesmith.errors import ConfigError
+from tunesmith.errors import ConfigError, DataError
+
+QA = {
+    "question": Column(ColumnType.TEXT),
+    "context": Column(ColumnType.TEXT),
+    "answers": Column(ColumnType.SPANS, target=True),
+}
 
 BOTH = {"validation": True, "test": True}
 
 
 def options(**given: Any) -> SplitOptions:
-    usual = {"validation": 0.0, "test": 0.0, "method": "hash", "seed": 0, "folds": None, "fold": 0}
+    usual = {
+        "validation": 0.0,
+        "test": 0.0,
+        "method": "hash",
+        "group": None,
+        "seed": 0,
+        "folds": None,
+        "fold": 0,
+    }
     return SplitOptions(**usual | given)
 
 
@@ -128,3 +145,35 @@ def test_a_sample_is_stable_and_in_order() -> None:
     assert (np.diff(more) > 0).all()
     assert set(sample(texts[::-1], 10, 0)) == {99 - i for i in few}
     assert len(sample(texts, 1000, 0)) == len(sample(texts, None, 0)) == 100
+
+
+def test_questions_on_one_passage_share_a_split(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = [
+        {"id": f"{i}", "question": f"question {i}?", "context": f"passage {i % 20} of all",
+         "answers": {"text": ["passage"], "answer_start": [0]}, "author": f"author {i % 5}"}
+        for i in range(200)
+    ]  # fmt: skip
+    write("t.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+    share = {"validation": 0.2, "test": 0.2}
+
+    def passages(**options) -> list[set[str]]:
+        found = rows(QA, train_file="t.jsonl", split={**share, **options}, id="id")
+        return [set(found.splits[split]["context"][:]) for split in found.splits]
+
+    by_passage = passages()
+    assert sum(map(len, by_passage)) == 20
+    by_author = passages(group="author")
+    authors = [{int(p.split()[1]) % 5 for p in part} for part in by_author]
+    assert sum(map(len, authors)) == 5
+    with pytest.raises(DataError, match="no column 'nobody'"):
+        passages(group="nobody")
+
+
+def test_a_cut_that_leaves_a_label_out_of_train_names_the_way_out(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = "".join(f"text {i},label {i // 2}\n" for i in range(40))
+    with pytest.raises(
+        DataError, match=r"data\.split\.method=stratified keeps each label in train"
+    ):
+        rows(train_file=write("t.csv", "text,label\n" + body), split={"validation": 0.5})

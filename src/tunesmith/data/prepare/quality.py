@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import pyarrow
 from datasets import Dataset
 
 from tunesmith.data.prepare.labels import LabelColumn
 from tunesmith.data.prepare.normalize import HAS_EMPTY, HAS_NUL, IS_MISPLACED, RowSource, misplaced
+from tunesmith.data.row_hashes import digest
 from tunesmith.errors import DataError
 
+GROUP = "_group"  # our name for what rows have in common that share a split
 STRATA = "_strata"  # our name for a label that rows are only cut by
 
 
@@ -38,6 +41,18 @@ class SplitRows:
         if STRATA not in self.data.column_names:
             return None
         return self.data.data.column(STRATA).take(self.rows).to_pylist()
+
+    def groups(self) -> np.ndarray:
+        """Return a hash (N,) for each of these rows, equal for those that must share a split.
+
+        That of the group where the options name one, else that of the text.
+        """
+        if GROUP not in self.data.column_names:
+            return self.column("_loose")
+        coded = self.data.data.column(GROUP).combine_chunks().dictionary_encode()
+        coded = coded.combine_chunks() if isinstance(coded, pyarrow.ChunkedArray) else coded
+        hashes = np.array([digest(name) for name in coded.dictionary.to_pylist()], dtype=np.uint64)
+        return hashes[coded.indices.to_numpy(zero_copy_only=False)[self.rows]]
 
     def keep(self, limit: np.ndarray) -> "SplitRows":
         return SplitRows(self.source, self.data, self.rows[limit])

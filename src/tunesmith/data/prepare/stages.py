@@ -176,8 +176,9 @@ def divided(
     train, labels = complete.parts["train"], dict(complete.labels)
     labelled = target.kind in (ColumnType.CLASS, ColumnType.CLASSES)
     strata = labels["train"].joined(train.rows) if labelled else train.strata()
-    # Texts that differ only in case and spaces are copies too: they share a split.
-    pieces, notes = split_rows(train.column("_loose"), strata, options.split, to_make)
+    # Texts that differ only in case and spaces are copies too: they share a split, and so do
+    # questions on one passage.
+    pieces, notes = split_rows(train.groups(), strata, options.split, to_make)
     said = _noted(notes)
     for split, rows in pieces.items():
         if not len(rows):
@@ -213,8 +214,17 @@ def labeled(
         for split, seen in found.items()
     }
     against, fix = _label_source(known, names)
+    stratify = "data.split.method=stratified keeps each label in train"
     errors = [
-        unknown_labels(seen, names, split, against, spell[split], rows.parts[split].source, fix)
+        unknown_labels(
+            seen,
+            names,
+            split,
+            against,
+            spell[split],
+            rows.parts[split].source,
+            stratify if split != "train" and rows.parts[split].source is source else fix,
+        )
         for split, seen in found.items()
         if split in requested
     ]
