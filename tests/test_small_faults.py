@@ -101,10 +101,10 @@ def test_a_tool_that_cannot_is_refused_in_one_line(home: Path, name: str) -> Non
 
 @pytest.mark.parametrize("text", ["{}", '{"best": ', '{"best": "x"}', "[1, 2]"])
 def test_metrics_that_say_nothing_are_no_finished_run(home: Path, text: str) -> None:
-    runs = home / "runs" / "default"
-    if not runs.exists():
-        assert train([*small(home), "trainer.max_steps=1", "logger=none"]).returncode == 0
-    run = only_run(home)
+    if not (home / "runs" / "whole").exists():
+        words = [*small(home), "trainer.max_steps=1", "logger=none", "name=whole"]
+        assert train(words).returncode == 0
+    run = only_run(home, "whole")
     whole = (run / "metrics.json").read_text()
     (run / "metrics.json").write_text(text)
     try:

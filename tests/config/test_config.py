@@ -53,7 +53,7 @@ VALUES = [
     ("optimizer.betas=[0.9]", "CONF-RANGE", "must be a list of two numbers >= 0 and < 1"),
     of_row(44, "scheduler.warmup=1", "CONF-RANGE", "must be a number >= 0 and < 1"),
     ("data.split.validation=1.0", "CONF-RANGE", "must be a number >= 0 and < 1"),
-    ("data.batch_size=0", "CONF-RANGE", "must be an integer >= 1"),
+    ("data.batch_size=0", "CONF-RANGE", "must be an integer from 1 to 10000000"),
     ("data.splits=null", "CONF-TYPE", "must be a mapping of keys"),
     (
         "trainer.val_check_interval=0",

@@ -162,7 +162,7 @@ def test_what_it_writes_by_is_set_anew(finished):
             "error[CONF-KEY] task.tie_encoder_decoder: cannot be set once a run is trained; "
             "only "
             "task.min_target_length, task.num_beams, task.length_penalty, "
-            "task.no_repeat_ngram_size, task.rouge_words, data options of how a file is read",
+            "task.no_repeat_ngram_size, task.rouge_words, data.*",
         ),
         (
             ["task.num_beam=2"],

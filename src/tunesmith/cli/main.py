@@ -168,9 +168,12 @@ def _predict(options: argparse.Namespace) -> None:
         raise ConfigError("CLI", "tunesmith predict", "needs a file or --text, one of them")
     import json
 
+    from tunesmith.data.sources.files import readable
     from tunesmith.inference.predict_file import check_output, predict_file
 
     check_output(options.output)
+    if options.file is not None:
+        readable(options.file)  # before a model is loaded
     stored = _opened(options)
     if options.text is not None:
         for answer in stored.predict(options.text):

@@ -72,7 +72,7 @@ def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:
     changes: dict[str, dict[str, Any]] = {"task": {}, "data": {}}
     for path, value in options.items():
         if path not in (*free, *reading):
-            of_files = "data options of how a file is read"
+            of_files = "data.*"
             fix = did_you_mean(path, [*free, *reading]) or f"only {', '.join([*free, of_files])}"
             raise ConfigError("CONF-KEY", path, "cannot be set once a run is trained", fix)
         error = violation(keys[path], value, str(value)) if path in keys else None

@@ -34,18 +34,27 @@ def predict_file(
     """
     check_output(output)
     options = FileFormat.of(run.config.data)
-    needed = [name for named in run.columns.values() for name in names_of(named)]
+    read = columns_read(run, source, options)
+    needed = [name for named in read.values() for name in names_of(named)]
     columns = _columns(source, needed, options)
     rows = 0
     with _whole_file(output, out) as file:
         as_csv = output is not None and output.suffix.lower() in CSV
         writer = _CsvRows(file, output, excel_safe) if as_csv else _JsonRows(file)
         writer.begin(columns)
-        for row, answer in _paired(run, source, columns, options):
+        for row, answer in _paired(run, source, columns, read, options):
             writer.write(row, answer)
             rows += 1
         writer.close()
     return rows
+
+
+def columns_read(run: FinishedRun, source: Path, options: FileFormat) -> dict[str, SourceName]:
+    """Return {our name: the file's name, or names} of what is read; a plain text has one column."""
+    read = dict(run.columns)
+    if len(read) == 1 and layout_of(readable(source), options).kind == "text":
+        return dict.fromkeys(read, "text")
+    return read
 
 
 def check_output(output: Path | None) -> None:
@@ -86,7 +95,11 @@ def _need(have: Collection[str], needed: Iterable[str], location: str) -> None:
 
 
 def _paired(
-    run: FinishedRun, source: Path, columns: Collection[str], options: FileFormat
+    run: FinishedRun,
+    source: Path,
+    columns: Collection[str],
+    named: Mapping[str, SourceName],
+    options: FileFormat,
 ) -> Iterator[tuple[dict[str, Any], Answer]]:
     """Pair each raw row with its answer, a chunk in memory at a time."""
     raw = stream(source, options)
@@ -94,7 +107,7 @@ def _paired(
     folder = Path(run.config.data.media or source.absolute().parent).expanduser()
     read = {
         ours: (kinds[ours], theirs, reader(kinds[ours], separator, folder))
-        for ours, theirs in run.columns.items()
+        for ours, theirs in named.items()
     }
     known = set(columns)
     while chunk := list(islice(raw, run.chunk)):

@@ -190,11 +190,23 @@ def record_start(
         overrides = OmegaConf.to_yaml(list(record.overrides))
         runs.write_text(context.directory / "overrides.yaml", overrides)
     step = "the start" if context.checkpoint is None else context.checkpoint.name
+    for line in _facts_of_rows(inputs):
+        log.info("%s", line)
     if context.resumed:
         log.info("going on with %s from %s", context.directory, step)
     # A resumed run keeps its hash: its saved config is filled in, and would have another.
     identity = {} if context.resumed else {"identity": record.config_hash}
     runs.write_status(context.directory, state="running", started=time.time(), **identity)
+
+
+def _facts_of_rows(inputs: RunInputs) -> Iterator[str]:
+    """Yield what was read, for the log of the run: it is open only now."""
+    rows = inputs.rows
+    yield "rows: " + ", ".join(f"{split} {len(part)}" for split, part in rows.splits.items())
+    if rows.labels is not None:
+        more = ", …" if len(rows.labels) > 20 else ""
+        yield f"{len(rows.labels)} labels: {', '.join(rows.labels[:20])}{more}"
+    yield from rows.notes
 
 
 def _saved_config(redacted: Mapping[str, Any], hardware: Hardware, inputs: RunInputs) -> str:

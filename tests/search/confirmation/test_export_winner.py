@@ -54,7 +54,9 @@ def written(folder: Path, overrides: list[str], own: Path) -> tuple[Path, Compos
 def test_the_best_experiment_composes_to_the_winner(tmp_path, own, overrides):
     study, compose = written(tmp_path, overrides, own)
     again = Composer(ROOT / "conf", study)
-    winner, best_of_it = compose(overrides), again(["experiment=best"])
+    trust = [override for override in overrides if override.startswith("trust=")]
+    winner, best_of_it = compose(overrides), again(["experiment=best", *trust])
+    assert all(t in (study / "experiment/best.yaml").read_text() for t in trust)
     assert config.config_diff(winner, best_of_it) == []
     assert config.config_hash(winner) == config.config_hash(best_of_it)
     assert best_of_it.paths == winner.paths

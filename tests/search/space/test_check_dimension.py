@@ -251,7 +251,7 @@ def test_a_grid_may_list_what_an_adaptive_search_refuses():
 
 def test_a_whole_number_is_asked_for_with_the_way_out():
     way_out = "int(interval(low, high)); yaml: int"
-    rule = "must be an integer >= 1"
+    rule = "must be an integer from 1 to 10000000"
     assert told("data.batch_size=interval(8,64)") == [
         f"error[CONF-TYPE] data.batch_size=8.0: {rule}; {way_out}",
         f"error[CONF-TYPE] data.batch_size=64.0: {rule}; {way_out}",

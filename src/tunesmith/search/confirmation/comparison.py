@@ -11,7 +11,7 @@ from tunesmith.reporting.statistics import compare, half_width, probability_abov
 
 Mode = Literal["max", "min"]
 Scores = Mapping[int, Sequence[float | None]]  # trial -> its score by seed, None if it failed
-NOBODY = "the default failed on every seed, and no candidate finished every seed: nobody wins"
+NOBODY = "nobody wins: the default failed on every seed, each candidate on one"
 AGREES = 0.95  # P(better) that a winner's own seeds must exceed, whatever the pooled noise says
 
 

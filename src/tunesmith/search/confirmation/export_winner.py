@@ -20,7 +20,7 @@ OF_THE_SEARCH = ("study", "search", "space", "executor", "resume", "ckpt_path")
 HEAD = """# @package _global_
 # The winner of a search; as overrides:
 #   {typed}
-#   python train.py --config-dir {study} experiment=best
+#   python train.py --config-dir {study} experiment=best{trust}
 """
 HEAD_OF_GROUP = "# Part of experiment/best.yaml: {group} as the search began with it.\n"
 
@@ -52,7 +52,9 @@ def files(
     of_groups = {group: began[group] for group in groups if group in began}
     body = _without_secrets(_changes(of_groups, wanted))
     typed = " ".join(map(config.mask_override, overrides))
-    head = HEAD.format(typed=" ".join(typed.split()), study=study)
+    # Whoever trains again says again whom to trust: a file that does is refused.
+    trust = f" trust=[{','.join(body.pop('trust'))}]" if body.get("trust") else ""
+    head = HEAD.format(typed=" ".join(typed.split()), study=study, trust=trust)
     return found | {FILE: head + OmegaConf.to_yaml({"defaults": chosen, **body})}
 
 

@@ -65,7 +65,8 @@ class SearchLoop:
         self.default = default  # what trial 0 has, None in an explicit grid
         self.watcher = watcher
         self.disk = CheckpointBudget(folder, settings.max_disk, settings.confirm_top, mode)
-        self.segments = Segments(folder, policy.rungs, config_of)
+        varied = [dimension.key for dimension in space.dimensions]
+        self.segments = Segments(folder, policy.rungs, config_of, varied)
         self.under_way = RunningSegments(executor, settings.timeout)
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False

@@ -1,6 +1,6 @@
 """From a trial to its segments: the overrides, the config, the run directory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,21 @@ ConfigOf = Callable[[Sequence[str]], dict[str, Any]]
 
 
 class Segments:
-    """Makes the segments of a study, whose trials are judged at `rungs`."""
+    """Makes the segments of a study, whose trials are judged at `rungs`.
 
-    def __init__(self, folder: Path, rungs: Sequence[float], config_of: ConfigOf) -> None:
+    `keys` are what the space varies: the default's row shows its values of them too, where they
+    are none of the space's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        rungs: Sequence[float],
+        config_of: ConfigOf,
+        keys: Sequence[str] = (),
+    ) -> None:
         self.folder, self.rungs, self.config_of = folder, list(rungs), config_of
+        self.keys = list(keys)
 
     def of_trial(self, record: Record, seed: int, rung: int, attempt: int) -> Segment:
         """Return the training of a trial's seed up to a rung."""
@@ -29,9 +40,22 @@ class Segments:
             directory=str(self.directory(record, seed)),
             config=config,
             overrides=overrides,
-            hparams=dict(record.params),
+            hparams={**self._values(config), **record.params}
+            if record.is_default
+            else record.params,
             devices=_devices(config),
         )
+
+    def _values(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that a config has of the keys, plain ones alone."""
+        found: dict[str, Any] = {}
+        for key in self.keys:
+            value: Any = config
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            if isinstance(value, str | int | float):
+                found[key] = value
+        return found
 
     def whole(self, trial: int, seed: int, overrides: Sequence[str], directory: Path) -> Segment:
         """Return a whole training that is no trial of the search: it has no row."""
