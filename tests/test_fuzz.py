@@ -128,7 +128,7 @@ def test_no_command_line_ends_otherwise_than_in_one_line(home: Path) -> None:
         wrong += told(lambda w=words, c=call: c(w, cwd=home, timeout=3 * SECONDS), [number, *words])
         shutil.rmtree(home / "runs" / "made", ignore_errors=True)
     assert files_of(home) == before
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 # Directories
@@ -214,4 +214,4 @@ def test_no_directory_of_a_stranger_does_more_than_it_may(home: Path) -> None:
         wrong += told(call, [number, what, words[0]])
         assert files_of(home) == before
         assert not outside.exists()
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)

@@ -43,6 +43,10 @@ TRAIN = {
     ),
     "a device": (["data.train_file=/dev/zero"], 3, "/dev/zero: not a regular file"),
     "the label as text": (["data.text=label"], 2, "the input would be the answer"),
+    "an interpolation of nothing": (
+        ["++data.categorical=${x}"],
+        *(2, "Interpolation key 'x' not found"),
+    ),
     "no layers": (
         ["model=bert_tiny", "model.path={home}/model", "model.sizes.num_hidden_layers=-1"],
         *(2, "num_hidden_layers=-1: must be at least 1"),

@@ -59,10 +59,13 @@ def train_from_config(cfg: Any) -> float | None:
 def _refuse_trust_of_files(cfg: Any) -> None:
     """Let `trust` count only where the command line has it."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     from tunesmith.config.composer import refuse_trust_of_files
 
-    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    typed: Any = []
+    if HydraConfig.initialized():  # unresolved: an override may hold an interpolation
+        typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     if not any(re.match(r"\+{0,2}trust=", str(override)) for override in typed):
         refuse_trust_of_files(cfg)
 

@@ -187,6 +187,8 @@ def check_labels(
     problem = head.problem_type
     if head.outputs is not None and problem is None:
         return
+    if not isinstance(config.problem_type, str | None):
+        raise ModelError("MODEL-CONFIG", name, "its problem_type is no text")
     known = labels_of(folder, config)
     if problem is None:
         _check_same(known, labels)

@@ -12,6 +12,7 @@ from typing import IO, Any
 import torch
 
 from tunesmith.errors import ModelError, SafetyError
+from tunesmith.runtime.links import is_inside
 
 CODE = re.compile(r"_?(attn|experts)_implementation.*|use_kernels?.*|kernel_config")
 MAX_JSON = 4_000_000  # bytes; the config of a model with 20,000 labels has 1.5 million
@@ -89,11 +90,11 @@ def inside(folder: Path, name: str) -> Path:
     Links are followed. From a snapshot of the hub's cache they may lead to the blobs of the
     same repository. Raises SafetyError (UNSAFE-PATH) for every other way out.
     """
-    root, target = folder.resolve(), (folder / name).resolve()
+    root = folder.resolve()
     allowed = [root]
     if root.parent.name == "snapshots" and root.parent.parent.name.startswith("models--"):
         allowed.append(root.parent.parent / "blobs")
-    if "\\" in name or "\0" in name or not any(target.is_relative_to(way) for way in allowed):
+    if "\\" in name or "\0" in name or not is_inside(folder / name, *allowed):
         raise SafetyError("UNSAFE-PATH", name, "leads out of the model's folder; refused")
     return folder / name
 

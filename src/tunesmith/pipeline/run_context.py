@@ -12,7 +12,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from tunesmith import runs
-from tunesmith.config import config_diff, config_hash, read_saved_config, redact_config
+from tunesmith.config import (
+    config_diff,
+    config_hash,
+    read_saved_config,
+    redact_config,
+    typed,
+)
 from tunesmith.config.interpolation import Config, leaves
 from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError
@@ -86,7 +92,9 @@ def resolve_resume(composed: DictConfig, overrides: list[str]) -> tuple[DictConf
         return composed, runs.unfinished(Path(composed.paths.runs), config_hash(composed))
     directory = runs.resolve(Path(composed.resume))
     runs.check_format(directory)
-    saved = OmegaConf.create(read_saved_config(directory / "config.yaml", trust=composed.trust))
+    values = read_saved_config(directory / "config.yaml", trust=composed.trust)
+    typed(values)  # a stranger's may lack a group: all that is wrong is raised here
+    saved = OmegaConf.create(values)
     free = ("resume=", "trust=", "paths.", "trainer.pause_at_step=")
     if not [override for override in overrides if not override.startswith(free)]:
         saved.resume, saved.trainer.pause_at_step = composed.resume, composed.trainer.pause_at_step

@@ -9,6 +9,7 @@ from tunesmith.errors import ModelError, SafetyError
 from tunesmith.runs.safe_io import read_json
 from tunesmith.runs.status import read_status
 from tunesmith.runs.study_dirs import is_study, is_visible_file, winner_of
+from tunesmith.runtime.links import is_inside
 
 DEEPEST = 6  # folders below which runs are looked for
 FORMAT = 1  # of a run directory, as environment.json records it
@@ -66,10 +67,9 @@ def unfinished(runs: Path, identity: str) -> Path | None:
 
 def refuse_ways_out(run: Path) -> None:
     """A run may come from somebody else: what is read and written below it must lie in it."""
-    root = run.resolve()
     for folder, folders, files in os.walk(run):
         for path in (Path(folder, name) for name in folders + files):
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            if path.is_symlink() and not is_inside(path, run):
                 where = str(path.relative_to(run))
                 raise SafetyError("UNSAFE-PATH", str(run), f"{where} leads out of the run; refused")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tunesmith.errors import ModelError, SafetyError
 from tunesmith.runs.safe_io import read_json
+from tunesmith.runtime.links import is_inside
 
 STORE, SUMMARY = "study.db", "summary.json"
 DEEPEST = 6  # folders below which studies are looked for
@@ -63,7 +64,7 @@ def winner_of(study: Path) -> Path:
 def inside(study: Path, name: str) -> Path:
     """Return a path of a study that may be a stranger's; SafetyError where it leads out of it."""
     path = study / name
-    if "\0" in name or not path.resolve().is_relative_to(study.resolve()):
+    if "\0" in name or not is_inside(path, study):
         raise SafetyError("UNSAFE-PATH", str(study), f"{name} leads out of the study; refused")
     return path
 
