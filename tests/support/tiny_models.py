@@ -22,6 +22,9 @@ from transformers import (
     RobertaTokenizer,
     XLMRobertaTokenizer,
 )
+from transformers.utils import logging as transformers_logging
+
+transformers_logging.disable_progress_bar()  # a command's own lines are counted
 
 SMALL = {
     "hidden_size": 32,

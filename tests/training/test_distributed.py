@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from support.commands import only_run, small, train
+from support.commands import command, only_run, small, train
 from tunesmith.training import checkpoint_io
 
 
@@ -50,3 +50,55 @@ def test_two_ranks_take_the_steps_of_one(tmp_path, arguments, micro_batches):
     assert len(list((run / "tensorboard").glob("events*"))) >= 1
     log = (run / "train.log").read_text()
     assert log.count("step 5/20") <= 1
+
+
+PAIR = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+
+SCRIPT = """
+import json, sys, time
+from dataclasses import replace
+from tunesmith.config.composer import Composer
+from tunesmith.search.trial import Segment
+from tunesmith.search.worker.input_cache import InputCache
+from tunesmith.search.worker.run_segment import run_segment
+
+folder, words = sys.argv[1], sys.argv[2:]
+
+def segment(trial, *more, **options):
+    config = Composer().plain([*words, *more])
+    settings = dict(trial=trial, seed=0, rung=0, until=0.5, attempt=0, devices=2)
+    return Segment(**settings | options, directory=f"{folder}/{trial}", config=config,
+                   overrides=[], hparams={})
+
+if __name__ == "__main__":
+    warm = InputCache()
+    for one in (
+        segment(0), segment(0, attempt=1),
+        segment(1, "optimizer.lr=1e30", until=1.0), segment(2, until=1.0),
+    ):
+        began = time.monotonic()
+        result = run_segment(one, warm)
+        print(json.dumps([result.state, result.failure, time.monotonic() - began]))
+"""
+
+
+def test_ranks_decide_together_and_a_failed_run_leaves_no_group(tmp_path):
+    """A rung whose result was lost, a run that ends in NaN, and the next one in that process."""
+    words = [*small(tmp_path, rows=37), *PAIR, "trainer.precision=32", "optimizer.lr=1e-4"]
+    script = tmp_path / "segments.py"
+    script.write_text(SCRIPT)
+    arguments = [str(script), str(tmp_path / "trials"), *words]
+    done = command([*arguments, "trainer.max_epochs=2", "data.batch_size=8"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [result[0] for result in results] == ["done", "done", "failed", "done"]
+    assert results[2][1] in ("nan", "diverged", "error:TRAIN-NAN")
+    assert max(result[2] for result in results) < 50  # a rank that waits for another takes 60 s
+
+
+def test_one_mistake_is_one_line_however_many_processes_make_it(tmp_path):
+    done = train([*small(tmp_path), *PAIR, "optimizer.lr=1e30", "trainer.precision=32"])
+    assert done.returncode == 6
+    lines = done.stderr.splitlines()
+    told = [line for line in lines if "error[" in line or "Traceback" in line]
+    assert len(told) == 1 and told[0].startswith("error[TRAIN-NAN]"), done.stderr[-3000:]

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import sys
+import traceback
 
-from tunesmith.errors import INTERRUPTED, Interrupted
+from tunesmith.errors import INTERRUPTED, Interrupted, explain
 from tunesmith.runtime.fast_import import gc_paused_for_import
 
 
@@ -20,6 +22,12 @@ def main() -> None:
         train_as_rank(payload)
     except Interrupted:
         raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        told = explain(error)
+        if os.environ.get("TUNESMITH_DEBUG") == "1":
+            traceback.print_exc()
+        print("\n".join(told.lines), file=sys.stderr)
+        raise SystemExit(told.exit_code) from None
 
 
 if __name__ == "__main__":

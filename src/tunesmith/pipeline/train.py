@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tunesmith import runs
 from tunesmith.config import resolved
 from tunesmith.config.run_config import RunConfig
-from tunesmith.errors import ConfigError, ModelError
+from tunesmith.errors import ConfigError, Interrupted, ModelError
 from tunesmith.pipeline.components import Training, build_training
 from tunesmith.pipeline.finalize import finalize
 from tunesmith.pipeline.inputs import check_runnable, load_inputs
@@ -90,6 +90,9 @@ def fit(training: Training, context: RunContext) -> None:
     trainer, module = training.trainer, training.module
     if training.checkpoints.finished:
         return
+    end = training.checkpoints.pause_at_step
+    if end is not None and training.checkpoints.validated_step >= end:
+        raise Interrupted  # it has come so far before: every rank sees that in the checkpoint
     module.task.train()
     for frozen in training.frozen:
         frozen.eval()

@@ -6,8 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from tempfile import TemporaryFile
+from typing import IO
 
+from tunesmith.errors import MachineError, TunesmithError
 from tunesmith.runtime.environment import variables
 from tunesmith.runtime.processes import die_with_parent
 
@@ -27,7 +30,9 @@ def launched_ranks(processes: int, command: Sequence[str], standard_input: str) 
     """Start ranks 1 to n-1 of this machine with `command`, each fed `standard_input`.
 
     Sets the variables by which Lightning finds its place, for this process as rank 0 too.
-    When the block ends by an error the others are killed; else they are waited for.
+    When the block ends by an error the others are killed; else they are waited for. What they say
+    is kept back: one mistake is one line, however many processes made it. Raises what another
+    rank said where this one only met its end.
     """
     place = {
         "MASTER_ADDR": "127.0.0.1",
@@ -37,13 +42,19 @@ def launched_ranks(processes: int, command: Sequence[str], standard_input: str) 
         "LOCAL_RANK": "0",
         "RANK": "0",
     }
-    others = []
-    with variables(place):
+    others: list[subprocess.Popen[str]] = []
+    with variables(place), ExitStack() as stack:
+        said = [stack.enter_context(TemporaryFile("w+")) for _ in range(1, processes)]
         try:
             for i in range(1, processes):
                 env = {**os.environ, "LOCAL_RANK": str(i), "RANK": str(i)}
                 child = subprocess.Popen(
-                    command, env=env, stdin=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+                    command,
+                    env=env,
+                    stdin=subprocess.PIPE,
+                    stderr=said[i - 1],
+                    text=True,
+                    preexec_fn=die_with_parent,
                 )
                 others.append(child)
                 assert child.stdin is not None
@@ -52,17 +63,41 @@ def launched_ranks(processes: int, command: Sequence[str], standard_input: str) 
             yield
             for child in others:
                 child.wait(timeout=60)
-            _leave_group()
+        except (TunesmithError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            _end(others)
+            raise _first_said(others, said, error) from error
         finally:
             _end(others)
+            _leave_group()
+
+
+def _first_said(
+    processes: Sequence[subprocess.Popen[str]], files: Sequence[IO[str]], error: Exception
+) -> Exception:
+    """Return the mistake of the first rank that said one, else the error of this one."""
+    for number, (process, file) in enumerate(zip(processes, files, strict=True), start=1):
+        file.seek(0)
+        lines = [line.strip() for line in file if line.startswith("error[")]
+        if lines and process.returncode:
+            code, _, rest = lines[-1].removeprefix("error[").partition("] ")
+            where, _, what = rest.partition(": ")
+            told = TunesmithError(code, where, f"{what} (rank {number})")
+            told.exit_code = process.returncode
+            return told
+    if isinstance(error, subprocess.TimeoutExpired):
+        return MachineError("ENV-RANK", "another rank", "did not end within 60 s of this one")
+    return error
 
 
 def _leave_group() -> None:
-    """Forget the others: a warm worker's next run has ranks of its own."""
+    """Forget the others, however they ended: a warm worker's next run has ranks of its own."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+        with suppress(RuntimeError):  # of a group whose members are gone
+            dist.destroy_process_group()
 
 
 def _end(processes: Sequence[subprocess.Popen]) -> None:

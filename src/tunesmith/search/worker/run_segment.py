@@ -103,12 +103,12 @@ def _train(config: RunConfig, hardware: Hardware, inputs: RunInputs, segment: Se
 
 def _fit(training: Training, context: RunContext, end: int | None) -> None:
     """Train on; where the segment ends the run pauses, which is no interruption."""
-    if end is not None and training.checkpoints.validated_step >= end:
-        return  # this was done before: its result was lost with a worker
     try:
         fit(training, context)
     except Interrupted:
         if end is None or training.trainer.global_step < end:
+            if end is not None and training.checkpoints.validated_step >= end:
+                return  # this was done before: its result was lost with a worker
             raise
         runs.write_status(context.directory, state="paused", step=training.trainer.global_step)
 
