@@ -145,7 +145,10 @@ def mutate(dice: random.Random, run: Path) -> str:
         load, dump = (
             (json.loads, json.dumps) if path.suffix == ".json" else (yaml.safe_load, yaml.dump)
         )
-        node = load(path.read_text())
+        try:
+            node = load(path.read_text())
+        except (ValueError, yaml.YAMLError):  # it was changed before
+            node = None
         place = _replace_one(dice, node)
         path.write_text(dump(node if place else dice.choice([7, [], "x", None])))
         return f"{path.name}: {place}"

@@ -685,3 +685,12 @@ def test_a_model_that_names_a_kernel_of_the_hub_fetches_none(run, monkeypatch, k
 
     assert load(run).predict(["lovely"])[0]["label"]
     assert asked == []
+
+
+@pytest.mark.parametrize("name", ["predict", "evaluate"])
+def test_a_model_without_the_names_of_its_labels_is_corrupt(run, ask, name):
+    (run / "model/labels.json").unlink()
+    code, line = ask(name)
+    assert (code, line) == (
+        4, "error[MODEL-CORRUPT] labels.json: is not there: the labels are unknown",
+    )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 
 from tunesmith import runs
 from tunesmith.config import RunConfig, inference_options, read_saved_config, typed
-from tunesmith.data.columns import Column, Rows, SourceName
+from tunesmith.data.columns import NAMED, Column, Rows, SourceName
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
 from tunesmith.inference.input_rows import Given, check_is_row_list, input_row
@@ -156,7 +156,11 @@ class FinishedRun:
     @property
     def _labels(self) -> list[str] | None:
         """The names of the run's labels, in order, as the model has them; None: it has none."""
-        return saved_labels(self.directory / "model")
+        labels = saved_labels(self.directory / "model")
+        columns = task_class(self.config).columns.values()
+        if labels is None and any(column.target and column.kind in NAMED for column in columns):
+            raise ModelError("MODEL-CORRUPT", "labels.json", "is not there: the labels are unknown")
+        return labels
 
     def _inputs(self) -> RunInputs:
         """Return what a task is built from, without its data."""
