@@ -25,6 +25,7 @@ from support.commands import command, only_run, small, train, tunesmith
 from tunesmith import config, runs
 from tunesmith.cli import entry, main
 from tunesmith.errors import TunesmithError
+from tunesmith.models import media_encoder, media_spec
 from tunesmith.pipeline.train import train as run_config
 from tunesmith.training import checkpoint_io
 
@@ -673,17 +674,30 @@ def test_a_config_file_that_trusts_on_its_readers_behalf_is_refused(tmp_path, ca
         assert not canary.exists()
 
 
+@pytest.mark.parametrize("kind", ["text", "image"])
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation_internal"])
-def test_a_model_that_names_a_kernel_of_the_hub_fetches_none(run, monkeypatch, key):
+def test_a_model_that_names_a_kernel_of_the_hub_fetches_none(run, tmp_path, monkeypatch, key, kind):
+    strange = {key: "kernels-community/flash-attn2@rev"}
     path = run / "model" / "config.json"
     config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, key: "kernels-community/flash-attn2@rev"}))
+    path.write_text(json.dumps({**config, **strange}))
     asked = []
     stub = types.SimpleNamespace(get_kernel=lambda *a, **k: asked.append(a))
     monkeypatch.setitem(sys.modules, "kernels", stub)
     from tunesmith import load
 
-    assert load(run).predict(["lovely"])[0]["label"]
+    if kind == "text":
+        assert load(run).predict(["lovely"])[0]["label"]
+    else:  # an encoder beside the text is read by the same reader
+        size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        size |= {"intermediate_size": 16, "image_size": 8, "patch_size": 4}
+        (tmp_path / "vit").mkdir()
+        ours = {"model_type": "vit", **size, **strange}
+        (tmp_path / "vit/config.json").write_text(json.dumps(ours))
+        options = {"path": str(tmp_path / "vit"), "revision": None, "pretrained": False}
+        spec = media_spec.resolve_media_encoder("image", **options, config={})
+        assert "kernels-community" not in json.dumps(spec.config.to_dict(), default=str)
+        media_encoder.load(spec)
     assert asked == []
 
 

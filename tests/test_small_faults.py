@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import only_run, small, train, tunesmith
-from tunesmith.errors import explain
+from tunesmith.errors import error_of, explain
 from tunesmith.runs.find import is_run
 from tunesmith.search.trial import Segment
 from tunesmith.search.worker import run_segment as worker
@@ -161,3 +161,9 @@ def test_a_full_disk_is_no_failure_of_the_trial(monkeypatch: pytest.MonkeyPatch)
     segment = Segment(0, 0, 0, 1.0, 0, "x", {}, [], None)
     result = worker.run_segment(segment, InputCache())
     assert (result.state, result.failure) == ("interrupted", "machine")
+
+
+def test_what_another_process_told_is_told_again() -> None:
+    told = error_of("error[DATA-COL] a.csv:3: no column 'x'; did you mean 'y'?", 3)
+    assert str(told) == "error[DATA-COL] a.csv:3: no column 'x'; did you mean 'y'?"
+    assert (told.code, told.where, told.exit_code) == ("DATA-COL", "a.csv:3", 3)

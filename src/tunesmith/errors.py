@@ -114,6 +114,20 @@ class SeveralError(TunesmithError):
         return [str(error) for error in self.errors]
 
 
+def is_debugging() -> bool:
+    """Tell whether tracebacks are asked for: by --debug, which other processes inherit."""
+    return os.environ.get("TUNESMITH_DEBUG") == "1"
+
+
+def error_of(line: str, exit_code: int, fix: str = "") -> TunesmithError:
+    """Return the error that another process told in one line, `error[CODE] where: what; fix`."""
+    code, _, rest = line.removeprefix("error[").partition("] ")
+    where, _, what = rest.partition(": ")
+    error = TunesmithError(code, where, what, fix)
+    error.exit_code = exit_code
+    return error
+
+
 class Interrupted(BaseException):
     """A run stopped at a step boundary with its checkpoint on disk; it can be resumed.
 

@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from support.commands import tunesmith
 from support.load_rows import write
+from tunesmith.config import CONF
 from tunesmith.data.inspect_files import command, summarize
 from tunesmith.data.sources.file_layout import FileFormat
 
 FORM = FileFormat()
+DEFAULTS = OmegaConf.load(CONF / "data/files.yaml")
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +71,7 @@ def test_the_command_names_the_task_and_the_columns(columns: dict[str, str], exp
         rows = [{"text": row["text"], "label": row["score"]} for row in rows]
         expected = "task=regression"
     write("t.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    line = command([summarize(Path("t.jsonl"), FORM)])
+    line = command([summarize(Path("t.jsonl"), FORM)], DEFAULTS)
     begin, end = "tunesmith train data=files data.train_file=t.jsonl", "data.split.validation=0.1"
     assert line == " ".join(part for part in (begin, expected, end) if part)
 
@@ -77,7 +80,7 @@ def test_files_of_several_splits_make_one_command() -> None:
     names = ("my train.csv", "dev.csv", "test.csv")
     files = [summarize(csv(name, ["x", "y"] * 5), FORM) for name in names]
     assert [file.split for file in files] == ["train", "validation", "test"]
-    assert command(files, ["data.sep=,"]) == (
+    assert command(files, DEFAULTS, ["data.sep=,"]) == (
         "tunesmith train data=files data.sep=, 'data.train_file=my train.csv' "
         "data.validation_file=dev.csv data.test_file=test.csv"
     )

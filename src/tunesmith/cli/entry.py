@@ -18,6 +18,7 @@ from tunesmith.errors import (
     SafetyError,
     TunesmithError,
     explain,
+    is_debugging,
     raise_all,
 )
 from tunesmith.runtime.fast_import import gc_paused_for_import
@@ -58,15 +59,10 @@ def train_from_config(cfg: Any) -> float | None:
 
 def _refuse_trust_of_files(cfg: Any) -> None:
     """Let `trust` count only where the command line has it."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
     from tunesmith.config.composer import refuse_trust_of_files
+    from tunesmith.config.override_parser import typed_overrides
 
-    typed: Any = []
-    if HydraConfig.initialized():  # unresolved: an override may hold an interpolation
-        typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    if not any(re.match(r"\+{0,2}trust=", str(override)) for override in typed):
+    if not any(re.match(r"\+{0,2}trust=", override) for override in typed_overrides()):
         refuse_trust_of_files(cfg)
 
 
@@ -175,7 +171,7 @@ def pop_debug_flag() -> bool:
     if "--debug" in sys.argv:
         sys.argv = [word for word in sys.argv if word != "--debug"]
         os.environ["TUNESMITH_DEBUG"] = "1"
-    return os.environ.get("TUNESMITH_DEBUG") == "1"
+    return is_debugging()
 
 
 # Composition

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tunesmith import __version__
+from tunesmith.cli import file_commands, study_commands
 from tunesmith.cli.entry import run_cli, train_from_config
-from tunesmith.cli.study_commands import add_commands
 from tunesmith.config import CONF
 from tunesmith.runtime.fast_import import gc_paused_for_import
 
@@ -70,44 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     _with_options(predict)
 
     _on_a_run(commands, "show", "what a run was and what came of it", _show)
-    tokenizer = commands.add_parser(
-        "tokenizer",
-        help="train a WordPiece vocabulary on texts",
-        description="Train a WordPiece vocabulary; model.path=DIR begins a BERT with it.",
-    )
-    tokenizer.add_argument(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="a file with texts, or overrides whose train split is read: data=bbc_news",
-    )
-    tokenizer.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder")
-    tokenizer.add_argument("--vocab-size", type=_vocabulary_size, default=8000, metavar="N")
-    case = tokenizer.add_mutually_exclusive_group()
-    case.add_argument("--lowercase", action="store_true", help="without case and accents (default)")
-    case.add_argument("--cased", action="store_true", help="with case and accents")
-    tokenizer.set_defaults(run_command=_tokenizer)
-
-    inspect = commands.add_parser(
-        "inspect",
-        help="what files hold, as they would be read, and the command to train on them",
-        description="Print what would be read of files: formats, columns, labels, guesses.",
-    )
-    inspect.add_argument(
-        "words",
-        nargs="+",
-        metavar="FILE",
-        help="files of one data set, and options of how they are read: data.sep=;",
-    )
-    inspect.set_defaults(run_command=_inspect)
-
     keys = commands.add_parser("keys", help="what a key of the config may be, and what it means")
     keys.add_argument("word", help="part of a key's name or of its meaning: lr, dropout, rungs")
     keys.set_defaults(run_command=_keys)
     runs = commands.add_parser("runs", help="a table of runs and scores")
     runs.add_argument("folder", nargs="?", type=Path, default=Path("runs"))
     runs.set_defaults(run_command=_runs)
-    add_commands(commands)
+    file_commands.add_commands(commands)
+    study_commands.add_commands(commands)
     return parser
 
 
@@ -182,40 +152,6 @@ def _predict(options: argparse.Namespace) -> None:
     rows = predict_file(stored, options.file, options.output, sys.stdout, options.excel_safe)
     if options.output is not None:
         print(f"{rows} rows -> {options.output}")
-
-
-def _vocabulary_size(text: str) -> int:
-    """Read a number of pieces that a vocabulary can have."""
-    size = int(text)
-    if not 10 <= size <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"{size} is not between 10 and 10,000,000")
-    return size
-
-
-def _tokenizer(options: argparse.Namespace) -> None:
-    from tunesmith.cli.train_tokenizer import make
-
-    pieces = make(options.sources, options.output, options.vocab_size, not options.cased)
-    print(f"{pieces} pieces -> {options.output}")
-
-
-def _inspect(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from tunesmith.config import inference_options
-    from tunesmith.data.inspect_files import command, summarize
-    from tunesmith.data.sources.file_layout import FileFormat
-    from tunesmith.errors import ConfigError
-    from tunesmith.reporting.terminal.file_tables import file_tables
-
-    overrides = [word for word in options.words if word.startswith("data.") and "=" in word]
-    paths = [Path(word) for word in options.words if word not in overrides]
-    if not paths:
-        raise ConfigError("CLI", "tunesmith inspect", "needs a file", "name files to look at")
-    form = FileFormat(**inference_options.file_options(overrides))
-    files = [summarize(path, form) for path in paths]
-    Console().print(file_tables(files))
-    print(command(files, overrides))
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -17,8 +17,6 @@ CONFIRM = "callbacks.checkpoint.allow_worst_as_best"
 Get = Callable[[str], Any]
 Errors = Iterator[TunesmithError]
 
-UNLABELED = ("mlm", "causal_lm", "pretraining", "retrieval", "summarization")  # read no label
-
 
 class _SpoiltError(Exception):
     """A rule asked for a value that is missing or wrong: that was reported already."""
@@ -37,7 +35,7 @@ def cross_field_errors(values: Mapping[str, Any], spoilt: set[str]) -> Found:
 
     found: Found = []
     rules_of_rows = (_splits, _folds, _languages, _rows)
-    for rule in (*rules_of_rows, _ends, _wsd, _nesterov, _best, _plateau, _loss, _input):
+    for rule in (*rules_of_rows, _ends, _wsd, _nesterov, _best, _plateau, _loss):
         try:
             found += [(error.where, error) for error in rule(get)]
         except _SpoiltError:
@@ -165,18 +163,6 @@ def _loss(get: Get) -> Errors:
     if is_ours and losses and not issubclass(loss, losses):
         what = f"{task.__name__} learns by {' or '.join(one.__name__ for one in losses)}"
         yield ConfigError("CONF-LOSS", f"loss={names[1]}", what)
-
-
-def _input(get: Get) -> Errors:
-    """Refuse a task that reads its label as its text: it would learn nothing, and score 1."""
-    if any(name in str(get("task._target_")) for name in UNLABELED):
-        return
-    for target, inputs in (("label", ("text", "text_pair")), ("tags", ("words",))):
-        for name in inputs:
-            if get(f"data.{name}") == get(f"data.{target}"):
-                what = f"is what data.{name} reads too: the input would be the answer"
-                where = f"data.{target}={get(f'data.{target}')}"
-                yield ConfigError("CONF-BOTH", where, what, "name another column")
 
 
 def _task(get: Get) -> Any:

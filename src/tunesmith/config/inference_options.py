@@ -1,6 +1,7 @@
 """Options of a finished run that may be changed: those of its answers, not of its model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import yaml
@@ -13,15 +14,13 @@ from tunesmith.config.run_config import RunConfig
 from tunesmith.config.signatures import argument_keys
 from tunesmith.data.columns import COLUMNS
 from tunesmith.data.options import DataOptions
+from tunesmith.data.sources.file_layout import FileFormat
 from tunesmith.errors import ConfigError, did_you_mean
-from tunesmith.runtime.options import keys_of
+from tunesmith.runtime.options import Key, keys_of
 
 # Options of `data` that say how a file is read: another file may be of another form.
-FORM = ("format", "sep", "quoting", "header", "column_names", "encoding", "encoding_errors")
-READING = (
-    *FORM,
-    *("label_separator", "label_from", "media", *COLUMNS),
-)
+FORM = tuple(field.name for field in fields(FileFormat))
+READING = (*FORM, "label_separator", "label_from", "media", *COLUMNS)
 
 
 def parse_set_options(arguments: Sequence[str]) -> dict[str, Any]:
@@ -31,28 +30,20 @@ def parse_set_options(arguments: Sequence[str]) -> dict[str, Any]:
         if not sign:
             raise ConfigError("CLI", f"--set {word}", "is not of the form task.OPTION=VALUE")
     try:
-        return {key: OmegaConf.create(f"value: {value}").value for key, _, value in parts}
+        read = {key: OmegaConf.create(f"value: {value}") for key, _, value in parts}
+        return {key: OmegaConf.to_container(node)["value"] for key, node in read.items()}  # type: ignore[call-overload,index]
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError("CLI", "--set", f"holds a value that cannot be read: {error}") from None
 
 
 def file_options(arguments: Sequence[str]) -> dict[str, Any]:
-    """Read `data.sep=;` as {"sep": ";"}: options of how a file is read, in the form they have.
+    """Read `data.sep=;` as {"sep": ";"}: options of how a file is read.
 
     Raises ConfigError for another key and for a value that it cannot have.
     """
-    keys = {f"data.{key.path}": key for key in keys_of(DataOptions) if key.path in FORM}
-    values = {}
-    for path, value in parse_set_options(arguments).items():
-        if path not in keys:
-            fix = did_you_mean(path, keys) or f"only {', '.join(keys)}"
-            raise ConfigError("CONF-KEY", path, "does not say how a file is read", fix)
-        value = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-        error = violation(keys[path], value, str(value))
-        if error is not None:
-            raise error
-        values[path.removeprefix("data.")] = tuple(value) if isinstance(value, list) else value
-    return values
+    keys, options = _keys_of_data(FORM), parse_set_options(arguments)
+    _check(options, keys, "does not say how a file is read", f"only {', '.join(keys)}")
+    return {path.removeprefix("data."): value for path, value in options.items()}
 
 
 def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:
@@ -64,21 +55,33 @@ def with_options(config: RunConfig, options: Mapping[str, Any]) -> RunConfig:
     if not options:
         return config
     name = config.task[instantiate.TARGET]
-    task = instantiate.resolve(name, config.trust)
-    free = [f"task.{option}" for option in getattr(task, "inference_options", ())]
-    keys = argument_keys("task", name, config.trust)
-    reading = {f"data.{key.path}": key for key in keys_of(DataOptions) if key.path in READING}
-    keys = {**keys, **reading}
+    free = getattr(instantiate.resolve(name, config.trust), "inference_options", ())
+    rules = argument_keys("task", name, config.trust)
+    of_task = {f"task.{option}": rules.get(f"task.{option}") for option in free}
+    fix = f"only {', '.join([*of_task, 'data.*'])}"
+    _check(
+        options, {**of_task, **_keys_of_data(READING)}, "cannot be set once a run is trained", fix
+    )
     changes: dict[str, dict[str, Any]] = {"task": {}, "data": {}}
     for path, value in options.items():
-        if path not in (*free, *reading):
-            of_files = "data.*"
-            fix = did_you_mean(path, [*free, *reading]) or f"only {', '.join([*free, of_files])}"
-            raise ConfigError("CONF-KEY", path, "cannot be set once a run is trained", fix)
-        error = violation(keys[path], value, str(value)) if path in keys else None
-        if error is not None:
-            raise error
         group, _, option = path.partition(".")
         changes[group][option] = value
     config = config.model_copy(update={"task": config.task | changes["task"]})
     return config.with_options("data", **changes["data"])
+
+
+def _keys_of_data(names: Collection[str]) -> dict[str, Key | None]:
+    return {f"data.{key.path}": key for key in keys_of(DataOptions) if key.path in names}
+
+
+def _check(
+    options: Mapping[str, Any], keys: Mapping[str, Key | None], refusal: str, fix: str
+) -> None:
+    """Raise ConfigError for a key that is none of these, and for a value against its rule."""
+    for path, value in options.items():
+        if path not in keys:
+            raise ConfigError("CONF-KEY", path, refusal, did_you_mean(path, keys) or fix)
+        key = keys[path]
+        error = violation(key, value, str(value)) if key is not None else None
+        if error is not None:
+            raise error

@@ -19,6 +19,19 @@ def parse_override(text: str) -> Any:
         raise _syntax(text, error) from error
 
 
+def typed_overrides() -> list[str]:
+    """Return the overrides of Hydra's command line as typed; none where it does not run.
+
+    Reading them would resolve ${oc.env:TOKEN}, and they are written down.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    if not HydraConfig.initialized():
+        return []
+    return list(OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))  # type: ignore[arg-type]
+
+
 def sweep_values(override: Any) -> list[Any]:
     """Return the values of a sweep as the parser gives them; of an interval, both ends."""
     from hydra.errors import HydraException

@@ -2,8 +2,8 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from tunesmith.data.prepare.labels import NUMERIC
 from tunesmith.data.prepare.parse_cells import INTEGRAL, is_nothing, list_in, spelled
-from tunesmith.data.sources.file_layout import FileFormat, FileLayout, layout_of, suggested_names
-from tunesmith.data.sources.files import columns_of, keys_of_all_rows, readable, stream
+from tunesmith.data.sources import csv
+from tunesmith.data.sources.file_layout import FileFormat, FileLayout, layout_of
+from tunesmith.data.sources.files import columns_of, readable, stream
 
 FEW = 50  # different values that a column may have to be one of labels
 KEPT = 1000  # different values that are counted
-DEFAULTS = {"text": "text", "label": "label", "words": "tokens", "tags": "ner_tags"}
 LABEL_NAMES = (
     "label",
     "labels",
@@ -45,7 +45,6 @@ class ColumnSummary:
 
     def add(self, cell: Any) -> None:
         if is_nothing(cell) or cell == "":
-            self.missing += 1
             return
         self.kinds.add(_kind_of(cell))
         values = cell if isinstance(cell, list) else [cell]
@@ -57,8 +56,9 @@ class ColumnSummary:
         if len(self.examples) < 2:
             self.examples.append(str(cell))
 
-    def name_kind(self) -> None:
-        """Name the kind of all cells: a column of numbers and texts is one of texts."""
+    def finish(self, rows: int) -> None:
+        """Name the kind of all cells (numbers and texts are texts); the others are missing."""
+        self.missing = rows - len(self.words)
         kinds = self.kinds
         if len(kinds) == 1:
             self.kind = next(iter(kinds))
@@ -97,24 +97,23 @@ class FileSummary:
 
 
 def summarize(path: Path, form: FileFormat) -> FileSummary:
-    """Read a file whole; its rows are counted, not kept. Raises DataError as a training would."""
+    """Read a file once; its rows are counted, not kept. Raises DataError as a training would."""
     path = readable(path)
     layout = layout_of(path, form)
     if layout.first_rows:  # read as the fix would read it: the first row is one of data
-        names = suggested_names(layout.first_rows, "text", "label", "text_pair")
-        form = FileFormat(**{**vars(form), "header": "none", "column_names": tuple(names)})
-        guess = f"the first row looks like data: data.header=none {_names_option(names)}"
+        names = csv.suggested_names(layout.first_rows, "text", "label", "text_pair")
+        form = replace(form, header="none", column_names=tuple(names))
+        guess = f"the first row looks like data: {csv.header_options(names)}"
         layout = layout_of(path, form)
-        layout = FileLayout(**{**vars(layout), "guesses": (*layout.guesses, guess)})
-    names = keys_of_all_rows(path, form) if layout.kind == "jsonl" else columns_of(path, form)
-    columns = {name: ColumnSummary(name) for name in names}
+        layout = replace(layout, guesses=(*layout.guesses, guess))
+    columns = {name: ColumnSummary(name) for name in columns_of(path, form)}
     count = 0
     for _, row in stream(path, form):
         count += 1
-        for name, column in columns.items():
-            column.add(row.get(name))
+        for name, cell in row.items():  # of json lines a later row may have other keys
+            columns.setdefault(name, ColumnSummary(name)).add(cell)
     for column in columns.values():
-        column.name_kind()
+        column.finish(count)
     return FileSummary(path, layout, count, columns)
 
 
@@ -131,15 +130,16 @@ def _kind_of(cell: Any) -> str:
     return "bytes" if isinstance(cell, bytes) else "object"
 
 
-def _names_option(names: Sequence[str]) -> str:
-    return shlex.quote(f"data.column_names=[{','.join(names)}]")
-
-
 # The command
 
 
-def command(files: Sequence[FileSummary], options: Sequence[str] = ()) -> str:
-    """Return the command that trains on these files; the one that is no other split is train's."""
+def command(
+    files: Sequence[FileSummary], defaults: Mapping[str, Any], options: Sequence[str] = ()
+) -> str:
+    """Return the command that trains on these files; the one that is no other split is train's.
+
+    `defaults` are those of `data`: what they say already is not written.
+    """
     by_split: dict[str, FileSummary] = {}
     for file in files:
         by_split.setdefault(file.split if file.split not in by_split else "train", file)
@@ -149,49 +149,48 @@ def command(files: Sequence[FileSummary], options: Sequence[str] = ()) -> str:
         if file is not train or split == "train":
             parts.append(shlex.quote(f"data.{split}_file={file.path}"))
     if train.layout.names is not None and not any("column_names" in o for o in options):
-        parts += ["data.header=none", _names_option(train.layout.names)]
-    parts += list(task_options(train))
+        parts.append(csv.header_options(train.layout.names))
+    for key, value in task_options(train):
+        if key == "task" or defaults.get(key.removeprefix("data.")) != value:
+            parts.append(shlex.quote(f"{key}={value}"))
     if "validation" not in by_split:
         parts.append("data.split.validation=0.1")
     return " ".join(parts)
 
 
-def task_options(file: FileSummary) -> Iterable[str]:
-    """Yield the options that name the task and its columns, as the columns look."""
+def task_options(file: FileSummary) -> Iterator[tuple[str, str]]:
+    """Yield (key, value) of the options that name the task and its columns, as these look."""
     columns = file.columns
     if {"question", "context"} <= columns.keys():
-        yield "task=question_answering"
+        yield "task", "question_answering"
         return
     tags = _pair_of_lists(columns)
     if tags is not None:
-        words, labels = tags
-        yield "task=token_classification"
-        yield from _named("words", words)
-        yield from _named("tags", labels)
-        in_scheme = all(tag == "O" or tag[1:2] == "-" for tag in columns[labels].counts)
-        if not in_scheme:
-            yield "task.entities=false"
+        yield "task", "token_classification"
+        yield from zip(("data.words", "data.tags"), tags, strict=True)
+        if not all(tag == "O" or tag[1:2] == "-" for tag in columns[tags[1]].counts):
+            yield "task.entities", "false"
         return
     texts = sorted(
         (c for c in columns.values() if c.kind == "text" and not c.is_of_labels),
         key=lambda column: -column.mean_words,
     )
     label = _label_column(columns, [text.name for text in texts[:1]])
-    texts = [text for text in texts if label is None or text.name != label.name]
     if label is None:
         if len(columns) == 1 and texts:
-            yield "task=mlm"
-            yield from _named("text", texts[0].name)
+            yield "task", "mlm"
+            yield "data.text", texts[0].name
         return
     if label.kind in ("list of texts", "list of numbers", "list in a text"):
-        yield "task=multi_label"
+        yield "task", "multi_label"
     elif label.kind == "number" and not (label.is_of_labels and label.is_integral):
-        yield "task=regression"
-    if texts:
-        yield from _named("text", texts[0].name if "text" not in columns else "text")
+        yield "task", "regression"
+    text = next((text.name for text in texts if text.name != label.name), None)
+    if text is not None:
+        yield "data.text", "text" if "text" in columns else text
     if "text_pair" in columns:
-        yield "data.text_pair=text_pair"
-    yield from _named("label", label.name)
+        yield "data.text_pair", "text_pair"
+    yield "data.label", label.name
 
 
 def _pair_of_lists(columns: Mapping[str, ColumnSummary]) -> tuple[str, str] | None:
@@ -212,8 +211,3 @@ def _label_column(
     free = [c for c in columns.values() if c.name not in texts and c.kind not in ("empty", "bytes")]
     named = [c for c in free if c.name.lower() in LABEL_NAMES]
     return next(iter(named), None) or next((c for c in free if c.is_of_labels), None)
-
-
-def _named(key: str, column: str) -> Iterable[str]:
-    if DEFAULTS.get(key) != column:
-        yield shlex.quote(f"data.{key}={column}")

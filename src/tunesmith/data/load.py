@@ -1,6 +1,5 @@
 """Rows from anywhere, under our names: opened, stored once, checked, split, memory-mapped."""
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.cache import cached_dataset, key_of, schema_of
+from tunesmith.data.choose_columns import choose
 from tunesmith.data.columns import (
     COLUMNS,
     LANGUAGE,
@@ -22,6 +22,7 @@ from tunesmith.data.columns import (
 )
 from tunesmith.data.options import DataOptions, SplitOptions
 from tunesmith.data.prepare import stages
+from tunesmith.data.prepare.choices import is_counted_from_one
 from tunesmith.data.prepare.few_shot import counts, wrong_shots
 from tunesmith.data.prepare.languages import (
     Wanted,
@@ -31,18 +32,11 @@ from tunesmith.data.prepare.languages import (
     languages_by_split,
     only_languages,
 )
-from tunesmith.data.prepare.normalize import (
-    RowSource,
-    is_counted_from_one,
-    normalized_rows,
-    present_columns,
-)
-from tunesmith.data.prepare.quality import GROUP, STRATA, SplitRows, check_same_source
+from tunesmith.data.prepare.normalize import RowSource, normalized_rows
+from tunesmith.data.prepare.quality import SplitRows, check_same_source
 from tunesmith.data.sources.file_layout import FileFormat
 from tunesmith.data.sources.resolve import Opener, split_openers
 from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
-
-log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 
@@ -57,9 +51,8 @@ def read(
     """Read the splits under our column names.
 
     `columns` is what the task reads; `splits` are those to return (None: all), and no file is
-    opened that they do not need. `labels` are those of a finished run, in its order.
-    Rows are stored below `cache` once per content and mapped into
-    memory.
+    opened that they do not need. `labels` are those of a finished run, in its order. Rows are
+    stored below `cache` once per content and mapped into memory.
     Raises DataError for rows, ConfigError for options, MachineError for a missing package.
     """
     target = stages.Target.of(columns)
@@ -137,13 +130,12 @@ def with_label_from(
     if not is_choice or options.label_from is not None or not opened.sources:
         return options, []
     split, source = next(iter(opened.sources.items()))
-    number = int(
-        is_counted_from_one(source, columns, opened.chosen[split], options.label_separator)
+    chosen, separator = opened.chosen[split], options.label_separator
+    number = int(is_counted_from_one(source.rows(), columns, chosen, separator))
+    guess = f"{source.name}: choices are numbered from 1; data.label_from=0 says otherwise"
+    return options.model_copy(update={"label_from": number}), stages.noted(
+        [guess] if number else []
     )
-    notes = [f"{source.name}: choices are numbered from 1; data.label_from=0 says otherwise"]
-    if number:
-        log.warning("%s", notes[0])
-    return options.model_copy(update={"label_from": number}), notes if number else []
 
 
 def _fingerprint(
@@ -249,10 +241,7 @@ def open_sources(names: Collection[str], openers: Mapping[str, Opener]) -> dict[
 def noted_guesses(sources: Mapping[str, RowSource]) -> list[str]:
     """Say in one line each how files are read where no option says so."""
     notes = [f"{source.name}: {guess}" for source in sources.values() for guess in source.guesses]
-    unique = list(dict.fromkeys(notes))
-    for note in unique:
-        log.warning("%s", note)
-    return unique
+    return stages.noted(list(dict.fromkeys(notes)))
 
 
 # Each source's rows, stored once per content
@@ -306,71 +295,3 @@ def media_folders(
     return [
         str(Path(media or source.folder).expanduser().absolute()) for source in sources.values()
     ]
-
-
-# The columns of the source
-
-
-def choose(
-    sources: Mapping[str, RowSource],
-    columns: Mapping[str, Column],
-    names: Mapping[str, SourceName | None],
-    options: SplitOptions,
-) -> dict[str, dict[str, SourceName]]:
-    """Return {split: {our column: the source's}}; what rows are stratified by is one of them."""
-    chosen = present(sources, columns, {name: names[name] for name in [*columns, "id"]})
-    group = options.group or ("context" if "context" in columns else None)
-    if group is not None and "train" in sources:
-        chosen["train"][GROUP] = _group_column(sources["train"], options, names)
-    strata = strata_of(options, columns, names["label"], sources)
-    if strata is not None:
-        chosen["train"][STRATA] = strata
-    return chosen
-
-
-def _group_column(
-    source: RowSource, options: SplitOptions, names: Mapping[str, SourceName | None]
-) -> SourceName:
-    """Return the column whose equal values keep rows in one split: by default the context's."""
-    if options.group is None:
-        return names["context"] or "context"
-    if options.group not in source.known_columns():
-        what = f"no column {options.group!r}; columns: {', '.join(source.columns)}"
-        raise DataError("DATA-COL", source.name, what, "data.split.group=null")
-    return options.group
-
-
-def present(
-    sources: Mapping[str, RowSource],
-    columns: Mapping[str, Column],
-    names: Mapping[str, SourceName | None],
-) -> dict[str, dict[str, SourceName]]:
-    """Return the columns that each split has; all that is missing is said at once."""
-    errors: list[TunesmithError] = [
-        ConfigError("CONF-MISSING", f"data.{c}=null", "the task needs this column; give its name")
-        for c, column in columns.items()
-        if column.required and names[c] is None
-    ]
-    chosen = {}
-    for split, source in sources.items():
-        try:
-            chosen[split] = present_columns(source, columns, names, split)
-        except TunesmithError as error:
-            errors.extend(getattr(error, "errors", [error]))
-    raise_all(errors)
-    return chosen
-
-
-def strata_of(
-    options: SplitOptions,
-    columns: Mapping[str, Column],
-    label: SourceName | None,
-    sources: Mapping[str, RowSource],
-) -> SourceName | None:
-    """Return the label column by which rows are stratified although the task reads no label.
-
-    So a task on texts alone cuts a source as classification does: nobody's test texts are its
-    train texts.
-    """
-    cut_here = options.method == "stratified" and "train" in sources and "label" not in columns
-    return label if cut_here and label in sources["train"].columns else None

@@ -18,6 +18,13 @@ KNOBS: dict[str, list[tuple[str, ...]]] = {
     "attention_dropout": [("attention_probs_dropout_prob",), ("attention_dropout",)],
     "classifier_dropout": [("classifier_dropout",), ("seq_classif_dropout",), ("cls_dropout",)],
 }
+SIZES = (  # of which a model has one at least
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "vocab_size",
+)
 UNDECLARED: dict[str, set[str]] = {
     "deberta": {"cls_dropout"},
     "deberta-v2": {"cls_dropout"},
@@ -62,7 +69,7 @@ def changed(
             where = f"model.config.{key}"
             raise ConfigError("CONF-KEY", where, what, did_you_mean(key, sorted(keys)))
     for key, value in changes.items():
-        is_size = key.startswith("num_") or key.endswith(("_size", "_layers", "_heads"))
+        is_size = known.attribute_map.get(key, key) in SIZES
         if is_size and isinstance(value, int | float) and not value >= 1:
             where = f"model.config.{key}={value}"
             raise ConfigError("CONF-RANGE", where, "must be at least 1")

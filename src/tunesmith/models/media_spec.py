@@ -49,7 +49,7 @@ def resolve_media_encoder(
     folder = resolve_path.folder_of(path, revision, resolve_path.MEDIA_FILES)
     untrusted_files.refuse_ways_out(folder)
     untrusted_files.refuse_own_python(folder, path)
-    whole = _config(untrusted_files.read_json(folder / "config.json"), path)
+    whole = _config(untrusted_files.read_config(folder), path)
     settled = getattr(whole, "vision_config", whole) if sense == "image" else whole
     _check_class(settled, sense, path)
     processor = _processor(folder, sense, whole, settled, path)

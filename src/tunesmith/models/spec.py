@@ -103,7 +103,7 @@ def resolve_model(
     _check_arguments(changes, pretrained, attention)
     changes = changes if pretrained else {**(sizes or {}), **changes}
     folder = _safe_folder(path, revision)
-    raw = untrusted_files.read_json(folder / "config.json")
+    raw = untrusted_files.read_config(folder)
     checkpoint = _config(raw, changes, path)
     _set_dropouts(checkpoint, hidden_dropout, attention_dropout, classifier_dropout)
     settled = encoder_decoder.config_as(head.role, checkpoint)
@@ -201,7 +201,6 @@ def _config(raw: dict[str, Any], changes: dict[str, Any], path: str) -> PreTrain
         raise ModelError("MODEL-CONFIG", path, what, fix)
     if "quantization_config" in raw:
         raise ModelError("MODEL-CONFIG", path, "its weights are quantised; not supported")
-    raw = untrusted_files.without_code(raw)
     with quiet():
         if changes:
             known = _from_dict(kind, raw, {}, path)

@@ -72,16 +72,21 @@ def refuse_ways_out(folder: Path) -> None:
         inside(folder, file.name)
 
 
-def without_code(config: Any) -> Any:
-    """Return a model's config without the keys that choose code, which may come from the hub.
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a model's config.json without the keys that choose code, which may be the hub's.
 
     Such as `attn_implementation`: transformers would fetch the kernel that it names.
     """
-    if isinstance(config, list):
-        return [without_code(part) for part in config]
-    if not isinstance(config, dict):
-        return config
-    return {key: without_code(value) for key, value in config.items() if not CODE.fullmatch(key)}
+    config: dict[str, Any] = _without_code(read_json(folder / "config.json"))
+    return config
+
+
+def _without_code(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_code(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_code(part) for key, part in value.items() if not CODE.fullmatch(key)}
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ import torch
 
 from tunesmith.data.batching.datamodule import DataModule
 from tunesmith.data.batching.loaders import evaluation_loader
-from tunesmith.errors import ModelError, TunesmithError
+from tunesmith.errors import ModelError, explain
 from tunesmith.models.encoder_decoder import encoder_of
 from tunesmith.tasks.base import Batch, Task
 
@@ -52,9 +52,9 @@ def check_limits(task: Task, data: DataModule, max_length: int) -> None:
             loss = task(batch).loss
             if loss.requires_grad:
                 loss.backward()
-        except TunesmithError:
-            raise
-        except Exception as error:  # a library's own: whatever it is, it would end the training
+        except Exception as error:
+            if explain(error).code != "INTERNAL":  # ours, or memory: no limit of the model
+                raise
             raise _explained(task, batch, max_length, error) from error
         if encoder_of(task.model).config.model_type not in STEADY:
             _check_padding(task, data)
@@ -133,7 +133,9 @@ def _works(call: Callable[[], Any]) -> bool:
     try:
         with torch.no_grad():
             call()
-    except Exception:
+    except Exception as error:
+        if explain(error).code != "INTERNAL":
+            raise
         return False
     return True
 

@@ -2,11 +2,10 @@
 
 import json
 import logging
-import os
 import sys
 import traceback
 
-from tunesmith.errors import INTERRUPTED, Interrupted, explain
+from tunesmith.errors import INTERRUPTED, Interrupted, explain, is_debugging
 from tunesmith.runtime.fast_import import gc_paused_for_import
 
 
@@ -24,7 +23,7 @@ def main() -> None:
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         told = explain(error)
-        if os.environ.get("TUNESMITH_DEBUG") == "1":
+        if is_debugging():
             traceback.print_exc()
         print("\n".join(told.lines), file=sys.stderr)
         raise SystemExit(told.exit_code) from None

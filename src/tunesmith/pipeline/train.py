@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tunesmith import runs
 from tunesmith.config import resolved
+from tunesmith.config.override_parser import typed_overrides
 from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import ConfigError, Interrupted, ModelError
 from tunesmith.pipeline.components import Training, build_training
@@ -42,7 +43,7 @@ class Outcome(NamedTuple):
 
 def train(composed: DictConfig) -> float | None:
     """Train as Hydra's command line says; return the best monitored score."""
-    return train_run(composed, _overrides()).score
+    return train_run(composed, typed_overrides()).score
 
 
 def train_run(composed: DictConfig, overrides: list[str]) -> Outcome:
@@ -132,12 +133,3 @@ def train_as_rank(payload: Mapping[str, Any]) -> None:
     context = RunContext(Path(payload["directory"]), payload["resumed"], checkpoint)
     with torch_settings(hardware, config.trainer.deterministic):
         fit(build_training(config, load_inputs(config), context, hardware), context)
-
-
-def _overrides() -> list[str]:
-    from hydra.core.hydra_config import HydraConfig
-
-    if not HydraConfig.initialized():
-        return []
-    # As typed: reading them would resolve ${oc.env:TOKEN}, and they are written down.
-    return list(OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))  # type: ignore[arg-type]

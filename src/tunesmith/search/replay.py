@@ -135,7 +135,7 @@ def _run(segment: Segment) -> Result:
 
     result = run_segment(segment, InputCache())
     if result.failure == MACHINE:
-        raise fault_of_machine(str(result.error))
+        raise fault_of_machine(result)
     if result.state == "interrupted":
         raise Interrupted
     return result

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tunesmith.errors import MachineError
+from tunesmith.errors import MachineError, TunesmithError, error_of
 from tunesmith.reporting.results import Validation, Value
 
 
@@ -89,7 +89,7 @@ def result_of(segment: Segment, state: Any, **facts: Any) -> Result:
     )
 
 
-def fault_of_machine(line: str) -> MachineError:
-    """Return the error of a worker whose machine failed, by the line that says it."""
-    where, _, what = line.partition("] ")[2].partition(": ")
-    return MachineError("ENV-DISK", where, what, "with that mended the same command goes on")
+def fault_of_machine(result: Result) -> TunesmithError:
+    """Return the error of a worker whose machine failed, as it said it."""
+    fix = "with that mended the same command goes on"
+    return error_of(str(result.error), MachineError.exit_code, fix)

@@ -146,6 +146,21 @@ class MeanSquaredError(nn.Module):
         return Loss(F.mse_loss(predictions.float(), labels.float()), rows)
 
 
+def losses_of_guessing(
+    loss: CrossEntropy, counts: Sequence[int], labels: Sequence[int]
+) -> tuple[float, float]:
+    """Return what `labels` (N,) cost where each answer is the share of its class, and where even.
+
+    `counts` (C,) are those of train; a class that weighs more is guessed more.
+    """
+    shares = torch.tensor(counts, dtype=torch.float32)
+    if loss.class_weight is not None:
+        shares = shares * loss.class_weight.cpu()
+    truths, guess = torch.as_tensor(labels), (shares / shares.sum()).clamp(min=1e-9).log()
+    even = torch.zeros(len(shares))
+    return loss_of_one_answer(loss, guess, truths), loss_of_one_answer(loss, even, truths)
+
+
 def loss_of_one_answer(loss: nn.Module, logits: Tensor, labels: Tensor) -> float:
     """Return what the same logits (C,) for each of N rows cost; labels are (N,) or (N, C)."""
     device = next((buffer.device for buffer in loss.buffers()), labels.device)

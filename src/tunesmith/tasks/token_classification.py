@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.errors import ConfigError, DataError
@@ -28,7 +27,7 @@ from tunesmith.tasks.capabilities import (
     ShowsExamples,
     SplitsRows,
 )
-from tunesmith.tasks.losses import CrossEntropy, loss_of_one_answer
+from tunesmith.tasks.losses import CrossEntropy, losses_of_guessing
 from tunesmith.tasks.metrics.entity_f1 import SCHEME, Entity, entities, scores, well_formed
 from tunesmith.tasks.text.long_text import overlap
 from tunesmith.tasks.text.padding import pad_lists
@@ -167,15 +166,8 @@ class TokenClassification(
         return [self._answer([found], text) for found, text in zip(each, texts, strict=True)]
 
     def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
-        counts = torch.from_numpy(self._counts(train["tags"])).float()  # (C,)
-        if self.loss.class_weight is not None:
-            counts = counts * self.loss.class_weight.cpu()
-        truths = torch.tensor([self.label_to_id[tag] for row in rows for tag in row["tags"]])
-        guess = (counts / counts.sum()).clamp(min=1e-9).log()
-        return (
-            loss_of_one_answer(self.loss, guess, truths),
-            loss_of_one_answer(self.loss, torch.zeros(len(counts)), truths),
-        )
+        truths = [self.label_to_id[tag] for row in rows for tag in row["tags"]]
+        return losses_of_guessing(self.loss, self._counts(train["tags"]).tolist(), truths)
 
     def _counts(self, tags: Iterable[Sequence[str]]) -> np.ndarray:
         """Count each tag over rows: (C,)."""

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from tempfile import TemporaryFile
 from typing import IO
 
-from tunesmith.errors import MachineError, TunesmithError
+from tunesmith.errors import MachineError, TunesmithError, error_of, is_debugging
 from tunesmith.runtime.environment import variables
 from tunesmith.runtime.processes import die_with_parent
 
@@ -52,7 +52,7 @@ def launched_ranks(processes: int, command: Sequence[str], standard_input: str) 
                     command,
                     env=env,
                     stdin=subprocess.PIPE,
-                    stderr=said[i - 1],
+                    stderr=None if is_debugging() else said[i - 1],
                     text=True,
                     preexec_fn=die_with_parent,
                 )
@@ -81,11 +81,7 @@ def _first_said(
         file.seek(0)
         lines = [line.strip() for line in file if line.startswith("error[")]
         if lines and process.returncode:
-            code, _, rest = lines[-1].removeprefix("error[").partition("] ")
-            where, _, what = rest.partition(": ")
-            told = TunesmithError(code, where, f"{what} (rank {number})")
-            told.exit_code = process.returncode
-            return told
+            return error_of(f"{lines[-1]} (rank {number})", process.returncode)
     if isinstance(error, subprocess.TimeoutExpired):
         return MachineError("ENV-RANK", "another rank", "did not end within 60 s of this one")
     return error

@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 
 from support.load_rows import rows, write
 from tunesmith.config import CONF, resolved
-from tunesmith.data.prepare.normalize import cell_of, right_one
+from tunesmith.data.prepare.choices import right_one
+from tunesmith.data.prepare.parse_cells import cell_of
 from tunesmith.data.synthetic import multiple_choice_rows as multiple_choice
 from tunesmith.errors import DataError, TunesmithError
 from tunesmith.pipeline.inputs import read_rows

@@ -16,7 +16,9 @@ import pytest
 from support.bad_inputs import row
 from support.load_rows import CLASSIFY, GOOD, SCORE, rows, write
 from tunesmith.data.columns import Column, ColumnType, Rows
-from tunesmith.errors import DataError
+from tunesmith.data.prepare.choices import right_one
+from tunesmith.data.prepare.parse_cells import converter, reader
+from tunesmith.errors import DataError, TunesmithError
 
 MANY = {"text": Column(ColumnType.TEXT), "label": Column(ColumnType.CLASSES, target=True)}
 
@@ -399,3 +401,39 @@ def test_a_column_that_nobody_reads_may_be_of_any_type() -> None:
     columns = {"text": ["a", "b"], "label": ["x", "y"], "meta": maps, "took": durations}
     pyarrow.parquet.write_table(pa.table(columns), "t.parquet")
     assert rows(train_file="t.parquet", need_validation=False).labels == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        (Column(ColumnType.TEXT, target=True), ["a", math.nan, None]),
+        (Column(ColumnType.SPANS, target=True), [[], math.nan, None]),
+        (Column(ColumnType.NUMBER, target=True), [1.0, math.nan, None]),
+        (Column(ColumnType.TAGS, target=True), [["O"], math.nan, None]),
+    ],
+)
+def test_nan_is_nothing_in_every_kind_of_column(column: Column, cells: list[Any]) -> None:
+    """A target that is NaN is missing, as null is; the kind of column does not matter."""
+    read = converter(column, None, None)
+    assert [read(cell) is None for cell in cells] == [False, True, True]
+    assert right_one(math.nan, ["a", "b"], None) is right_one(None, ["a", "b"], None) is None
+
+
+def test_a_prediction_reads_lists_in_cells_as_training_did() -> None:
+    """A text stays whole, so that an answer can say where a word stands; a list is a list."""
+    read = reader(Column(ColumnType.WORDS), None)
+    assert read("['New', 'York']") == ["New", "York"]
+    assert read("New York") == "New York"
+    with pytest.raises(ValueError, match="looks like a list"):
+        read("['New' 'York']")
+
+
+def test_an_answer_that_is_read_as_input_is_refused_whatever_the_task() -> None:
+    for columns, options in (
+        (CLASSIFY, {"text": "label"}),
+        (CLASSIFY, {"text_pair": "label"}),
+        (SCORE, {"label": "text"}),
+        (TAGGED, {"words": "ner_tags"}),
+    ):
+        with pytest.raises(TunesmithError, match=r"CONF-BOTH.*the input would be the answer"):
+            rows(columns, train_file=write("t.csv", GOOD), need_validation=False, **options)

@@ -189,6 +189,35 @@ def test_a_format_can_be_said_and_wins_over_the_extension() -> None:
     assert list(stream("rows.json", FileFormat(format="text"))) == [(1, {"text": '{"text": "a"}'})]
 
 
+def test_json_is_one_document_and_jsonl_is_lines_where_it_is_said() -> None:
+    records = [{"text": "a"}, {"text": "b"}]
+    write("rows.data", json.dumps(records))
+    assert [row for _, row in stream("rows.data", FileFormat(format="json"))] == records
+    write("rows.data", json.dumps({"data": [{"text": "a"}]}))  # a row of its own, if lines are said
+    [(_, row)] = stream("rows.data", FileFormat(format="jsonl"))
+    assert row == {"data": [{"text": "a"}]}
+
+
+def test_names_imply_a_table_and_go_with_no_header() -> None:
+    write("rows.txt", "a\tx\nb\ty\n")
+    names = ["text", "label"]
+    assert columns_of("rows.txt", FileFormat(column_names=names)) == names
+    with pytest.raises(
+        ConfigError, match=r"CONF-BOTH.* names the columns of files without a header"
+    ):
+        columns_of("rows.txt", FileFormat(column_names=names, header="first"))
+
+
+def test_a_column_that_the_first_row_lacks_can_part_rows() -> None:
+    """Rows are cut by a label that the task does not read: it is one, wherever it begins."""
+    records = [{"text": f"text {i}", **({"label": "ab"[i % 2]} if i else {})} for i in range(40)]
+    lines("t.jsonl", *records)
+    alone = {"text": Column(ColumnType.TEXT)}
+    split = {"validation": 0.5, "method": "stratified"}
+    found = rows(alone, train_file="t.jsonl", split=split)
+    assert 18 <= len(found.splits["validation"]) <= 22
+
+
 def test_an_unknown_extension_is_told_with_what_was_taken(caplog: pytest.LogCaptureFixture) -> None:
     assert said("rows.data", GOOD, caplog) == [
         "rows.data: no extension that is known: read as csv; data.format says otherwise",

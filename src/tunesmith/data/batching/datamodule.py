@@ -92,9 +92,10 @@ class DataModule(LightningDataModule):
         """Return the batches of a split, the same ones whoever asks: scores repeat to the bit."""
         features, lengths, _ = self.encoded[split]
         limit = self.limit_val_batches if split == "validation" else None
-        rows = features.data.column("row").to_numpy()
-        # Batches hold rows of like length: the first ones would be the longest rows alone.
-        chosen = None if limit is None else sample_of_rows(rows, limit * self.eval_batch_size)
+        chosen = None
+        if limit is not None:  # the first batches would be the longest rows alone
+            rows = features.data.column("row").to_numpy()
+            chosen = sample_of_rows(rows, limit * self.eval_batch_size)
         ranks, rank = self._world()
         return evaluation_loader(
             features,

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.columns import MEDIA, TABULAR, TEXTUAL, Column, ColumnType, SourceName, names_of
+from tunesmith.data.prepare.choices import resolve_choice
 from tunesmith.data.prepare.media import digest_of
-from tunesmith.data.prepare.parse_cells import converter, is_nothing
+from tunesmith.data.prepare.parse_cells import cell_of, converter
 from tunesmith.data.row_hashes import digest
-from tunesmith.data.sources.file_layout import suggested_names
+from tunesmith.data.sources.csv import header_options, suggested_names
 from tunesmith.data.sources.files import Raw
 from tunesmith.errors import DataError, did_you_mean, raise_all
 
 # Nothing to read: white space, control characters, zero-width marks.
 EMPTY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*")
-INDEX = re.compile(r"[+-]?\d+(\.0*)?")
-WITHHELD = (-1, -100)  # as hub data sets and torch mark a hidden answer
 HAS_EMPTY, HAS_NUL, IS_MISPLACED = 1, 2, 4  # bits of `_flags`
 
 
@@ -44,6 +43,9 @@ class RowSource:
     def known_columns(self) -> list[str]:
         """Return the columns of all rows, where `columns` are those of the first one alone."""
         return self.columns if self.all_columns is None else self.all_columns()
+
+    def has_column(self, name: str) -> bool:
+        return name in self.columns or name in self.known_columns()
 
     def line_of(self, number: int) -> str:
         return f"line {number}" if self.in_lines else f"row {number}"
@@ -92,19 +94,6 @@ def _absent(chosen: Mapping[str, SourceName], known: Sequence[str]) -> dict[str,
     return {ours: missing for ours, missing in lacking.items() if missing}
 
 
-def cell_of(raw: Mapping[str, Any], named: SourceName) -> Any:
-    """Return a column's cell; of several columns a list, without empty cells at its end.
-
-    So a row with fewer choices than others leaves its last cells empty.
-    """
-    if isinstance(named, str):
-        return raw.get(named)
-    cells = [raw.get(name) for name in named]
-    while cells and cells[-1] in (None, ""):
-        cells.pop()
-    return cells
-
-
 def read_cells(
     raw: Mapping[str, Any], named: SourceName, column: Column | None, convert: Callable[[Any], Any]
 ) -> Any:
@@ -149,7 +138,7 @@ def without_header(rows: Sequence[Sequence[str]], names: Mapping[str, SourceName
     pair = names.get("text_pair")
     columns = suggested_names(rows, text, label, str(pair or "text_pair"))
     more = " data.text_pair=text_pair" if pair is None and "text_pair" in columns else ""
-    return f'data.header=none "data.column_names=[{",".join(columns)}]"{more}'
+    return header_options(columns) + more
 
 
 def normalized_rows(
@@ -191,94 +180,6 @@ def normalized_rows(
         row |= identity(row, telling, others) | {"_flags": flags(row, texts)}
         row["_flags"] |= IS_MISPLACED * any(misplaced(row))
         yield row
-
-
-def resolve_choice(
-    row: dict[str, Any],
-    raw: Mapping[str, Any],
-    columns: Mapping[str, Column],
-    chosen: Mapping[str, SourceName],
-    location: str,
-    label_from: int,
-) -> None:
-    """Put the number of the right choice for what a row calls it, in place."""
-    kinds = {column.kind: name for name, column in columns.items()}
-    if ColumnType.CHOICE not in kinds or ColumnType.CHOICES not in kinds:
-        return
-    ours, choices = kinds[ColumnType.CHOICE], kinds[ColumnType.CHOICES]
-    given = cell_of(raw, chosen[choices])
-    names = given.get("label") if isinstance(given, Mapping) else None
-    try:
-        row[ours] = right_one(row[ours], row[choices], names, label_from)
-    except ValueError as error:
-        raise DataError("DATA-CELL", location, f"{chosen[ours]} {error}") from None
-
-
-def is_counted_from_one(
-    source: RowSource,
-    columns: Mapping[str, Column],
-    chosen: Mapping[str, SourceName],
-    separator: str | None,
-) -> bool:
-    """Tell whether right choices are numbered 1 to n: 0 is none of them, and n is one."""
-    kinds = {columns[ours].kind: ours for ours in chosen if ours in columns}
-    if ColumnType.CHOICE not in kinds or ColumnType.CHOICES not in kinds:
-        return False
-    label, choices = chosen[kinds[ColumnType.CHOICE]], chosen[kinds[ColumnType.CHOICES]]
-    read = converter(columns[kinds[ColumnType.CHOICES]], None, separator)
-    has_last = False
-    for _, raw in source.rows():
-        cell, offered = cell_of(raw, label), cell_of(raw, choices)
-        text = "" if is_nothing(cell) else str(cell).strip()
-        if not text:
-            continue
-        if not INDEX.fullmatch(text) or (isinstance(offered, Mapping) and "label" in offered):
-            return False
-        index = int(float(text))
-        if index == 0:
-            return False
-        try:
-            has_last = has_last or index == len(read(offered))
-        except ValueError:  # told of its row when it is read
-            return False
-    return has_last
-
-
-def right_one(
-    cell: Any, choices: Sequence[str], names: Sequence[Any] | None, label_from: int = 0
-) -> int | None:
-    """Return which choice a cell means, from 0; None where it tells none (nothing, or -1).
-
-    A number is an index, from `label_from`. A text is one of the `names` that the choices carry;
-    without them an index, a letter, or the text of a choice. Raises ValueError where it means
-    none, or two.
-    """
-    text = "" if cell is None else str(cell).strip()
-    index = int(float(text)) if INDEX.fullmatch(text) and not isinstance(cell, bool) else None
-    if not text or index in WITHHELD:
-        return None
-    if index is not None:
-        index -= label_from
-    places = range(len(choices))
-    if names is not None:
-        meant = {i for i, name in enumerate(names) if str(name) == text}
-    elif isinstance(cell, str):
-        meant = {i for i, choice in enumerate(choices) if choice.strip() == text}
-        meant |= {i for i in places if i in (index, _letter(text))}
-    else:
-        meant = {i for i in places if i == index}
-    if len(meant) == 1:
-        return meant.pop()
-    if meant:
-        both = " and ".join(map(str, sorted(meant)[:2]))
-        raise ValueError(f"{text!r} may be choice {both} (from 0), by number, letter or text")
-    what = f"{text[:40]!r} is none of {len(choices)} choices: index from {label_from}, letter, text"
-    hint = "; data.label_from=1 counts from 1" if index == len(choices) and not label_from else ""
-    raise ValueError(what + hint)
-
-
-def _letter(text: str) -> int | None:
-    return ord(text.upper()) - ord("A") if len(text) == 1 and text.isascii() else None
 
 
 def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], location: str) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.columns import Column, ColumnType
+from tunesmith.data.columns import Column, ColumnType, SourceName
 from tunesmith.data.prepare.media import image_of, sound_of
 from tunesmith.data.sources.text_lines import HALF
 
@@ -35,7 +35,7 @@ def converter(
     if kind is ColumnType.CHOICES:
         return lambda cell: choices_of(cell, separator)
     if kind is ColumnType.TEXT and column is not None and column.target:
-        return lambda cell: None if cell is None else text_of(cell)
+        return lambda cell: None if is_nothing(cell) else text_of(cell)
     read: dict[ColumnType, Callable[[Any], Any]] = {
         ColumnType.TEXT: text_of,
         ColumnType.GROUP: group_of,
@@ -49,6 +49,19 @@ def converter(
         ColumnType.CATEGORIES: category_of,
     }
     return read[kind]
+
+
+def cell_of(raw: Mapping[str, Any], named: SourceName) -> Any:
+    """Return a column's cell; of several columns a list, without empty cells at its end.
+
+    So a row with fewer choices than others leaves its last cells empty.
+    """
+    if isinstance(named, str):
+        return raw.get(named)
+    cells = [raw.get(name) for name in named]
+    while cells and cells[-1] in (None, ""):
+        cells.pop()
+    return cells
 
 
 def text_of(cell: Any) -> str:
@@ -187,7 +200,9 @@ def texts_in(cell: Any) -> list[str] | None:
 
 def words_or_text(cell: Any) -> str | list[str]:
     """Leave a text whole, so that an answer can say where a word stands. Raises ValueError."""
-    return text_of(cell) if isinstance(cell, str) else words_of(cell)
+    if isinstance(cell, str) and texts_in(cell) is None:
+        return text_of(cell)
+    return words_of(cell)
 
 
 def reader(column: Column, separator: str | None, folder: Path = Path()) -> Callable[[Any], Any]:
@@ -242,7 +257,7 @@ def spans_of(cell: Any) -> list[dict[str, Any]] | None:
     Takes what SQuAD and `datasets` write: {"text": [...], "answer_start": [...]}, or a list of
     {"text": ..., "answer_start": ...}. No answer is an empty list.
     """
-    if cell is None:
+    if is_nothing(cell):
         return None
     if isinstance(cell, Mapping):
         texts, starts = cell.get("text"), cell.get("answer_start")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow
 from datasets import Dataset
 
-from tunesmith.data.prepare.labels import LabelColumn
+from tunesmith.data.prepare.label_column import LabelColumn
 from tunesmith.data.prepare.normalize import HAS_EMPTY, HAS_NUL, IS_MISPLACED, RowSource, misplaced
 from tunesmith.data.row_hashes import digest
 from tunesmith.errors import DataError

@@ -15,9 +15,8 @@ from datasets import Dataset
 from tunesmith.data.columns import NAMED, Column, ColumnType
 from tunesmith.data.options import DataOptions
 from tunesmith.data.prepare.few_shot import counts, sample_per_class
+from tunesmith.data.prepare.label_column import KnownLabels, LabelColumn
 from tunesmith.data.prepare.labels import (
-    KnownLabels,
-    LabelColumn,
     choose_names,
     differ_in_case,
     indices_note,
@@ -90,13 +89,13 @@ def without_gaps(
             missing, found = _missing_labels(part, split, target, known)
             if found is not None:
                 labels[split] = found
-                notes += _noted(_bio_notes(part, found, target.kind))
+                notes += noted(_bio_notes(part, found, target.kind))
                 if split == "train" and known.names is None and target.kind is not None:
                     known = KnownLabels(_classes(found), False)
-                    notes += _noted(_minus_one_notes(part, found, target.kind))
+                    notes += noted(_minus_one_notes(part, found, target.kind))
             if missing is None:
                 hidden.add(split)
-                notes += _noted(
+                notes += noted(
                     [f"{split} has hidden labels (-1 or none): predict only, not evaluate"]
                 )
                 missing = np.zeros(len(part.data), dtype=bool)
@@ -104,7 +103,7 @@ def without_gaps(
                 part, split, missing, options.on_missing_label, options.on_empty_text
             )
             check_ids(left[split])
-            notes += _noted(said)
+            notes += noted(said)
         except DataError as error:
             errors.append(error)
     raise_all(errors)
@@ -179,7 +178,7 @@ def divided(
     # Texts that differ only in case and spaces are copies too: they share a split, and so do
     # questions on one passage.
     pieces, notes = split_rows(train.groups(), strata, options.split, to_make)
-    said = _noted(notes)
+    said = noted(notes)
     for split, rows in pieces.items():
         if not len(rows):
             what = f"{split} has 0 of the {len(train.rows)} rows of {train.source.name}"
@@ -234,7 +233,7 @@ def labeled(
     notes += [by_case] if by_case is not None and known.names is None else []
     shown = ", ".join(f"{name}={i}" for i, name in enumerate(names[:20]))
     log.info("%d labels: %s", len(names), shown)
-    said = {**vars(rows), "notes": (*rows.notes, *_noted(notes))}
+    said = {**vars(rows), "notes": (*rows.notes, *noted(notes))}
     return Labeled(**said, names=names, spell=spell)
 
 
@@ -267,10 +266,10 @@ def without_copies(rows: Labeled, leakage: str) -> Labeled:
     found = leaks(rows.parts) if leakage != "ignore" else []
     if leakage == "error":
         raise_all(DataError("DATA-LEAK", "", leak) for leak in found)
-    notes = _noted([f"{leak}; data.leakage=error refuses" for leak in found])
+    notes = noted([f"{leak}; data.leakage=error refuses" for leak in found])
     for split, part in rows.parts.items():
         if split in rows.labels and split not in rows.hidden:
-            notes += _noted(conflicting_labels(part, split, rows.labels[split]))
+            notes += noted(conflicting_labels(part, split, rows.labels[split]))
     return replace(rows, notes=(*rows.notes, *notes))
 
 
@@ -298,7 +297,8 @@ def finished(
     return data, hash_of_rows(part.whole("_text")[chosen], answers)
 
 
-def _noted(notes: Sequence[str]) -> list[str]:
+def noted(notes: Sequence[str]) -> list[str]:
+    """Warn of each; return them for who asks later."""
     for text in notes:
         log.warning("%s", text)
     return list(notes)

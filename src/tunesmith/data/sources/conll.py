@@ -16,6 +16,7 @@ GAP = re.compile(r"[ \t]+")
 UNIVERSAL = ["tokens", "lemma", "upos", "xpos", "deprel"]  # of CoNLL-U's ten columns
 AT = {"tokens": 1, "lemma": 2, "upos": 3, "xpos": 4, "deprel": 7}
 WORD_ID = re.compile(r"\d+")  # 1-2 is the surface of two words, 1.1 a word that is not there
+TAG = re.compile(r"O|[BIESLU]-\S+")
 COMMENT = re.compile(r"#\s*\w+\s*[=:]")
 DOCUMENT = "-DOCSTART-"  # a line that begins a document and is no word
 
@@ -73,7 +74,7 @@ def universal(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (number of its first line, columns of words) of each sentence of a CoNLL-U file."""
     first, rows, size = 0, [], 0
-    for number, line in _with_last(lines):
+    for number, line in enumerate(chain(lines, [""]), start=1):
         fields = line.rstrip("\r\n").split("\t") if line.strip() else []
         if fields and not line.startswith("#"):
             if len(fields) != 10:
@@ -94,8 +95,13 @@ def looks_like_conllu(lines: Sequence[str]) -> bool:
     return bool(words) and all(len(word) == 10 and word[0][:1].isdigit() for word in words)
 
 
-def _with_last(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    yield from enumerate(chain(lines, [""]), start=1)
+def looks_like_conll(lines: Sequence[str]) -> bool:
+    """Tell whether lines are words with their tags last, and blank lines part sentences."""
+    rows = [fields_of(line, None) for line in lines if not line.startswith(("#", DOCUMENT))]
+    words = [row for row in rows if row]
+    widths = {len(row) for row in words}
+    are_tags = all(TAG.fullmatch(row[-1]) for row in words)
+    return len(widths) == 1 and widths != {1} and [] in rows and are_tags
 
 
 def fields_of(line: str, sep: str | None) -> list[str]:

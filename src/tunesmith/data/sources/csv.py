@@ -71,6 +71,55 @@ def header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
     return names
 
 
+def looks_like_data(rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether the first row is none of names: it has numbers, long texts, or later values."""
+    first, later = rows[0], rows[1:]
+    for number, cell in enumerate(first):
+        column = [row[number] for row in later if number < len(row)]
+        if cell and (DATA.fullmatch(cell) or len(cell.split()) > 5):
+            return True
+        if cell and column.count(cell) >= max(2, len(column) / 10):
+            return True
+    return False
+
+
+def suggested_names(rows: Sequence[Sequence[str]], text: str, label: str, pair: str) -> list[str]:
+    """Name the columns of rows without a header: the longest is the text, the second its pair.
+
+    The label is the column, of the others, whose values repeat most; else one of numbers.
+    """
+    width = min(map(len, rows))
+    columns = [[row[number] for row in rows] for number in range(width)]
+    words = [sum(len(cell.split()) for cell in column) / len(column) for column in columns]
+    order = sorted(range(width), key=lambda number: -words[number])
+    names = {order[0]: text}
+    if width > 2 and words[order[1]] > max(3, words[order[0]] / 2):
+        names[order[1]] = pair
+        first, second = sorted(names)
+        names = {first: text, second: pair}
+    rest = [number for number in range(width) if number not in names and _varies(columns[number])]
+    if rest:
+        names[min(rest, key=lambda number: len(set(columns[number])))] = label
+    return [names.get(number, f"column_{number + 1}") for number in range(width)]
+
+
+def _varies(column: Sequence[str]) -> bool:
+    """Tell whether values are neither all alike nor, texts, all different."""
+    different = len(set(column))
+    numbers = all(not cell or DATA.fullmatch(cell) for cell in column)
+    return different > 1 and (different < len(column) or (numbers and len(column) > 1))
+
+
+def names_in(cells: Iterable[str]) -> list[str]:
+    """Return the columns of a header; those without a name are not read."""
+    return [name for name in cells if name.strip()]
+
+
+def header_options(names: Sequence[str]) -> str:
+    """Return the options that read a file without a header, as one types them in a shell."""
+    return f'data.header=none "data.column_names=[{",".join(names)}]"'
+
+
 class Feed:
     """Lines for the csv parser, which may not pull more than one longest row for a record."""
 

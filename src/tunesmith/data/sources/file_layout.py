@@ -1,10 +1,9 @@
 """What one file is: its format, separator, quotes and header; each guess is said in one line."""
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from tunesmith.data.options import DataOptions
 from tunesmith.data.sources import conll, csv
 from tunesmith.data.sources.text_lines import head_of, lines_of
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError
 
 SUFFIXES = {
     ".csv": "csv",
@@ -32,8 +31,7 @@ SUFFIXES = {
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods")
 IN_LINES = ("csv", "jsonl", "conll", "conllu", "labeled_lines", "text")  # rows are numbered by them
 SAMPLE = 200  # rows that a guess looks at
-DATA_CELL = re.compile(r"[-+]?[\d.,]+%?|")  # a number or nothing: no header has such names
-TAG = re.compile(r"O|[BIESLU]-\S+")
+MARK = "__label__"  # as fastText marks labels
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,17 @@ class FileFormat:
     sep: str | None = None
     quoting: str = "auto"
     header: str = "auto"
-    column_names: tuple[str, ...] | None = None
+    column_names: Sequence[str] | None = None
     encoding: str = "utf-8"
     encoding_errors: str = "strict"
 
     @classmethod
     def of(cls, options: DataOptions) -> "FileFormat":
-        values = {name: getattr(options, name) for name in cls.__dataclass_fields__}
-        names = values["column_names"]
-        return cls(**values | {"column_names": tuple(names) if names is not None else None})
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    def __post_init__(self) -> None:
+        if self.column_names is not None:  # options have a list; layouts are kept by their form
+            object.__setattr__(self, "column_names", tuple(self.column_names))
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def layout_of(path: Path, form: FileFormat) -> FileLayout:
 @lru_cache(maxsize=64)
 def _layout(_: Path, path: Path, form: FileFormat, state: tuple[int, int]) -> FileLayout:
     kind, guesses = _kind(path, form)
-    layout = FileLayout(kind, form.encoding, form.encoding_errors, csv.checked_sep(form.sep))
-    layout = replace(layout, guesses=tuple(guesses))
+    sep, guessed = csv.checked_sep(form.sep), tuple(guesses)
+    layout = FileLayout(kind, form.encoding, form.encoding_errors, sep, guesses=guessed)
     return _csv_layout(path, layout, form) if kind == "csv" else layout
 
 
@@ -97,10 +97,10 @@ def _kind(path: Path, form: FileFormat) -> tuple[str, list[str]]:
     """Return the format: that which is set, else by the extension, else by the content."""
     known = SUFFIXES.get(path.suffix.lower())
     if form.format is not None:
-        return ("jsonl" if form.format == "json" else form.format), []
+        return form.format, []
     if known == "parquet":
         return known, []
-    if known == "text" and form.sep is not None:
+    if known == "text" and (form.sep is not None or form.column_names is not None):
         return "csv", []
     if known == "jsonl":
         return _kind_of_json(path, form), []
@@ -147,7 +147,7 @@ def _kind_by_content(path: Path, form: FileFormat) -> str:
         return _kind_of_json(path, form)
     if conll.looks_like_conllu(head):
         return "conllu"
-    if _looks_like_conll(head):
+    if conll.looks_like_conll(head):
         return "conll"
     if form.sep is not None or csv.separator_in(lines):
         return "csv"
@@ -155,18 +155,9 @@ def _kind_by_content(path: Path, form: FileFormat) -> str:
     labels = {parts[0] for parts in firsts if len(parts) == 2}
     if all(len(parts) == 2 for parts in firsts) and 1 < len(labels) <= len(firsts) / 3:
         return "labeled_lines"
-    if firsts and all(parts[0].startswith("__label__") for parts in firsts):
+    if firsts and all(parts[0].startswith(MARK) for parts in firsts):
         return "labeled_lines"
     return "text"
-
-
-def _looks_like_conll(head: Sequence[str]) -> bool:
-    """Tell whether lines are words with their tags last, and blank lines part sentences."""
-    rows = [conll.fields_of(line, None) for line in head if not line.startswith(("#", "-DOC"))]
-    words = [row for row in rows if row]
-    widths = {len(row) for row in words}
-    are_tags = all(TAG.fullmatch(row[-1]) for row in words)
-    return len(widths) == 1 and widths != {1} and [] in rows and are_tags
 
 
 # csv: separator, quotes, header
@@ -182,9 +173,12 @@ def _csv_layout(path: Path, layout: FileLayout, form: FileFormat) -> FileLayout:
         rows = [tuple(cells) for _, cells in islice(records, SAMPLE)]
     if not rows:
         raise DataError("DATA-EMPTY", str(path), "file is empty")
-    if form.header == "none" or (form.column_names is not None and form.header == "auto"):
+    if form.header == "first" and form.column_names is not None:
+        what = "names the columns of files without a header"
+        raise ConfigError("CONF-BOTH", "data.column_names", what, "data.header=none, or no names")
+    if form.header == "none" or form.column_names is not None:
         return _without_header(path, layout, form.column_names, min(map(len, rows)))
-    if form.header == "auto" and looks_like_data(rows):
+    if form.header == "auto" and csv.looks_like_data(rows):
         layout = replace(layout, first_rows=tuple(rows))
     return layout
 
@@ -239,7 +233,7 @@ def _has_quotes(path: Path) -> bool:
 
 
 def _without_header(
-    path: Path, layout: FileLayout, names: tuple[str, ...] | None, width: int
+    path: Path, layout: FileLayout, names: Sequence[str] | None, width: int
 ) -> FileLayout:
     if names is None:
         names = tuple(f"column_{number}" for number in range(1, width + 1))
@@ -250,52 +244,8 @@ def _without_header(
     if width < len(names):
         what = f"{width} columns, and data.column_names has {len(names)}"
         raise DataError("DATA-COL", str(path), what)
-    return replace(layout, names=names)
+    return replace(layout, names=tuple(names))
 
 
 def _with_guess(layout: FileLayout, guess: str) -> FileLayout:
     return replace(layout, guesses=(*layout.guesses, guess)) if guess else layout
-
-
-def looks_like_data(rows: Sequence[Sequence[str]]) -> bool:
-    """Tell whether the first row is none of names: it has numbers, long texts, or later values."""
-    first, later = rows[0], rows[1:]
-    for number, cell in enumerate(first):
-        column = [row[number] for row in later if number < len(row)]
-        if cell and (DATA_CELL.fullmatch(cell) or len(cell.split()) > 5):
-            return True
-        if cell and column.count(cell) >= max(2, len(column) / 10):
-            return True
-    return False
-
-
-def suggested_names(rows: Sequence[Sequence[str]], text: str, label: str, pair: str) -> list[str]:
-    """Name the columns of rows without a header: the longest is the text, the second its pair.
-
-    The label is the column, of the others, whose values repeat most; else one of numbers.
-    """
-    width = min(map(len, rows))
-    columns = [[row[number] for row in rows] for number in range(width)]
-    words = [sum(len(cell.split()) for cell in column) / len(column) for column in columns]
-    order = sorted(range(width), key=lambda number: -words[number])
-    names = {order[0]: text}
-    if width > 2 and words[order[1]] > max(3, words[order[0]] / 2):
-        names[order[1]] = pair
-        first, second = sorted(names)
-        names = {first: text, second: pair}
-    rest = [number for number in range(width) if number not in names and _varies(columns[number])]
-    if rest:
-        names[min(rest, key=lambda number: len(set(columns[number])))] = label
-    return [names.get(number, f"column_{number + 1}") for number in range(width)]
-
-
-def _varies(column: Sequence[str]) -> bool:
-    """Tell whether values are neither all alike nor, texts, all different."""
-    different = len(set(column))
-    numbers = all(DATA_CELL.fullmatch(cell) for cell in column)
-    return different > 1 and (different < len(column) or (numbers and len(column) > 1))
-
-
-def names_in(cells: Iterable[str]) -> list[str]:
-    """Return the columns of a header; those without a name are not read."""
-    return [name for name in cells if name.strip()]

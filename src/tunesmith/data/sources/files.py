@@ -13,10 +13,9 @@ import pyarrow.parquet
 
 from tunesmith.data.columns import LONGEST_ROW, Raw
 from tunesmith.data.sources import conll, csv, json_document
-from tunesmith.data.sources.file_layout import FileFormat, FileLayout, layout_of, names_in
+from tunesmith.data.sources.file_layout import MARK, FileFormat, FileLayout, layout_of
 from tunesmith.errors import DataError
 
-MARK = "__label__"  # as fastText marks labels
 USUAL = FileFormat()
 
 
@@ -62,14 +61,14 @@ def columns_of(path: str | Path, form: FileFormat = USUAL) -> list[str]:
     if layout.kind in fixed:
         return list(fixed[layout.kind])
     if layout.names is not None:
-        return names_in(layout.names)
+        return csv.names_in(layout.names)
     with closing(layout.lines(path)) as lines:
         if layout.kind == "jsonl":
             return list(next((row for _, row in json_rows(path, lines)), {}))
         if layout.kind == "conll":
             return conll.columns(path, lines, layout.sep)
         records = csv.records(path, lines, layout.sep or ",", layout.has_quotes)
-        return names_in(csv.header(path, records))
+        return csv.names_in(csv.header(path, records))
 
 
 def keys_of_all_rows(path: Path, form: FileFormat) -> list[str]:

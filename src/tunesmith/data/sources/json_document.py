@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,29 @@ from tunesmith.errors import DataError
 
 def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (number, row) of a document, numbered from 1. Raises DataError where it has no rows."""
+    yield from _rows_of(path, _parsed(path))
+
+
+def columns(path: Path) -> list[str]:
+    """Return every key of any row; of SQuAD's form those of the first question."""
     document = _parsed(path)
+    found = (row for _, row in _rows_of(path, document))
+    if is_squad(document):
+        return list(next(found, ["id", "question", "answers", "context"]))
+    return list(dict.fromkeys(key for row in found for key in row))
+
+
+def _rows_of(path: Path, document: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     if is_squad(document):
         yield from squad_rows(path, document)
         return
-    escaped = b"\\u" in path.read_bytes()
     for number, row in enumerate(_list_of_rows(path, document), start=1):
         where = f"{path}: row {number}"
         if not isinstance(row, dict):
             what = f"a JSON {'list' if isinstance(row, list) else 'value'}, not an object"
             raise DataError("DATA-JSON", where, what, "a list of objects")
-        if escaped:
-            refuse_half_characters(where, row)
+        refuse_half_characters(where, row)
         yield number, row
-
-
-def columns(path: Path) -> list[str]:
-    """Return every key of any row; of SQuAD's form those of the first question."""
-    if is_squad(_parsed(path)):
-        usual = ["id", "question", "answers", "context"]
-        return list(next((row for _, row in rows(path)), usual))
-    return list(dict.fromkeys(key for _, row in rows(path) for key in row))
 
 
 def is_squad(document: Any) -> bool:
@@ -96,12 +97,6 @@ def _row(question: Any, location: str) -> dict[str, Any]:
 
 
 def _parsed(path: Path) -> Any:
-    stat = path.stat()
-    return _document(path.absolute(), path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=1)  # its columns are asked for, then its rows
-def _document(_: Path, path: Path, size: int, changed: int) -> Any:
     try:
         return json.loads(path.read_bytes())
     except json.JSONDecodeError as error:

@@ -70,7 +70,7 @@ class SearchLoop:
         self.under_way = RunningSegments(executor, settings.timeout)
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
-        self.fault: str | None = None  # of the machine, as a worker met it
+        self.fault: Result | None = None  # of the machine, as a worker met it
         self.deadline: float | None = None
         self.runs_left: int | None = None  # of those that are no trials, while they run
         self.exhausted = False
@@ -269,7 +269,7 @@ class SearchLoop:
     def _look_for_fault(self, result: Result) -> None:
         """End the search where the machine is at fault: it is no result of a trial."""
         if result.failure == MACHINE and self.fault is None:
-            self.fault = str(result.error)
+            self.fault = result
             self.end("machine")
 
     def _raise_end(self) -> None:

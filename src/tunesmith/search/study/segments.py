@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunesmith.config.interpolation import leaves
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.trial import Segment
 
@@ -40,22 +41,14 @@ class Segments:
             directory=str(self.directory(record, seed)),
             config=config,
             overrides=overrides,
-            hparams={**self._values(config), **record.params}
-            if record.is_default
-            else record.params,
+            hparams={**(self._values(config) if record.is_default else {}), **record.params},
             devices=_devices(config),
         )
 
     def _values(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values that a config has of the keys, plain ones alone."""
-        found: dict[str, Any] = {}
-        for key in self.keys:
-            value: Any = config
-            for part in key.split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
-            if isinstance(value, str | int | float):
-                found[key] = value
-        return found
+        values = {key: value for key, value in leaves(config) if key in self.keys}
+        return {key: value for key, value in values.items() if isinstance(value, str | int | float)}
 
     def whole(self, trial: int, seed: int, overrides: Sequence[str], directory: Path) -> Segment:
         """Return a whole training that is no trial of the search: it has no row."""

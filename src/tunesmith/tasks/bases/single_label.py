@@ -18,7 +18,7 @@ from tunesmith.tasks.capabilities import (
     ShowsConfusion,
     ShowsExamples,
 )
-from tunesmith.tasks.losses import ClassWeighted, CrossEntropy, loss_of_one_answer
+from tunesmith.tasks.losses import ClassWeighted, CrossEntropy, losses_of_guessing
 from tunesmith.tasks.metrics import class_scores
 from tunesmith.tasks.metrics.class_scores import Probabilities
 from tunesmith.tasks.text.long_text import pooled
@@ -86,15 +86,8 @@ class SingleLabel(
         if not isinstance(self.loss, CrossEntropy):
             return None
         counts = Counter(train["label"])
-        shares = torch.tensor([float(counts[label]) for label in self.label_to_id])  # (C,)
-        if self.loss.class_weight is not None:
-            shares = shares * self.loss.class_weight.cpu()
-        truths = torch.from_numpy(self._indices(rows))
-        guess = (shares / shares.sum()).clamp(min=1e-9).log()
-        return (
-            loss_of_one_answer(self.loss, guess, truths),
-            loss_of_one_answer(self.loss, torch.zeros(len(shares)), truths),
-        )
+        by_label = [counts[label] for label in self.label_to_id]
+        return losses_of_guessing(self.loss, by_label, self._indices(rows).tolist())
 
     def undefined_metrics(self, rows: Any) -> dict[str, str]:
         count, absent = (
