@@ -55,8 +55,9 @@ def test_two_ranks_take_the_steps_of_one(tmp_path, arguments, micro_batches):
 PAIR = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 SCRIPT = """
-import json, sys, time
+import json, os, sys, threading, time
 from dataclasses import replace
+from pathlib import Path
 from tunesmith.config.composer import Composer
 from tunesmith.search.trial import Segment
 from tunesmith.search.worker.input_cache import InputCache
@@ -70,7 +71,28 @@ def segment(trial, *more, **options):
     return Segment(**settings | options, directory=f"{folder}/{trial}", config=config,
                    overrides=[], hparams={})
 
+open_to_all, listened = set(), set()
+
+def watch():
+    # The addresses at which this process and its ranks listen, as the kernel has them.
+    while True:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        for pid in [str(os.getpid()), *children]:
+            try:
+                links = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
+                rows = [row.split() for kind in ("tcp", "tcp6")
+                        for row in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()[1:]]
+            except OSError:
+                continue
+            for row in rows:
+                if row[3] == "0A" and f"socket:[{row[9]}]" in links:
+                    listened.add(pid)
+                    if row[1].split(":")[0] != "0100007F":
+                        open_to_all.add(row[1])
+        time.sleep(0.02)
+
 if __name__ == "__main__":
+    threading.Thread(target=watch, daemon=True).start()
     warm = InputCache()
     for one in (
         segment(0), segment(0, attempt=1),
@@ -79,6 +101,7 @@ if __name__ == "__main__":
         began = time.monotonic()
         result = run_segment(one, warm)
         print(json.dumps([result.state, result.failure, time.monotonic() - began]))
+    print(json.dumps({"listened": len(listened), "open": sorted(open_to_all)}))
 """
 
 
@@ -94,6 +117,9 @@ def test_ranks_decide_together_and_a_failed_run_leaves_no_group(tmp_path):
     assert [result[0] for result in results] == ["done", "done", "failed", "done"]
     assert results[2][1] in ("nan", "diverged", "error:TRAIN-NAN")
     assert max(result[2] for result in results) < 50  # a rank that waits for another takes 60 s
+    sockets = json.loads(done.stdout.splitlines()[-1])
+    assert sockets["listened"] >= 2, "gloo listens in each rank"
+    assert sockets["open"] == []
 
 
 def test_one_mistake_is_one_line_however_many_processes_make_it(tmp_path):

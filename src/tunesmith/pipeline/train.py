@@ -100,6 +100,7 @@ def fit(training: Training, context: RunContext) -> None:
     signals = StopOnSignal(lambda: setattr(module, "stop_requested", True))
     trainer.callbacks.append(signals)  # type: ignore[attr-defined]
     checkpoint = str(context.checkpoint) if context.checkpoint else None
+    distributed.join_group(trainer.strategy.root_device)
     with signals, suppress(StoppedEarly):
         trainer.fit(module, datamodule=training.data, ckpt_path=checkpoint)
 
@@ -132,4 +133,7 @@ def train_as_rank(payload: Mapping[str, Any]) -> None:
     checkpoint = Path(payload["checkpoint"]) if payload["checkpoint"] else None
     context = RunContext(Path(payload["directory"]), payload["resumed"], checkpoint)
     with torch_settings(hardware, config.trainer.deterministic):
-        fit(build_training(config, load_inputs(config), context, hardware), context)
+        try:
+            fit(build_training(config, load_inputs(config), context, hardware), context)
+        finally:
+            distributed.leave_group()

@@ -1,19 +1,23 @@
 """Several processes for one run: the first starts the others and takes them along when it ends."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from tempfile import TemporaryFile
-from typing import IO
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, TYPE_CHECKING
 
 from tunesmith.errors import MachineError, TunesmithError, error_of, is_debugging
 from tunesmith.runtime.environment import variables
 from tunesmith.runtime.processes import die_with_parent
 
+if TYPE_CHECKING:
+    import torch
+
+STORE = "TUNESMITH_RANK_STORE"  # the file over which the ranks that we start find each other
+LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 def is_launched() -> bool:
     """Say whether something else (torchrun, SLURM, we) has already started the processes."""
@@ -34,16 +38,18 @@ def launched_ranks(processes: int, command: Sequence[str], standard_input: str) 
     is kept back: one mistake is one line, however many processes made it. Raises what another
     rank said where this one only met its end.
     """
-    place = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
-        "WORLD_SIZE": str(processes),
-        "NODE_RANK": "0",
-        "LOCAL_RANK": "0",
-        "RANK": "0",
-    }
     others: list[subprocess.Popen[str]] = []
-    with variables(place), ExitStack() as stack:
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="tunesmith-"))  # for its owner alone
+        place = {
+            STORE: f"{folder}/store",
+            "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", LOOPBACK),
+            "WORLD_SIZE": str(processes),
+            "NODE_RANK": "0",
+            "LOCAL_RANK": "0",
+            "RANK": "0",
+        }
+        stack.enter_context(variables(place))
         said = [stack.enter_context(TemporaryFile("w+")) for _ in range(1, processes)]
         try:
             for i in range(1, processes):
@@ -70,7 +76,23 @@ def launched_ranks(processes: int, command: Sequence[str], standard_input: str) 
             raise _first_said(others, said, error) from error
         finally:
             _end(others)
-            _leave_group()
+            leave_group()
+
+
+def join_group(device: "torch.device") -> None:
+    """Make the process group of the ranks that `launched_ranks` started; waits for all of them.
+
+    They meet over a file of their owner's. Left to itself, torch meets over a port that anyone
+    who reaches this machine can connect to. Lightning uses a group that is there already.
+    """
+    import torch.distributed as dist
+
+    if STORE not in os.environ or dist.is_initialized():
+        return
+    backend = dist.Backend.default_device_backend_map.get(device.type, "gloo")
+    processes = int(os.environ["WORLD_SIZE"])
+    store = dist.FileStore(os.environ[STORE], processes)
+    dist.init_process_group(backend, store=store, rank=rank(), world_size=processes)
 
 
 def _first_said(
@@ -87,7 +109,7 @@ def _first_said(
     return error
 
 
-def _leave_group() -> None:
+def leave_group() -> None:
     """Forget the others, however they ended: a warm worker's next run has ranks of its own."""
     import torch.distributed as dist
 
@@ -108,8 +130,3 @@ def _end(processes: Sequence[subprocess.Popen]) -> None:
             process.kill()
         process.wait()
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
