@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from tunesmith.config import (
 )
 from tunesmith.config.interpolation import Config, leaves
 from tunesmith.config.run_config import RunConfig
-from tunesmith.errors import ConfigError, Interrupted, ModelError, TunesmithError
+from tunesmith.errors import INTERRUPTED, ConfigError, Interrupted, ModelError, TunesmithError
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.runtime import environment
 from tunesmith.runtime.mask_secrets import mask_text
+from tunesmith.runtime.processes import exit_on_sigterm
 from tunesmith.training import checkpoint_io, distributed
 from tunesmith.training.hardware import Hardware
-from tunesmith.training.signals import exit_on_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,8 @@ def recording(
     with ExitStack() as stack:
         if distributed.rank() == 0:
             stack.enter_context(runs.lock(context.directory))
-            stack.enter_context(exit_on_sigterm(lambda: record_sigterm(context.directory)))
+            stopped = partial(record_sigterm, context.directory)
+            stack.enter_context(exit_on_sigterm(INTERRUPTED, stopped))
             stack.enter_context(runs.setup_log(context.directory))
             record_start(seed, record, hardware, inputs, context)
         try:

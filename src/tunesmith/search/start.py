@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from tunesmith import runs
 from tunesmith.config import instantiate
 from tunesmith.config.composer import Composer
-from tunesmith.errors import Interrupted, SafetyError
+from tunesmith.errors import INTERRUPTED, Interrupted, SafetyError
 from tunesmith.reporting import write_report
 from tunesmith.reporting.results import StudyEnd, StudyResults, StudySpec, TestScores
+from tunesmith.runtime.processes import exit_on_sigterm
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
 from tunesmith.search.executors.base import Executor
@@ -64,7 +65,8 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResult
     space, settings = checked(cfg, arguments, loader, compose)
     runs.check_writable(Path(cfg.paths.runs))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _private_files(), runs.lock(folder), runs.setup_log(folder):
+    leave = exit_on_sigterm(INTERRUPTED, lambda: None)  # until there is something to save
+    with leave, _private_files(), runs.lock(folder), runs.setup_log(folder):
         frozen_config.freeze(folder, conf, config_dir)
         compose = frozen_config.frozen(folder, config_name_of(cfg))
         return _run(cfg, folder, space, settings, compose)
@@ -153,9 +155,7 @@ def _search_and_confirm(loop: SearchLoop, began: float, tests: bool) -> StudyEnd
     stopped_by = loop.ended_by or "trials"
     if stopped_by == "failures":
         return StudyEnd(stopped_by=stopped_by)
-    loop.ended_by = None
-    if budget is not None:
-        loop.deadline = began + 0.85 * budget
+    loop.begin_phase(None if budget is None else began + 0.85 * budget)
     try:
         confirmation = confirm.confirm_best(loop)
     except NoScoreError as error:
@@ -163,7 +163,7 @@ def _search_and_confirm(loop: SearchLoop, began: float, tests: bool) -> StudyEnd
     winner = confirm.winner_of(loop, confirmation)
     if winner is None:
         return StudyEnd(stopped_by=stopped_by)
-    loop.ended_by, loop.deadline = None, None  # the winner's model is what the budget was for
+    loop.begin_phase(None)  # the winner's model is what the budget was for
     result = confirm.keep_winner(loop, winner, confirmation is not None and tests)
     test = _test_scores(loop, winner, result) if confirmation is not None else None
     return StudyEnd(stopped_by=stopped_by, winner=winner, test=test)

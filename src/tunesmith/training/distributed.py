@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STORE = "TUNESMITH_RANK_STORE"  # the file over which the ranks that we start find each other
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
+
 def is_launched() -> bool:
     """Say whether something else (torchrun, SLURM, we) has already started the processes."""
     return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
@@ -129,4 +130,3 @@ def _end(processes: Sequence[subprocess.Popen]) -> None:
         with suppress(ProcessLookupError):
             process.kill()
         process.wait()
-

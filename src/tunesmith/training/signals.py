@@ -1,44 +1,12 @@
-"""SIGTERM and the first Ctrl-C stop a run at its next step; a second one leaves at once.
-
-Where there is no step to wait for, before the first and after the last, SIGTERM leaves at once.
-"""
+"""SIGTERM and the first Ctrl-C stop a run at its next step; a second one leaves at once."""
 
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
-
-from tunesmith.errors import INTERRUPTED
-
-
-@contextmanager
-def exit_on_sigterm(record: Callable[[], None]) -> Iterator[None]:
-    """At a SIGTERM call `record`, which says that the run can go on, and leave with 75.
-
-    Nothing is raised: inside an import, a destructor or a library's `except:` it could be
-    swallowed or printed. What is left behind is no more than after a SIGKILL.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    owner = os.getpid()
-
-    def leave(number: int, frame: Any) -> None:
-        try:
-            if os.getpid() == owner:  # not a forked loader process
-                record()
-        finally:
-            os._exit(INTERRUPTED)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 class StopOnSignal(L.Callback):

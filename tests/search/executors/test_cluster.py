@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tunesmith.reporting.results import CRASH, TIMEOUT
-from tunesmith.search.executors.cluster import ClusterExecutor, JobLostError, plain, run_remotely
+from tunesmith.search.executors.cluster import ClusterExecutor, run_remotely
+from tunesmith.search.executors.jobs import JobLostError
 from tunesmith.search.study.running_segments import RunningSegments
 from tunesmith.search.trial import Result, Segment, result_of
 
@@ -24,8 +25,8 @@ class Queued(ClusterExecutor):
 
     def _await(self, job) -> Result:
         self.begins.wait(10)
-        job.marker.parent.mkdir(parents=True, exist_ok=True)
-        job.marker.touch()
+        self.marker(job).parent.mkdir(parents=True, exist_ok=True)
+        self.marker(job).touch()
         self.ends.wait(10)
         if self.cancelled:
             raise JobLostError("job 7 was cancelled")
@@ -33,6 +34,7 @@ class Queued(ClusterExecutor):
 
     def _cancel(self, job, at_once) -> None:
         self.cancelled = True
+        self.begins.set()
         self.ends.set()
 
 
@@ -88,12 +90,66 @@ def test_a_lost_job_is_a_crash(segment: Segment) -> None:
 def test_a_job_marks_that_it_has_begun(segment: Segment, monkeypatch) -> None:
     executor = Queued()
     executor.submit(segment)
-    [job] = executor._jobs.values()
+    [job] = executor._jobs
     seen = []
     monkeypatch.setattr(
         "tunesmith.search.worker.run_segment.run_segment",
-        lambda ran, warm: seen.append(job.marker.exists()) or result_of(ran, "done"),
+        lambda ran, warm: seen.append(executor.marker(job).exists()) or result_of(ran, "done"),
     )
-    assert run_remotely(plain(job), [])["state"] == "done"
+    assert run_remotely(executor.payload(job), [])["state"] == "done"
     assert seen == [True]
     executor.close()
+
+
+def test_what_waits_at_the_end_comes_back_and_nothing_is_begun_after_it(segment: Segment) -> None:
+    executor = Queued()
+    running, waiting = executor.submit(segment), executor.submit(segment)
+    while executor._jobs[0].handle is None:
+        time.sleep(0.01)
+    executor.close()
+    assert waiting.result(timeout=5).state == "interrupted"
+    assert running.result(timeout=5).failure == CRASH
+    assert executor.submit(segment).result(timeout=5).state == "interrupted"
+    assert executor._jobs == []
+
+
+def test_what_is_handed_over_after_a_stop_is_not_begun(segment: Segment) -> None:
+    executor = Queued()
+    running = RunningSegments(executor, timeout=None)
+    running.stop()
+    running.submit(segment)
+    [result] = watched(running, 5.0)
+    assert (result.state, result.failure, executor._jobs) == ("interrupted", None, [])
+    running.go_on()
+    running.submit(segment)
+    assert len(executor._jobs) == 1
+    executor.close()
+
+
+def test_a_stop_inside_the_handing_over_is_heard(segment: Segment, monkeypatch) -> None:
+    executor = Queued()
+    running = RunningSegments(executor, timeout=None)
+    submit = executor.submit
+
+    def interrupted(segment):
+        running.stop()  # as a signal's handler does
+        return submit(segment)
+
+    monkeypatch.setattr(executor, "submit", interrupted)
+    running.submit(segment)
+    [result] = watched(running, 5.0)
+    assert (result.state, result.failure) == ("interrupted", None)
+
+
+def test_a_thread_that_cannot_be_started_is_a_crash_and_its_place_is_free(
+    segment: Segment, monkeypatch
+) -> None:
+    def no_thread(thread):
+        raise RuntimeError("can't start new thread")
+
+    executor = Queued()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        result = executor.submit(segment).result(timeout=5)
+    assert (result.failure, result.error) == (CRASH, "can't start new thread")
+    assert executor._jobs == []

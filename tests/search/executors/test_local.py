@@ -1,15 +1,18 @@
 """Workers of this machine: what each gets of it, and which are used again."""
 
 import os
+import sys
 import threading
+import time
 from concurrent.futures import Future
 from typing import ClassVar
 
 import pytest
 
-from tunesmith.reporting.results import CRASH
+from tunesmith.reporting.results import CRASH, MACHINE
 from tunesmith.search.executors import local
 from tunesmith.search.executors.base import WorkerResources
+from tunesmith.search.executors.jobs import Job
 from tunesmith.search.trial import Segment, result_of
 
 
@@ -36,6 +39,9 @@ class Pretended:
         self.meeting.wait(10)
         return result_of(segment, segment.hparams["ends"])
 
+    def signal(self, number: int) -> None:
+        pass
+
     def end(self) -> None:
         self.ended = True
 
@@ -54,8 +60,8 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(Pretended, "used", [])
 
 
-def submit(executor: local.LocalExecutor, devices: int, ends: str = "done") -> Future:
-    segment = Segment(
+def segment_of(devices: int, ends: str = "done") -> Segment:
+    return Segment(
         kind="train",
         trial=0,
         seed=0,
@@ -68,7 +74,10 @@ def submit(executor: local.LocalExecutor, devices: int, ends: str = "done") -> F
         hparams={"ends": ends},
         devices=devices,
     )
-    return executor.submit(segment)
+
+
+def submit(executor: local.LocalExecutor, devices: int, ends: str = "done") -> Future:
+    return executor.submit(segment_of(devices, ends))
 
 
 def run(executor: local.LocalExecutor, devices: int, ends: str = "done") -> Pretended:
@@ -78,12 +87,47 @@ def run(executor: local.LocalExecutor, devices: int, ends: str = "done") -> Pret
 
 
 def test_each_gets_a_gpu_and_its_part_of_the_cores(machine):
-    assert local.shares("auto") == [WorkerResources((i, i + 4), (i,)) for i in range(4)]
+    assert local.shares("auto") == [WorkerResources((i, i + 4), (str(i),)) for i in range(4)]
     assert local.shares(2) == [
-        WorkerResources((0, 2, 4, 6), (0, 2)),
-        WorkerResources((1, 3, 5, 7), (1, 3)),
+        WorkerResources((0, 2, 4, 6), ("0", "2")),
+        WorkerResources((1, 3, 5, 7), ("1", "3")),
     ]
-    assert [share.gpus for share in local.shares(6)] == [(0,), (1,), (2,), (3,), (0,), (1,)]
+    assert [share.gpus for share in local.shares(6)] == [(gpu,) for gpu in "012301"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        ("GPU-aaaa0,GPU-aaaa1", ["GPU-aaaa0", "GPU-aaaa1"]),
+        ("MIG-GPU-8f6d/1/0", ["MIG-GPU-8f6d/1/0"]),
+        ("0,1,-1,2", ["0", "1"]),
+        (" 3, 0", ["3", "0"]),
+        ("0,0", ["0"]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+    ],
+)
+def test_gpus_are_those_that_cuda_reads_by_the_names_that_it_knows(
+    machine, monkeypatch, visible, names
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local.visible_gpus() == names
+
+
+def test_a_place_that_has_two_gpus_is_enough_for_a_trial_on_two(machine, monkeypatch):
+    monkeypatch.setattr(Pretended, "meeting", threading.Barrier(2))
+    with local.LocalExecutor(workers=2) as executor:
+        futures = [submit(executor, 2), submit(executor, 2)]  # both at the same time
+        assert [future.result(timeout=10).state for future in futures] == ["done", "done"]
+    assert sorted(worker.share.gpus for worker in Pretended.made) == [("0", "2"), ("1", "3")]
+
+
+def test_a_trial_on_two_gpus_gets_two_where_several_workers_share_one(machine, caplog):
+    with local.LocalExecutor(workers=8) as executor:
+        assert "8 workers share 4 GPUs: some GPUs train several trials at a time" in caplog.text
+        chosen = [executor._choose(segment_of(2), free) for free in ([0, 4, 1], [0, 4], [3, 7, 5])]
+        assert chosen == [(0, 1), None, (3, 5)]
 
 
 def test_a_trial_on_two_gpus_has_two_that_no_other_has(machine, monkeypatch):
@@ -92,7 +136,10 @@ def test_a_trial_on_two_gpus_has_two_that_no_other_has(machine, monkeypatch):
         for future in [submit(executor, 2), submit(executor, 2)]:
             assert future.result(timeout=10).state == "done"
     shares = [worker.share for worker in Pretended.made]
-    assert shares == [WorkerResources((0, 4, 1, 5), (0, 1)), WorkerResources((2, 6, 3, 7), (2, 3))]
+    assert sorted(shares, key=str) == [
+        WorkerResources((0, 4, 1, 5), ("0", "1")),
+        WorkerResources((2, 6, 3, 7), ("2", "3")),
+    ]
 
 
 def test_a_worker_is_used_again_for_the_same_places(machine):
@@ -102,7 +149,7 @@ def test_a_worker_is_used_again_for_the_same_places(machine):
 
 
 def test_it_makes_room_for_a_worker_of_other_places(machine):
-    with local.LocalExecutor(workers=2) as executor:
+    with local.LocalExecutor(workers=4) as executor:
         both = run(executor, 2)
         alone = run(executor, 1)
         assert both.ended and not alone.ended
@@ -123,8 +170,10 @@ def test_what_waits_is_not_begun_after_the_end(machine, monkeypatch):
     meeting = threading.Barrier(2)
     monkeypatch.setattr(Pretended, "meeting", meeting)
     with local.LocalExecutor(workers=1) as executor:
-        first = submit(executor, 1)
-        submit(executor, 1)
+        first, second = submit(executor, 1), submit(executor, 1)
+        while not Pretended.used:
+            time.sleep(0.01)
+    assert second.result(timeout=10).state == "interrupted"
     meeting.wait(10)  # the first one ends, after the block
     assert first.result(timeout=10).state == "done"
     for thread in [t for t in threading.enumerate() if "_serve" in t.name]:
@@ -132,17 +181,43 @@ def test_what_waits_is_not_begun_after_the_end(machine, monkeypatch):
     assert len(Pretended.used) == 1
 
 
-def test_a_worker_that_cannot_be_started_is_a_crash_and_its_place_is_free(machine, monkeypatch):
-    def no_process(share):
-        raise BlockingIOError(11, "Resource temporarily unavailable")
+def test_a_worker_that_cannot_be_started_is_tried_again(machine, monkeypatch):
+    fails = iter([True, True, False, True, True, True, True, True])
 
+    def made(share):
+        if next(fails, False):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return Pretended(share)
+
+    monkeypatch.setattr(local, "Worker", made)
+    monkeypatch.setattr(local, "PAUSES", (0.01,) * 4)
     with local.LocalExecutor(workers=1) as executor:
-        monkeypatch.setattr(local, "Worker", no_process)
-        result = submit(executor, 1).result(timeout=10)
-        assert (result.state, result.failure) == ("interrupted", CRASH)
-        assert result.error == "no worker could be started: Resource temporarily unavailable"
-        monkeypatch.setattr(local, "Worker", Pretended)
+        assert submit(executor, 1, "failed").result(timeout=10).state == "failed"
+        Pretended.made[0].end()
+        fault = submit(executor, 1).result(timeout=10)
+        assert (fault.state, fault.failure, fault.exit_code) == ("interrupted", MACHINE, 5)
+        assert fault.error == (
+            "error[ENV-PROCESS] executor=local: no process could be started: "
+            "Resource temporarily unavailable"
+        )
         assert submit(executor, 1).result(timeout=10).state == "done"
+
+
+def test_a_worker_outlives_the_thread_that_asked_for_it():
+    """Linux ends a process with the thread that made it, where it asks for that as workers do."""
+    program = "import sys; from tunesmith.runtime.processes import die_with_parent as d; d(); "
+    command = [sys.executable, "-c", program + "print('ready', flush=True); sys.stdin.read()"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "COMMAND", command)
+        with local.LocalExecutor(workers=1) as executor:
+            job, workers = Job(segment_of(1), (0,)), []
+            thread = threading.Thread(target=lambda: workers.append(executor._launch(job)))
+            thread.start()
+            thread.join()
+            assert workers[0].process.stdout.readline() == "ready\n"
+            time.sleep(0.3)
+            assert workers[0].is_alive()
+            workers[0].end()
 
 
 def test_a_worker_that_raises_is_a_crash_and_not_used_again(machine, monkeypatch):

@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from support.commands import ROOT, small
 from tunesmith.errors import MachineError
 from tunesmith.search.executors.ray import RayExecutor, _seen
+from tunesmith.search.executors.ray_session import users_of
 
 ENV = {
     "RAY_AUTH_MODE": "token",
@@ -81,6 +85,10 @@ def test_what_is_started_here_listens_here_alone_and_wants_a_token(started_with,
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     assert (made.workers, made.threads) == (4, 2)
+    folder = Path(started_with.options["_temp_dir"]).parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    made.close()
+    assert not folder.exists()
 
 
 def test_what_is_joined_is_spoken_to_with_its_own_token(started_with, monkeypatch):
@@ -98,6 +106,12 @@ def test_ray_that_cannot_be_reached_says_so_in_one_line(started_with, monkeypatc
         RayExecutor(address="x:1")
 
 
+def test_a_ray_that_does_not_start_names_where_it_keeps_its_files(started_with):
+    started_with.error = OSError("AF_UNIX path length cannot exceed 107 bytes")
+    with pytest.raises(MachineError, match=r"ENV-RAY.*executor=ray: AF_UNIX.*RAY_TMPDIR=/tmp"):
+        RayExecutor()
+
+
 def test_without_ray_the_line_that_installs_it_is_said(started_with, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MachineError, match=r"ENV-PACKAGE.*pip install 'tunesmith\[ray\]'"):
@@ -105,7 +119,7 @@ def test_without_ray_the_line_that_installs_it_is_said(started_with, monkeypatch
 
 
 def test_storage_that_a_node_does_not_see_is_refused(started_with, tmp_path, monkeypatch):
-    made = RayExecutor()
+    made = RayExecutor(address="x:1")
     node = {"NodeID": "1", "NodeManagerHostname": "far", "Alive": True}
     monkeypatch.setattr(made, "_other_nodes", lambda: [node])
     monkeypatch.setattr(made, "_ask", lambda node, marker: _seen(str(marker)))
@@ -114,6 +128,46 @@ def test_storage_that_a_node_does_not_see_is_refused(started_with, tmp_path, mon
     with pytest.raises(MachineError, match="node far does not see"):
         made.check(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+STARTED = """
+import os, time
+from tunesmith.search.executors.ray import RayExecutor
+made = RayExecutor(workers=1)
+print(made._session.folder.parent, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_search_leaves_nothing_of_ray():
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTED], stdout=subprocess.PIPE, text=True
+    ) as one:
+        folder = Path(one.stdout.readline().strip())
+        assert folder.is_dir() and len(users_of(str(folder))) >= 3, "the raylet and its agents"
+        one.kill()
+    end = time.monotonic() + 30
+    while folder.exists():
+        assert time.monotonic() < end, "its folder is still there"
+        time.sleep(0.1)
+    assert users_of(str(folder)) == []
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seconds", [2, 3, 4, 5, 6, 7])
+def test_a_signal_while_ray_starts_ends_the_search_and_leaves_nothing_of_it(tmp_path, seconds):
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *listed(small(tmp_path))]
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # Ray's sockets want a short path
+        environment = {**os.environ, "RAY_TMPDIR": folder}
+        started = subprocess.Popen([*command, "executor=ray", "study=ended"], env=environment)
+        time.sleep(seconds)
+        started.terminate()
+        assert started.wait(60) in (75, -signal.SIGTERM)  # the latter: it still imports
+        end = time.monotonic() + 30
+        while list(Path(folder).iterdir()):
+            assert time.monotonic() < end, "its folder is still there"
+            time.sleep(0.1)
+        assert users_of(folder) == []
 
 
 @pytest.fixture
@@ -128,6 +182,9 @@ def started_with(monkeypatch):
 
 class Pretended(types.ModuleType):
     error: Exception | None = None
+
+    def shutdown(self):
+        pass
 
     def init(self, **options):
         if self.error is not None:

@@ -19,7 +19,7 @@ from support.synthetic_studies import (
     study,
     surface,
 )
-from tunesmith.errors import Interrupted, MachineError
+from tunesmith.errors import Interrupted, TunesmithError
 from tunesmith.reporting.results import COMPLETE, CRASH, FAILED, MACHINE, NAN, PAUSED, TIMEOUT
 from tunesmith.search.executors.base import WorkerStatus
 from tunesmith.search.space.space import Space
@@ -174,7 +174,7 @@ def test_a_fault_of_the_machine_is_no_result_of_a_trial(tmp_path, sampler, polic
     how = settings(sampler, policy, trials=6)
     whole = search(tmp_path / "whole", Scripted(), how)
     folder = tmp_path / "study"
-    with pytest.raises(MachineError) as error:
+    with pytest.raises(TunesmithError) as error:
         search(folder, Full(fatal), how)
     assert str(error.value) == (
         "error[ENV-DISK] last.ckpt: No space left on device; free some space; "

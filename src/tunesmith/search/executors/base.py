@@ -23,7 +23,7 @@ class WorkerResources:
     """What a worker gets of a machine."""
 
     cores: tuple[int, ...]
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()  # as CUDA_VISIBLE_DEVICES calls them
 
     @property
     def threads(self) -> int:
@@ -43,6 +43,10 @@ class Executor(ABC):
     def check(self, folder: Path) -> None:  # noqa: B027 - most have nothing to check
         """Look at the study's directory before the first segment; raise if it cannot be used."""
 
+    def slots_of(self, segment: Segment) -> int:
+        """Return how many of its `workers` a segment takes."""
+        return min(segment.devices, self.workers)
+
     @abstractmethod
     def submit(self, segment: Segment) -> "Future[Result]":
         """Start a segment as soon as there is a worker for it."""
@@ -57,11 +61,14 @@ class Executor(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Ask all segments under way to save at their next step and come back interrupted."""
+        """Ask all segments under way to save at their next step and come back interrupted.
+
+        Those that wait for a worker come back interrupted at once.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """End all workers, at once; nothing of them is left."""
+        """End all workers, at once; nothing of them is left, and nothing is begun any more."""
 
     def __enter__(self) -> "Executor":
         return self

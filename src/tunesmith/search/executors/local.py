@@ -1,139 +1,130 @@
 """Workers on this machine: warm processes that are used again, each with cores of its own."""
 
 import contextlib
+import itertools
 import json
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+from tunesmith.errors import MachineError
 from tunesmith.reporting.results import CRASH
 from tunesmith.runtime.options import CountOrAuto, Positive
-from tunesmith.search.executors.base import Executor, WorkerResources, WorkerStatus
-from tunesmith.search.trial import Result, Segment, result_of
+from tunesmith.search.executors.base import WorkerResources
+from tunesmith.search.executors.jobs import Job, JobExecutor, JobLostError
+from tunesmith.search.trial import Result, Segment
+
+log = logging.getLogger(__name__)
 
 COMMAND = [sys.executable, "-P", "-m", "tunesmith.search.worker"]
+GPU_NAME = re.compile(r"\d+|(GPU|MIG)-\S+")
+PAUSES = (0.5, 1, 2, 4)  # seconds between two tries to start a process
+
+T = TypeVar("T")
 
 
-class LocalExecutor(Executor):
+class LocalExecutor(JobExecutor):
     """A pool of worker processes.
 
     A crash or an out-of-memory kill costs one segment and nothing else; a worker whose memory
-    has grown by more than `max_growth` bytes is replaced. A segment of several devices takes as
-    many places; its worker is kept for the next one that takes the same.
+    has grown by more than `max_growth` bytes is replaced. A segment of several devices takes the
+    slots that have so many; its worker is kept for the next one that takes the same.
     """
 
     def __init__(
         self, workers: CountOrAuto = "auto", restart_worker_above_gb: Positive = 4.0
     ) -> None:
         self.shares = shares(workers)
-        self.workers = len(self.shares)
-        self.threads = self.shares[0].threads
+        super().__init__("worker", len(self.shares), self.shares[0].threads)
+        self.gpus = {gpu for share in self.shares for gpu in share.gpus}
+        if 0 < len(self.gpus) < self.workers:
+            said = "%d workers share %d GPUs: some GPUs train several trials at a time"
+            log.warning(said, self.workers, len(self.gpus))
         self.max_growth = int(restart_worker_above_gb * 1024**3)
-        self._lock = threading.RLock()  # a signal may ask to stop inside submit
-        self._free = set(range(self.workers))
-        self._warm: dict[tuple[int, ...], Worker] = {}  # by the places whose share they have
-        self._busy: dict[int, tuple[Worker, Segment, float]] = {}
-        self._queue: deque[tuple[Segment, Future[Result]]] = deque()
+        self._warm: dict[tuple[int, ...], Worker] = {}  # by the slots whose share they have
+        # Linux ends a worker with the thread that made it: one makes them all, and outlives them.
+        self._maker = ThreadPoolExecutor(1, "workers")
 
-    def submit(self, segment: Segment) -> "Future[Result]":
-        future: Future[Result] = Future()
-        with self._lock:
-            self._queue.append((segment, future))
-        self._start_queued()
-        return future
-
-    def worker_status(self) -> list[WorkerStatus]:
-        with self._lock:
-            busy = dict(self._busy)
-        return [
-            WorkerStatus(f"worker {i}", busy[i][1], busy[i][2])
-            if i in busy
-            else WorkerStatus(f"worker {i}", None)
-            for i in range(self.workers)
-        ]
-
-    def stop(self) -> None:
-        with self._lock:
-            waiting, self._queue = list(self._queue), deque()
-            busy = [worker for worker, *_ in self._busy.values()]
-        for segment, future in waiting:
-            future.set_result(result_of(segment, "interrupted"))
-        for worker in set(busy):
-            worker.signal(signal.SIGTERM)
+    def slots_of(self, segment: Segment) -> int:
+        """Return how many slots have the devices of a segment."""
+        each = max(1, len(self.gpus) // self.workers)
+        return min(-(-segment.devices // each), self.workers)
 
     def close(self) -> None:
+        super().close()
         with self._lock:
-            self._queue.clear()  # or it would begin as the busy ones end
-            workers = {*self._warm.values(), *(worker for worker, *_ in self._busy.values())}
+            running = [job.handle for job in self._jobs if job.handle is not None]
+            workers, self._warm = [*self._warm.values(), *running], {}
         for worker in workers:
             worker.end()
+        self._maker.shutdown(wait=False, cancel_futures=True)
 
-    def kill(self, segment: Segment) -> None:
-        """End the worker of a segment: its time is up."""
+    def _choose(self, segment: Segment, free: list[int]) -> tuple[int, ...] | None:
+        """Take the first free slots, which may be warm; where there are GPUs each adds one."""
+        need, devices = self.slots_of(segment), min(segment.devices, len(self.gpus))
+        slots: list[int] = []
+        gpus: set[str] = set()
+        for slot in free:
+            if len(slots) >= need and len(gpus) >= devices:
+                break
+            if not self.gpus or not gpus.issuperset(self.shares[slot].gpus):
+                slots.append(slot)
+                gpus.update(self.shares[slot].gpus)
+        return tuple(slots) if len(slots) >= need and len(gpus) >= devices else None
+
+    def _launch(self, job: Job) -> "Worker":
+        """Take the warm worker of these slots, or make one."""
         with self._lock:
-            found = [w for w, s, _ in self._busy.values() if s.key == segment.key]
-        for worker in set(found):
-            worker.signal(signal.SIGKILL)
+            worker = self._warm.pop(job.slots, None)
+            others = [key for key in self._warm if len(key) > 1 and {*key} & {*job.slots}]
+            in_the_way = [self._warm.pop(key) for key in others]
+        for other in in_the_way:
+            other.end()  # it would hold the memory of these slots
+        if worker is None or not worker.is_alive():
+            worker = self._make(job)
+        job.since = time.monotonic()
+        return worker
 
-    def _start_queued(self) -> None:
+    def _make(self, job: Job) -> "Worker":
+        """Start a process; try again for a while where this machine has none to give."""
+        share = merge_resources([self.shares[slot] for slot in job.slots])
+        for pause in (*PAUSES, 0):
+            try:
+                return self._maker.submit(Worker, share).result()
+            except OSError as error:
+                if not pause or job.stopped or job.killed:
+                    what = f"no process could be started: {error.strerror or error}"
+                    raise MachineError("ENV-PROCESS", "executor=local", what) from error
+                time.sleep(pause)
+        raise AssertionError("the last try raises")
+
+    def _await(self, job: Job) -> Result:
+        worker: Worker = job.handle
+        return worker.run(job.segment)
+
+    def _cancel(self, job: Job, at_once: bool) -> None:
+        job.handle.signal(signal.SIGKILL if at_once else signal.SIGTERM)
+
+    def _clean_up(self, job: Job, result: Result) -> None:
+        """Keep the worker for the next segment of its slots, unless something is wrong with it."""
+        worker: Worker | None = job.handle
+        if worker is None:
+            return
+        in_step = job.segment.devices == 1 or result.state == "done"  # else its ranks are not
+        sound = result.failure != CRASH and in_step and worker.growth < self.max_growth
         with self._lock:
-            while self._queue:
-                need = min(self._queue[0][0].devices, self.workers)
-                if len(self._free) < need:
-                    return
-                segment, future = self._queue.popleft()
-                places = tuple(sorted(self._free)[:need])  # the same again: they may be warm
-                self._free -= {*places}
-                try:
-                    worker = self._worker(places)
-                except OSError as error:  # no process, no memory: another try may find some
-                    self._free |= {*places}
-                    what = f"no worker could be started: {error.strerror or error}"
-                    future.set_result(_crash(segment, what))
-                    continue
-                for place in places:
-                    self._busy[place] = (worker, segment, time.monotonic())
-                job = threading.Thread(
-                    target=self._serve, args=(worker, segment, future, places), daemon=True
-                )
-                job.start()
-
-    def _worker(self, slots: tuple[int, ...]) -> "Worker":
-        """Take the warm worker of these places, or make one."""
-        for others in [key for key in self._warm if len(key) > 1 and key != slots]:
-            if {*others} & {*slots}:
-                self._warm.pop(others).end()  # it would hold the memory of these places
-        worker = self._warm.pop(slots, None)
-        if worker is not None and worker.is_alive():
-            return worker
-        return Worker(merge_resources([self.shares[place] for place in slots]))
-
-    def _serve(
-        self, worker: "Worker", segment: Segment, future: "Future[Result]", slots: tuple[int, ...]
-    ) -> None:
-        try:
-            result = worker.run(segment)
-            whole = segment.devices == 1 or result.state == "done"  # else ranks are out of step
-        except Exception as error:  # a Future never raises: the search would wait for ever
-            result, whole = _crash(segment, f"{type(error).__name__}: {error}"), False
-        keep = whole and worker.is_alive() and worker.growth < self.max_growth
+            keep = sound and worker.is_alive() and not self._closed
+            if keep:
+                self._warm[job.slots] = worker
         if not keep:
             worker.end()
-        with self._lock:
-            if keep:
-                self._warm[slots] = worker
-            for place in slots:
-                del self._busy[place]
-                self._free.add(place)
-        future.set_result(result)
-        self._start_queued()
 
 
 class Worker:
@@ -164,7 +155,7 @@ class Worker:
         return self.process.poll() is None
 
     def run(self, segment: Segment) -> Result:
-        """Have a segment run; a worker that dies of it gives a result too."""
+        """Have a segment run; raises JobLostError where the worker dies of it."""
         self._send(asdict(segment))
         result = self._answer()
         if result is not None:
@@ -172,7 +163,7 @@ class Worker:
             return result
         code = self.process.wait()
         ending = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return _crash(segment, f"its worker ended with {ending}{_out_of_memory(code)}")
+        raise JobLostError(f"its worker ended with {ending}{_out_of_memory(code)}")
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -218,34 +209,36 @@ def shares(workers: int | str) -> list[WorkerResources]:
 
 
 def merge_resources(several: list[WorkerResources]) -> WorkerResources:
-    """Join shares, for a worker that takes the place of several."""
+    """Join shares, for a worker that takes the slot of several."""
     cores = dict.fromkeys(core for share in several for core in share.cores)
     return WorkerResources(
         tuple(cores), tuple(dict.fromkeys(gpu for share in several for gpu in share.gpus))
     )
 
 
-def visible_gpus() -> list[int]:
-    """Return the GPUs that this process may use, without loading torch."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return [int(number) for number in told.split(",") if number.strip().isdigit()]
+def visible_gpus() -> list[str]:
+    """Return what CUDA_VISIBLE_DEVICES calls the GPUs of this process, without loading torch.
+
+    A GPU is called by its number, or by an id that begins with GPU- or MIG-. CUDA reads the list
+    up to the first entry that is neither.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        names = [name.strip() for name in visible.split(",")]
+        readable = itertools.takewhile(GPU_NAME.fullmatch, names)
+        return list(dict.fromkeys(readable))
     try:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return list(range(sum(line.startswith("GPU ") for line in done.stdout.splitlines())))
+    return [str(i) for i in range(sum(ln.startswith("GPU ") for ln in done.stdout.splitlines()))]
 
 
-def _dealt(things: list[int], i: int, count: int) -> tuple[int, ...]:
+def _dealt(things: list[T], i: int, count: int) -> tuple[T, ...]:
     """Return the i-th of `count` shares: at least one thing, which others may have too."""
     if not things:
         return ()
     return tuple(things[i::count]) or (things[i % len(things)],)
-
-
-def _crash(segment: Segment, error: str) -> Result:
-    return result_of(segment, "interrupted", failure=CRASH, error=error)
 
 
 def _out_of_memory(code: int) -> str:

@@ -7,9 +7,8 @@ every cluster is spoken to with a token (ShadowRay, CVE-2023-48022).
 import contextlib
 import os
 import secrets
-import signal
-import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from tunesmith.errors import MachineError
 from tunesmith.runtime.options import Count, CountOrAuto, Text
 from tunesmith.search.executors.cluster import (
     ClusterExecutor,
-    Job,
-    JobLostError,
-    plain,
     run_remotely,
     threads_of,
 )
+from tunesmith.search.executors.jobs import Job, JobLostError
+from tunesmith.search.executors.ray_session import RaySession
 from tunesmith.search.trial import Result, result_of
 
 HERE = "127.0.0.1"
@@ -43,9 +41,14 @@ class RayExecutor(ClusterExecutor):
         threads: Count = 1,
         host: Text = HERE,
     ) -> None:
-        self._ray = _connected(address, host)
+        self._ray = _imported(address, host)
         self._is_client = (address or "").startswith("ray://")
+        # Not this thread, where Ray would put its own handler of SIGTERM in place of ours; one that
+        # stays, since Linux ends Ray with the thread that started it.
+        self._starter = ThreadPoolExecutor(1, "ray")
+        self._session = RaySession() if address is None else None
         with self._closed_on_error():
+            self._start(address, host)
             resources = self._ray.cluster_resources()
             cpus, self.gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
             count = min(max(1, cpus // threads), self.gpus or cpus)
@@ -68,7 +71,7 @@ class RayExecutor(ClusterExecutor):
     def close(self) -> None:
         """End all tasks; Ray itself only if it was started here."""
         super().close()
-        self._ray.shutdown()
+        self._shut_down()
 
     def _launch(self, job: Job) -> Any:
         segment = job.segment
@@ -76,7 +79,7 @@ class RayExecutor(ClusterExecutor):
         share = {"num_cpus": threads * segment.devices}
         if self.gpus:
             share["num_gpus"] = segment.devices
-        return self._task.options(**share).remote(plain(job), threads)
+        return self._task.options(**share).remote(self.payload(job), threads)
 
     def _await(self, job: Job) -> Result:
         lost = self._ray.exceptions
@@ -114,32 +117,44 @@ class RayExecutor(ClusterExecutor):
         try:
             yield
         except BaseException:
-            self._ray.shutdown()
+            self._shut_down()
             raise
 
+    def _shut_down(self) -> None:
+        self._ray.shutdown()
+        self._starter.shutdown()
+        if self._session is not None:
+            self._session.close()
 
-def _connected(address: Text | None, host: str) -> Any:
-    """Start or join Ray; return its module."""
-    _set_result(address, host)
+    def _start(self, address: Text | None, host: str) -> None:
+        """Start or join Ray."""
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
+        if self._session is not None:
+            options |= {"dashboard_host": HERE, "include_dashboard": False}
+            options |= {"_temp_dir": str(self._session.folder)}
+            options |= {} if host == HERE else {"_node_ip_address": host}
+        try:
+            self._starter.submit(self._ray.init, address=address or "local", **options).result()
+        except Exception as error:  # Ray has no class of its own for it
+            what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            name, fix = "executor=ray", "RAY_TMPDIR=/tmp sets where it keeps its files"
+            if address is not None:
+                name = f"executor.address={address}"
+                fix = "is it up, and RAY_AUTH_TOKEN that of the cluster?"
+            raise MachineError("ENV-RAY", name, what, fix) from error
+
+
+def _imported(address: Text | None, host: str) -> Any:
+    """Return Ray's module."""
+    _set_environment(address, host)
     try:
         import ray
     except ImportError as error:
         raise _missing() from error
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
-    if address is None:
-        options |= {"dashboard_host": HERE, "include_dashboard": False}
-        options |= {} if host == HERE else {"_node_ip_address": host}
-    try:
-        with _own_signals():
-            ray.init(address=address or "local", **options)
-    except Exception as error:  # Ray has no class of its own for it
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        fix = "is it up, and RAY_AUTH_TOKEN that of the cluster?"
-        raise MachineError("ENV-RAY", f"executor.address={address}", what, fix) from error
     return ray
 
 
-def _set_result(address: Text | None, host: str) -> None:
+def _set_environment(address: Text | None, host: str) -> None:
     """Set what Ray reads of the environment, once, when it is imported."""
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -156,15 +171,6 @@ def _set_result(address: Text | None, host: str) -> None:
 def _missing() -> MachineError:
     fix = "pip install 'tunesmith[ray]'"
     return MachineError("ENV-PACKAGE", "executor=ray", "Ray is not installed", fix)
-
-
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep our handler of SIGTERM: Ray puts its own in its place."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
 
 
 # In the Ray worker

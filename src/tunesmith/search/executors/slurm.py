@@ -31,13 +31,11 @@ from tunesmith.runtime.options import (
 )
 from tunesmith.search.executors.cluster import (
     ClusterExecutor,
-    Job,
-    JobLostError,
-    plain,
     run_remotely,
     threads_of,
 )
-from tunesmith.search.trial import Result
+from tunesmith.search.executors.jobs import Job, JobLostError
+from tunesmith.search.trial import Result, Segment
 from tunesmith.search.units import BYTES, SECONDS, amount
 
 GLANCE = 1.0  # seconds between two looks for the file of a result
@@ -78,6 +76,10 @@ class SlurmExecutor(ClusterExecutor):
         }
         self._executor: Any = None
 
+    def slots_of(self, segment: Segment) -> int:
+        """Return 1: a job asks for all the devices of its segment."""
+        return 1
+
     def check(self, folder: Path) -> None:
         """Make the folder of the jobs; end what a search that was killed has left in the queue."""
         _available()
@@ -111,7 +113,7 @@ class SlurmExecutor(ClusterExecutor):
             self._check_private()
             gpus = {"gpus_per_node": self.gpus * devices} if self.gpus else {}
             self._executor.update_parameters(cpus_per_task=threads * devices, **gpus)
-            handed = self._executor.submit(_segment, plain(job), str(self.folder), threads)
+            handed = self._executor.submit(_segment, self.payload(job), str(self.folder), threads)
             for link in self.folder.glob(".submission_file_*"):
                 link.unlink(missing_ok=True)  # SLURM has it, and submitit has it by its number
         return str(handed.job_id)

@@ -16,6 +16,7 @@ class RunningSegments:
 
     def __init__(self, executor: Executor, timeout: float | None) -> None:
         self.executor, self.timeout = executor, timeout
+        self.stopped = False
         self._segments: dict[Future[Result], Segment] = {}
         self._overdue: dict[tuple[int, int, int], float] = {}  # seconds that each has taken
 
@@ -25,14 +26,32 @@ class RunningSegments:
     @property
     def has_room(self) -> bool:
         """Whether a worker is free."""
-        workers = self.executor.workers
-        return sum(min(s.devices, workers) for s in self._segments.values()) < workers
+        taken = sum(self.executor.slots_of(segment) for segment in self._segments.values())
+        return taken < self.executor.workers
 
     def submit(self, segment: Segment) -> "Future[Result]":
-        """Hand a segment to the executor; return what `ended` knows it by."""
-        future = self.executor.submit(segment)
+        """Hand a segment to the executor; return what `ended` knows it by.
+
+        After `stop` it is not begun, and comes back interrupted.
+        """
+        if self.stopped:
+            future: Future[Result] = Future()
+            future.set_result(result_of(segment, "interrupted"))
+        else:
+            future = self.executor.submit(segment)
+            if self.stopped:  # a signal came while it was handed over, and the executor missed it
+                self.executor.stop()
         self._segments[future] = segment
         return future
+
+    def stop(self) -> None:
+        """Begin nothing more; have what is under way save and come back interrupted."""
+        self.stopped = True
+        self.executor.stop()
+
+    def go_on(self) -> None:
+        """Begin what is submitted from now on."""
+        self.stopped = False
 
     def ended(self) -> Iterator[tuple["Future[Result]", Segment, Result]]:
         """Wait for a moment; yield those that came back, each no longer under way."""

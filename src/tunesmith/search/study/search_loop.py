@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,7 +127,7 @@ class SearchLoop:
         results: dict[int, Result] = {}
         self.runs_left = len(segments)
         tries = [0] * len(segments)
-        places = {self._submit(segment): i for i, segment in enumerate(segments)}
+        places = {self.under_way.submit(segment): i for i, segment in enumerate(segments)}
         while self.under_way:
             for future, segment, result in self.under_way.ended():
                 place = places[future]
@@ -136,7 +135,7 @@ class SearchLoop:
                 crashed = result.state == "interrupted" and result.failure == CRASH
                 if crashed and self.ended_by is None and tries[place] < self.settings.retries:
                     tries[place] += 1
-                    places[self._submit(segment)] = place
+                    places[self.under_way.submit(segment)] = place
                 else:
                     results[place] = result
                     self.runs_left = len(segments) - len(results)
@@ -147,12 +146,6 @@ class SearchLoop:
         self._raise_end()
         return [results[i] for i in range(len(segments))]
 
-    def _submit(self, segment: Segment) -> "Future[Result]":
-        future = self.under_way.submit(segment)
-        if self.ended_by is not None:
-            self.executor.stop()  # a signal came before it was handed over: it would run on
-        return future
-
     def interrupt(self) -> None:
         """Save what is under way and end: the same command goes on."""
         self.interrupted = True
@@ -162,7 +155,14 @@ class SearchLoop:
         """Start nothing more; segments under way stop at their next step."""
         if self.ended_by is None:
             self.ended_by = why
-            self.executor.stop()
+            self.under_way.stop()
+
+    def begin_phase(self, deadline: float | None) -> None:
+        """Begin what comes after a search that ended: of its end only a signal still counts."""
+        self.under_way.go_on()
+        self.ended_by, self.deadline = None, deadline
+        if self.interrupted:  # perhaps just now
+            self.end("signal")
 
     # The next segment
 
@@ -226,7 +226,7 @@ class SearchLoop:
         for record in records:
             self.standings[record.number] = record.standing(self.mode)
             for seed, (rung, attempt) in record.pending.items():
-                self._submit(self.segments.of_trial(record, seed, rung, attempt))
+                self.under_way.submit(self.segments.of_trial(record, seed, rung, attempt))
 
     def _wait(self) -> None:
         for _, segment, result in self.under_way.ended():
@@ -261,7 +261,7 @@ class SearchLoop:
         again = replace(segment, attempt=segment.attempt + 1)
         record.pending[segment.seed] = (segment.rung, again.attempt)
         self.store.save(record)
-        self._submit(again)
+        self.under_way.submit(again)
         return result
 
     # Ends
