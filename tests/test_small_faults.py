@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from support.commands import only_run, small, train, tunesmith
-from tunesmith.errors import error_of, explain
+from tunesmith.errors import DataError, MachineError, ModelError, error_of, explain
 from tunesmith.runs.find import is_run
+from tunesmith.runs.safe_io import unwritable
+from tunesmith.search.storage import study_db
+from tunesmith.search.storage.study_db import StudyDatabase
 from tunesmith.search.trial import Segment
 from tunesmith.search.worker import run_segment as worker
 from tunesmith.search.worker.input_cache import InputCache
@@ -129,6 +132,11 @@ def test_the_end_that_wins_is_told(home: Path) -> None:
 # Faults of the machine
 
 
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -137,12 +145,55 @@ def test_the_end_that_wins_is_told(home: Path) -> None:
         (FileNotFoundError(errno.ENOENT, "No such file", Path("c")), "c: No such file"),
         (sqlite3.OperationalError("database or disk is full"), "database or disk is full"),
         (sqlite3.OperationalError("disk I/O error"), "disk I/O error"),
+        (sqlite3.OperationalError("database is locked"), "database is locked; end what else"),
+        (OSError(errno.ESTALE, "Stale file handle"), "disk: Stale file handle; check the network"),
+        (ValueError("I/O error: x (os error 28)"), "disk: No space left on device; free some"),
+        (
+            raised_from(DataError("DATA", "a.csv", "x"), OSError(errno.EIO, "bad", "a.csv")),
+            "a.csv: bad; check the disk",
+        ),
     ],
 )
 def test_what_a_disk_does_is_told_as_such(error: Exception, says: str) -> None:
     told = explain(error)
     assert (told.code, told.exit_code) == ("ENV-DISK", 5)
     assert says in str(told)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "error[ENV-LIMIT] this machine: Too many open files; "
+            "raise the limit of open files: ulimit -n 65536",
+        ),
+        (
+            RuntimeError("can't start new thread"),
+            "error[ENV-LIMIT] this machine: can't start new thread; "
+            "raise the limit of processes: ulimit -u unlimited",
+        ),
+    ],
+)
+def test_what_a_process_may_not_have_more_of_is_told(error: Exception, line: str) -> None:
+    assert (str(explain(error)), explain(error).exit_code) == (line, 5)
+
+
+def test_a_file_that_may_not_be_read_is_told_by_whoever_reads_it() -> None:
+    denied = raised_from(DataError("DATA", "a.csv", "x"), PermissionError(errno.EACCES, "no", "a"))
+    assert str(explain(denied)) == "error[DATA] a.csv: x"
+
+
+def test_a_store_that_cannot_be_read_now_is_not_said_to_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    StudyDatabase(tmp_path, []).close()
+    monkeypatch.setattr(study_db, "_facts", broken)
+    with pytest.raises(MachineError, match="disk I/O error"):
+        StudyDatabase(tmp_path, [])
 
 
 def test_a_folder_that_may_not_be_looked_at_is_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,14 +204,26 @@ def test_a_folder_that_may_not_be_looked_at_is_no_run(monkeypatch: pytest.Monkey
     assert not is_run(Path("anywhere"))
 
 
-def test_a_full_disk_is_no_failure_of_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(segment: Segment, warm: InputCache) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "last.ckpt")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "last.ckpt"),
+        unwritable(Path("status.json"), OSError(errno.EROFS, "Read-only file system")),
+        OSError(errno.EMFILE, "Too many open files"),
+        MachineError("RUN-LOCKED", "trials/0000", "in use by pid 1"),
+        raised_from(ModelError("CKPT-CORRUPT", "a", "x"), OSError(errno.EIO, "bad", "a")),
+    ],
+)
+def test_a_fault_of_the_machine_is_no_failure_of_the_trial(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(segment: Segment, warm: InputCache) -> None:
+        raise error
 
-    monkeypatch.setitem(worker.DO, "train", full)
+    monkeypatch.setitem(worker.DO, "train", fails)
     segment = Segment(0, 0, 0, 1.0, 0, "x", {}, [], None)
     result = worker.run_segment(segment, InputCache())
-    assert (result.state, result.failure) == ("interrupted", "machine")
+    assert (result.state, result.failure, result.exit_code) == ("interrupted", "machine", 5)
 
 
 def test_what_another_process_told_is_told_again() -> None:

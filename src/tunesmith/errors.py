@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -163,7 +164,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 # Any error as one of ours
 
-STORE_FAILED = ("disk is full", "disk I/O error", "readonly database", "unable to open")
 DISK = {
     errno.ENOSPC: "free some space, or write elsewhere: paths.runs=DIR",
     errno.EDQUOT: "free some space, or write elsewhere: paths.runs=DIR",
@@ -172,33 +172,94 @@ DISK = {
     errno.EACCES: "check its permissions",
     errno.EPERM: "check its permissions",
     errno.EIO: "check the disk",
+    errno.ESTALE: "check the network drive",
+    errno.ENOLCK: "check the network drive",
 }
+STORE_FAILED = {  # what sqlite3 says
+    "disk is full": DISK[errno.ENOSPC],
+    "disk I/O error": DISK[errno.ENOSPC],
+    "readonly database": "check its permissions",
+    "unable to open": DISK[errno.ENOSPC],
+    "database is locked": "end what else writes it",
+    "locking protocol": DISK[errno.ENOLCK],
+}
+LIMITS = {
+    errno.EMFILE: "raise the limit of open files: ulimit -n 65536",
+    errno.ENFILE: "raise the limit of open files: sysctl fs.file-max",
+    errno.EAGAIN: "raise the limit of processes: ulimit -u unlimited",
+}
+OF_NO_CONTENT = {  # of these no file is to blame, whatever reading it was told as
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOLCK,
+    errno.EMFILE,
+    errno.ENFILE,
+}
+FAULTS_OF_MACHINE = ("ENV-DISK", "ENV-DIR", "ENV-LIMIT", "RUN-LOCKED")  # whatever was asked of it
 TORCH_WRITE_FAILED = ("PytorchStreamWriter failed", "inline_container.cc")
 OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate", "DefaultCPUAllocator: not enough memory")
+NO_THREAD = "can't start new thread"
+RUST = re.compile(r"\(os error (\d+)\)")  # safetensors, tokenizers
+
+
+def is_fault_of_machine(error: TunesmithError) -> bool:
+    """Tell whether any run would meet it on this machine: it is no result of the one that did."""
+    return error.code in FAULTS_OF_MACHINE
 
 
 def explain(error: BaseException) -> TunesmithError:
     """Turn any error into one that says what to do."""
-    for cause in _causes(error):
+    causes = _causes(error)
+    for cause in causes:
         if isinstance(cause, TunesmithError):
-            return cause
-        if isinstance(cause, OSError) and cause.errno in DISK:
-            where = str(cause.filename) if cause.filename else "disk"
-            return MachineError("ENV-DISK", where, cause.strerror or "failed", DISK[cause.errno])
-        if isinstance(cause, OSError) and isinstance(cause.filename, str | bytes | os.PathLike):
-            return MachineError("ENV-DISK", os.fsdecode(cause.filename), cause.strerror or "failed")
+            return _fault_below(cause, causes) or cause
         text = str(cause)
-        if type(cause).__module__ == "sqlite3" and any(part in text for part in STORE_FAILED):
-            return MachineError("ENV-DISK", "the study's store", text, DISK[errno.ENOSPC])
-        if isinstance(cause, RuntimeError) and any(part in text for part in TORCH_WRITE_FAILED):
-            return MachineError(
-                "ENV-DISK", "disk", "a file could not be written", DISK[errno.ENOSPC]
-            )
         if _is_out_of_memory(cause, text):
             fix = "raise trainer.micro_batches, or lower data.max_length"
             return TrainingError("TRAIN-OOM", "memory", "there is not enough of it", fix)
+        told = _of_system(cause) if isinstance(cause, OSError) else _of_library(cause, text)
+        if told is not None:
+            return told
     what = f"{type(error).__name__}: {error}"
     return TunesmithError("INTERNAL", _location(error), what, "run again with --debug")
+
+
+def _fault_below(error: TunesmithError, causes: Iterable[BaseException]) -> MachineError | None:
+    """Explain what the kernel refused under an error that blames a file for it."""
+    if isinstance(error, MachineError):
+        return None
+    below = (c for c in causes if isinstance(c, OSError) and c.errno in OF_NO_CONTENT)
+    found = next(below, None)
+    return None if found is None else _of_system(found)
+
+
+def _of_system(error: OSError) -> MachineError | None:
+    """Explain what the kernel refused; None for what is about no file and no limit."""
+    names_file = isinstance(error.filename, str | bytes | os.PathLike)
+    where = os.fsdecode(error.filename) if names_file else ""
+    what, number = error.strerror or "failed", error.errno or 0
+    if number in LIMITS:
+        return MachineError("ENV-LIMIT", where or "this machine", what, LIMITS[number])
+    if number in DISK or where:
+        return MachineError("ENV-DISK", where or "disk", what, DISK.get(number, ""))
+    return None
+
+
+def _of_library(error: BaseException, text: str) -> MachineError | None:
+    """Explain what the kernel refused a library that has errors of its own."""
+    if type(error).__module__ == "sqlite3":
+        for part, fix in STORE_FAILED.items():
+            if part in text:
+                return MachineError("ENV-DISK", "the study's store", text, fix)
+    if isinstance(error, RuntimeError) and any(part in text for part in TORCH_WRITE_FAILED):
+        return MachineError("ENV-DISK", "disk", "a file could not be written", DISK[errno.ENOSPC])
+    if isinstance(error, RuntimeError) and NO_THREAD in text:
+        return MachineError("ENV-LIMIT", "this machine", text, LIMITS[errno.EAGAIN])
+    number = int(found[1]) if (found := RUST.search(text)) else 0
+    return _of_system(OSError(number, os.strerror(number))) if number else None
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -211,6 +272,7 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 
 def _is_out_of_memory(error: BaseException, text: str) -> bool:
     is_one = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    is_one = is_one or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     return is_one or any(part in text for part in OUT_OF_MEMORY)
 
 

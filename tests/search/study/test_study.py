@@ -19,13 +19,13 @@ from support.synthetic_studies import (
     study,
     surface,
 )
-from tunesmith.errors import Interrupted, TunesmithError
+from tunesmith.errors import Interrupted, MachineError, TunesmithError
 from tunesmith.reporting.results import COMPLETE, CRASH, FAILED, MACHINE, NAN, PAUSED, TIMEOUT
 from tunesmith.search.executors.base import WorkerStatus
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.optuna_mirror import OptunaMirror
 from tunesmith.search.storage.study_facts import Objective
-from tunesmith.search.study.open_study import CheckError, opened
+from tunesmith.search.study.open_study import opened
 from tunesmith.search.trial import result_of
 
 SAMPLERS = ("grid", "random", "qmc", "tpe", "gp", "cmaes")
@@ -201,8 +201,12 @@ def test_a_study_opens_though_the_worker_that_checks_it_died(tmp_path, times):
     (tmp_path / "study").mkdir()
     asked = (tmp_path / "study", Space(NUMERIC), how, executor, lambda overrides: {})
     if times > how.retries:
-        with pytest.raises(CheckError, match="signal 9"):
+        with pytest.raises(MachineError) as error:
             opened(*asked)
+        assert str(error.value).startswith(
+            "error[ENV-WORKER] executor: the study could not be checked: "
+        )
+        assert "signal 9" in str(error.value)
     else:
         store = opened(*asked)
         store.close()

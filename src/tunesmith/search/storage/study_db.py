@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tunesmith.errors import ModelError
+from tunesmith.errors import ModelError, TunesmithError, explain, is_fault_of_machine
 from tunesmith.reporting.results import FORMAT
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.storage.optuna_mirror import OptunaMirror
@@ -161,6 +161,10 @@ def _facts(rows: dict[str, str]) -> StudyFacts:
     return facts
 
 
-def _broken(path: Path, error: Exception) -> ModelError:
+def _broken(path: Path, error: Exception) -> TunesmithError:
+    """Tell a file that is no store from one that the machine cannot read just now."""
+    told = explain(error)
+    if is_fault_of_machine(told):
+        return told
     what = f"is not the store of a study: {str(error).splitlines()[0]}"
     return ModelError("STORE", str(path), what, "move it away to start anew")

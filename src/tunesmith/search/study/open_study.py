@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunesmith.config.interpolation import leaves
-from tunesmith.errors import ConfigError, TunesmithError
+from tunesmith.errors import ConfigError, Interrupted, MachineError, TunesmithError
 from tunesmith.reporting.results import CRASH, SearchedDimension, StudySpec
 from tunesmith.runtime.mask_secrets import mask_arguments
 from tunesmith.search.executors.base import Executor
@@ -77,7 +77,8 @@ def _checked(
 ) -> Result:
     """Ask a worker what decides, and whether rows and model are there and which they are.
 
-    Another is asked where it died.
+    Another is asked where it died. Raises MachineError where that helps nothing, CheckError for
+    what a worker refused, Interrupted where one was told to stop.
     """
     config = config_of(overrides)
     segment = Segment(-1, 0, 0, 1.0, 0, str(folder), config, overrides, None, kind="check")
@@ -88,6 +89,13 @@ def _checked(
         if found.state != "interrupted" or found.failure != CRASH:
             break
         log.warning("the check of the study: %s", found.error)
+    if found.state == "interrupted" and found.failure is None:
+        raise Interrupted
+    if found.failure == CRASH:
+        what = f"the study could not be checked: {found.error}"
+        raise MachineError(
+            "ENV-WORKER", "executor", what, "look at the machine's memory and limits"
+        )
     raise CheckError(found)
 
 
@@ -95,7 +103,7 @@ class CheckError(TunesmithError):
     """What a worker found wrong with the study's own config, as it said it."""
 
     def __init__(self, result: Result) -> None:
-        self.said = result.error or "the worker that was to check the study died"
+        self.said = str(result.error)
         self.exit_code = result.exit_code or 1
         super().__init__("STUDY-CHECK", "", self.said)
 

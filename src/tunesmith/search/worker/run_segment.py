@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunesmith import runs
 from tunesmith.config import RunConfig, monitor_of, typed
-from tunesmith.errors import Interrupted, explain
+from tunesmith.errors import Interrupted, explain, is_fault_of_machine
 from tunesmith.models.spec import fingerprint
 from tunesmith.pipeline.components import Training, build_training
 from tunesmith.pipeline.finalize import finalize, write_metrics
@@ -32,7 +32,6 @@ OF_NO_USE = {
     DIVERGED: "gives every row the same answer, at a loss far above guessing",
 }
 KINDS = {"TRAIN-NAN": NAN, "TRAIN-BEST": NAN, "TRAIN-OOM": OUT_OF_MEMORY}
-DISK_FAULT = "ENV-DISK"
 GUESSED = 5_000  # rows that the loss of guessing is taken over, at most
 
 
@@ -49,7 +48,7 @@ def run_segment(segment: Segment, warm: InputCache) -> Result:
     except Exception as error:  # whatever it is, it is this trial's and no other's
         log.debug("segment failed", exc_info=True)
         told = explain(error)
-        if told.code == DISK_FAULT:  # the next one would meet it too, and this one is not to blame
+        if is_fault_of_machine(told):  # the next one would meet it too: this one is not to blame
             state, failure = "interrupted", MACHINE
         else:
             state, failure = "failed", KINDS.get(told.code, f"error:{told.code}")
