@@ -76,7 +76,7 @@ def test_rows_with_other_keys_stay_in_their_columns(stored, tmp_path):
     assert list(rows[0]) == ["id", "text", "label", "note", "tags", *answer]
     assert [row["id"] for row in rows] == ["1", "2", "3"]
     assert [row["label"] for row in rows] == ["", "", "true label"]
-    assert rows[2]["note"] == '{"by": "me"}' and rows[2]["tags"] == "a|b"
+    assert rows[2]["note"] == '{"by": "me"}' and rows[2]["tags"] == '["a", "b"]'
     assert {row["predicted_label"] for row in rows} <= {"neg", "pos"}
 
 

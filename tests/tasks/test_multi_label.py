@@ -1,16 +1,40 @@
 """Multi-label classification: scored is what was answered."""
 
 import random
+import sys
 
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from support.runs import without_a_model
+from support.runs import SPLITS, lines, of_files, trained, without_a_model
+from support.tiny_models import tiny_bert
+from tunesmith import load
+from tunesmith.errors import DataError
+from tunesmith.inference.predict_file import predict_file
 from tunesmith.tasks.losses import BinaryCrossEntropy
 from tunesmith.tasks.multi_label import MultiLabel
 
 LABELS = ["a", "b", "c"]
+
+
+def rows_of(count, seed):
+    """Make texts whose labels are words of theirs; some have none."""
+    dice = random.Random(seed)
+    given = [[label for label in LABELS if dice.random() < 0.5] for _ in range(count)]
+    return [{"text": " ".join(["lo", *labels, "lo"]), "label": labels} for labels in given]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labels")
+    tiny_bert(folder / "model")
+    for seed, split in enumerate(SPLITS):
+        lines(folder / f"{split}.jsonl", rows_of(80, seed))
+    own = ["optimizer.lr=1e-2", "trainer.max_epochs=4", "test=false", "logger=none"]
+    directory, record = trained(folder, *of_files(folder, "multi_label", *own))
+    assert record["best"] > 0.7
+    return directory
 
 
 @pytest.fixture
@@ -35,6 +59,18 @@ def test_a_label_at_the_threshold_is_given_and_scored_so(task):
         ),
     }
     assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_what_predict_writes_is_read_back_and_all_right(finished, tmp_path, suffix):
+    lines(tmp_path / "in.jsonl", [{"text": row["text"]} for row in rows_of(20, 9)])
+    stored, output = load(finished), tmp_path / f"out.{suffix}"
+    predict_file(stored, tmp_path / "in.jsonl", output, sys.stdout)
+    with pytest.raises(DataError, match=r"no column 'label'; columns: .*; --set data.label=labels"):
+        stored.evaluate(data=str(output))
+    again = load(finished, options={"data.label": "labels"}).evaluate(data=str(output))
+    names = ("accuracy", "exact_match", "f1_macro", "f1_micro")
+    assert [again[f"test/{name}"] for name in names] == [1.0] * 4
 
 
 def _labels(answers, rows):

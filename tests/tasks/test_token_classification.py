@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 import warnings
 
 import numpy as np
@@ -11,11 +12,13 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from seqeval import metrics as reference
 
 from support.commands import only_run, searched, train, tunesmith
-from support.runs import composed
+from support.runs import composed, lines
 from support.tiny_models import TOKENIZERS, WORDS, tiny_bert
 from tunesmith import load
 from tunesmith.cli.entry import exit_code
 from tunesmith.config import resolved
+from tunesmith.errors import DataError
+from tunesmith.inference.predict_file import predict_file
 from tunesmith.pipeline.inputs import load_inputs
 from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.base import IGNORE, TaskContext
@@ -379,6 +382,30 @@ def test_a_text_and_its_words_have_the_same_answer(finished, tmp_path):
     places = [(t, e) for t, a in zip(texts, of_text, strict=True) for e in a["entities"]]
     assert all(text[e["start_char"] : e["end_char"]] == e["text"] for text, e in places)
     assert len(places) > 3
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize("cell", [" ".join, list], ids=["texts", "words"])
+def test_what_predict_writes_is_read_back_and_all_right(finished, tmp_path, suffix, cell):
+    rows = [{"tokens": cell(["|", *words])} for words, _ in tagged(20, 1)]
+    lines(tmp_path / "in.jsonl", rows)
+    stored, output = load(finished[1]), tmp_path / f"out.{suffix}"
+    predict_file(stored, tmp_path / "in.jsonl", output, sys.stdout)
+    with pytest.raises(DataError, match=r"no column 'ner_tags'; columns: .*; --set data.tags=tags"):
+        stored.evaluate(data=str(output))
+    again = load(finished[1], options={"data.tags": "tags"}).evaluate(data=str(output))
+    assert [again[f"test/{name}"] for name in ("accuracy", "f1", "f1_strict")] == [1.0, 1.0, 1.0]
+
+
+def test_tags_between_other_marks_are_read_by_their_separator(finished, tmp_path):
+    rows = ["tokens,ner_tags", *(f"{' '.join(w)},{'|'.join(t)}" for w, t in tagged(20, 1))]
+    (tmp_path / "in.csv").write_text("\n".join(rows))
+    file = str(tmp_path / "in.csv")
+    with pytest.raises(DataError, match=r"""; set "data.label_separator='\|'\""""):
+        load(finished[1]).evaluate(data=file)
+    scores = load(finished[1], options={"data.label_separator": "|"}).evaluate(data=file)
+    logged = json.loads((finished[1] / "metrics.json").read_text())["scores"]
+    assert scores["test/f1"] == logged["val/f1"]
 
 
 def test_plain_transformers_loads_the_model(finished):

@@ -126,7 +126,8 @@ class DataOptions(Options):
         "split has 1 to n and never 0, else 0."
     )
     label_separator: Text | None = Field(
-        description="The character between several labels in one cell."
+        description="The character between several labels or tags in one cell; null: none, tags are "
+        "parted by white space."
     )
     format: (
         Literal[

@@ -12,9 +12,18 @@ import torch
 
 from tunesmith import runs
 from tunesmith.config import RunConfig, inference_options, read_saved_config, typed
-from tunesmith.data.columns import NAMED, Column, Rows, SourceName
+from tunesmith.data.columns import NAMED, Column, ColumnType, Rows, SourceName
 from tunesmith.data.prepare.media import without_files
-from tunesmith.errors import ConfigError, DataError, MachineError, ModelError, SafetyError
+from tunesmith.data.sources.file_layout import FileFormat
+from tunesmith.data.sources.resolve import file_source
+from tunesmith.errors import (
+    ConfigError,
+    DataError,
+    MachineError,
+    ModelError,
+    SafetyError,
+    nearest,
+)
 from tunesmith.inference.input_rows import Given, check_is_row_list, input_row
 from tunesmith.models.heads import saved_labels
 from tunesmith.models.options import saved_model
@@ -114,6 +123,7 @@ class FinishedRun:
             raise ConfigError("CLI", "evaluate", what, "leave out the split")
         split, config = split or "test", _with_model(self.config, self.directory)
         if data is not None:
+            self._check_has_labels(data)
             files = {"train_file": None, "validation_file": None, "test_file": data, "path": None}
             whole = {"limit": None, "shots_per_class": None, "validation_shots_per_class": None}
             config = config.with_options("data", **files, **whole)
@@ -132,6 +142,19 @@ class FinishedRun:
             if split == "test":
                 self._count(inputs.rows.hashes[split], whole=data is None)
             return _evaluate(config, inputs, self.task, split, self.hardware)
+
+    def _check_has_labels(self, file: str) -> None:
+        """Refuse a file without the run's column of labels; name the one that `predict` wrote."""
+        source = file_source(file, FileFormat.of(self.config.data))
+        for ours, column in self.task.columns.items():
+            named = getattr(self.config.data, ours)
+            if not column.target or named is None or source.has_column(named):
+                continue
+            known, own = source.known_columns(), getattr(self.task, "decision", None)
+            is_answer = own in known and column.kind is not ColumnType.SPANS
+            near = own if is_answer else nearest(named, known) or "COLUMN"
+            what = f"no column {named!r}; columns: {', '.join(known)}"
+            raise DataError("DATA-COL", file, what, f"--set data.{ours}={near}")
 
     def _refuse_other_rows(self, split: str, hashed: str) -> None:
         if self._trained_on.get(split, hashed) != hashed:

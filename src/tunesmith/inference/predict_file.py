@@ -230,9 +230,7 @@ def _without_bytes(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """Write a list of texts as `a|b`, what else is nested as JSON."""
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return "|".join(value)
+    """Write what is nested as JSON, which every column of several values is read from."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return value

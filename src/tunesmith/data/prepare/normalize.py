@@ -190,7 +190,9 @@ def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], locatio
     words, tags = row[kinds[ColumnType.WORDS]], row[kinds[ColumnType.TAGS]]
     if tags is not None and len(words) != len(tags):
         what = f"{len(tags)} tags for {len(words)} words"
-        raise DataError("DATA-CELL", location, what, "one tag a word")
+        mark = next((m for m in "|,;/" if len(tags[0].split(m)) == len(words)), "") if tags else ""
+        fix = f"set \"data.label_separator='{mark}'\"" if mark else "one tag a word"
+        raise DataError("DATA-CELL", location, what, fix)
 
 
 def misplaced(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

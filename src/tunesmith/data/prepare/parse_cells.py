@@ -29,7 +29,7 @@ def converter(
     if kind is ColumnType.CLASSES:
         return lambda cell: classes_of(cell, names, separator)
     if kind is ColumnType.TAGS:
-        return lambda cell: tags_of(cell, names)
+        return lambda cell: tags_of(cell, names, separator)
     if kind is ColumnType.TEXTS:
         return lambda cell: texts_of(cell, separator)
     if kind is ColumnType.CHOICES:
@@ -212,15 +212,18 @@ def reader(column: Column, separator: str | None, folder: Path = Path()) -> Call
     return converter(column, None, separator, folder)
 
 
-def tags_of(cell: Any, names: list[str] | None) -> list[str] | None:
-    """Make one label a word of a cell; None where it holds none. Raises ValueError."""
+def tags_of(cell: Any, names: list[str] | None, separator: str | None = None) -> list[str] | None:
+    """Make one label a word of a cell; None where it holds none. Raises ValueError.
+
+    Without a separator a text is cut at white space.
+    """
     if is_nothing(cell) or cell == "":
         return None
     if isinstance(cell, str):
         parsed = list_in(cell)
         if parsed is None:
             refuse_broken_list(cell)
-        cell = cell.split() if parsed is None else parsed
+        cell = cell.split(separator) if parsed is None else parsed
     tags = [class_of(tag, names) for tag in cell]
     if None in tags:
         raise ValueError(f"has no tag at word {tags.index(None) + 1}")
