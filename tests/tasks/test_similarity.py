@@ -1,13 +1,16 @@
 """Similarity: bi- and cross-encoders, their scores, and vectors that plain transformers repeats."""
 
 import json
+import math
 import random
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset, Features, Value
 from safetensors.torch import load_file
 from scipy.stats import pearsonr, spearmanr
+from sklearn import metrics
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from support.commands import train
@@ -27,7 +30,7 @@ from tunesmith.config import resolved
 from tunesmith.models.encoder import load_model
 from tunesmith.models.spec import resolve_model, tokenizer
 from tunesmith.pipeline.inputs import read_rows
-from tunesmith.tasks.bases.numeric import correlations
+from tunesmith.tasks.bases.numeric import correlations, errors
 from tunesmith.tasks.cross_encoder_similarity import CrossEncoderSimilarity
 from tunesmith.tasks.losses import MeanSquaredError
 from tunesmith.tasks.similarity import Similarity
@@ -124,6 +127,32 @@ def test_correlations_are_scipys(seed):
     found = correlations(guesses, truths)
     assert found["spearman"] == pytest.approx(spearmanr(guesses, truths).statistic)
     assert found["pearson"] == pytest.approx(pearsonr(guesses, truths).statistic)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_errors_are_scikit_learns(seed):
+    dice = np.random.default_rng(seed)
+    truths = dice.normal(1e8, 3.0, size=50)
+    guesses = truths + dice.normal(size=50)
+    found = errors(torch.from_numpy(guesses), torch.from_numpy(truths))
+    assert found == pytest.approx(
+        {
+            "mae": metrics.mean_absolute_error(truths, guesses),
+            "mse": metrics.mean_squared_error(truths, guesses),
+            "rmse": metrics.root_mean_squared_error(truths, guesses),
+            "r2": metrics.r2_score(truths, guesses),
+        }
+    )
+    assert found["r2"] > 0.8
+
+
+def test_constant_answers_have_r2_and_constant_labels_have_none():
+    same, varied = torch.full((3,), 0.1).double(), torch.tensor([0.0, 1.0, 5.0]).double()
+    assert errors(same, varied)["r2"] == pytest.approx(metrics.r2_score(varied, same))
+    assert errors(varied.mean().expand(3), varied)["r2"] == pytest.approx(0.0)
+    found = errors(varied, same)
+    assert math.isnan(found["r2"]) and found["rmse"] == pytest.approx(float(found["mse"]) ** 0.5)
+    assert errors(same, same)["mae"] == 0.0 and math.isnan(errors(same[:1], same[:1])["r2"])
 
 
 def task_of(kind, folder, *, encoder="bi", pooling="mean", **model):

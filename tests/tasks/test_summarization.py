@@ -94,10 +94,10 @@ def test_targets_are_cut_at_their_end_whatever_the_texts_are(folder):
     task, _, _ = built(folder, "data.truncation=left", "task.max_target_length=4")
     words = WORDS[5:11]
     ids = task.tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
-    [features] = task.encode({"text": " ".join(words), "target": " ".join(words)})
+    [features] = task.encode({"text": " ".join(words), "target": [" ".join(words)]})
     assert features["labels"] == [*ids[:3], task.tokenizer.sep_token_id]
     assert features["full_length"] - features["length"] == len(ids) - 3
-    [short] = task.encode({"text": "a", "target": ""})
+    [short] = task.encode({"text": "a", "target": [""]})
     assert short["labels"] == [task.tokenizer.sep_token_id]
     assert short["full_length"] == short["length"]
     assert task.truncation_note() == "texts truncated at 20 tokens, targets at 4"
@@ -106,7 +106,7 @@ def test_targets_are_cut_at_their_end_whatever_the_texts_are(folder):
 def test_the_middle_of_a_long_text_can_be_left_out(folder):
     task, _, _ = built(folder, "data.truncation=middle")
     whole = task.tokenizer(" ".join(WORDS[20:60]))["input_ids"]
-    [features] = task.encode({"text": " ".join(WORDS[20:60]), "target": "a"})
+    [features] = task.encode({"text": " ".join(WORDS[20:60]), "target": ["a"]})
     assert features["input_ids"] == whole[:5] + whole[-15:]
 
 
@@ -137,6 +137,25 @@ def test_scores_are_those_of_what_predict_writes(finished, folder, tmp_path):
     lead = [scorer.score(r["gist"], " ".join(r["story"].split()[:2]))["rougeL"] for r in given]
     mean = sum(found.fmeasure for found in lead) / len(lead)
     assert scores["test/lead_rougeL"] == pytest.approx(mean)
+
+
+def test_of_several_references_the_first_is_learnt_and_the_nearest_scored(finished, tmp_path):
+    stored, file = load(finished), tmp_path / "several.jsonl"
+    rows = [
+        {"story": one["story"], "gist": [other["gist"], one["gist"]]}
+        for one, other in zip(rows_of(16, seed=2), rows_of(16, seed=3), strict=True)
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    written = [answer["summary"] for answer in stored.predict([row["story"] for row in rows])]
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    each = [
+        scorer.score_multi(row["gist"], text)["rougeL"].fmeasure
+        for row, text in zip(rows, written, strict=True)
+    ]
+    scores = stored.evaluate(data=str(file))
+    assert scores["test/rougeL"] == pytest.approx(sum(each) / len(each))
+    one, several = ({"text": "a", "target": t} for t in (["b c"], ["b c", "d"]))
+    assert stored.task.encode(several) == stored.task.encode(one)
 
 
 def test_a_stored_run_scores_as_its_training_did_to_the_bit(finished):
@@ -207,7 +226,7 @@ def test_the_probability_is_that_of_the_tokens(finished):
 
 def test_the_trivial_answer_is_the_commonest_target_of_the_train_split(folder):
     task, _, parts = built(folder)
-    train = Dataset.from_dict({"target": ["a b", "c", "a b"]})
+    train = Dataset.from_dict({"target": [["a b"], ["c", "a b"], ["a b", "c"]]})
     answers = task.baseline(train, parts.rows.splits["validation"].to_list())
     assert [a["summary"] for a in answers] == ["a b"] * 16
     assert answers[0]["probability"] == pytest.approx(2 / 3)
@@ -319,7 +338,7 @@ def test_cnn_dailymail_is_read_from_a_folder_in_hub_layout(folder, tmp_path):
     splits = load_inputs(resolved(runs.composed(*named))).rows.splits
     assert {split: len(rows) for split, rows in splits.items()} == SPLITS
     gist = rows_of(40, 0)[0]["gist"]
-    assert splits["train"][0]["target"] == f"{gist}\n{gist}"
+    assert splits["train"][0]["target"] == [f"{gist}\n{gist}"]
 
 
 WRONG_INPUTS = {

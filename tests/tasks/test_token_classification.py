@@ -10,6 +10,7 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 from seqeval import metrics as reference
+from sklearn.metrics import f1_score
 
 from support.commands import only_run, searched, train, tunesmith
 from support.runs import composed, lines
@@ -255,7 +256,9 @@ def test_tags_that_are_no_entities_are_scored_by_the_word():
     rows = [{"words": ["a", "b", "c", "d"], "tags": ["NOUN", "NOUN", "VERB", "NOUN"]}]
     answer = answer_of(task, rows[0]["words"], ["NOUN", "NOUN", "VERB", "VERB"])
     assert set(answer) == {"tags", "probability"}
-    assert task.score([answer], rows) == dict.fromkeys(task.metrics, 0.75)
+    scores = task.score([answer], rows)
+    assert scores == pytest.approx({"f1": (0.8 + 2 / 3) / 2, "accuracy": 0.75})
+    assert scores["f1"] == pytest.approx(f1_score(rows[0]["tags"], answer["tags"], average="macro"))
     assert task.examples([answer], rows)[0].answer == "NOUN NOUN VERB VERB"
 
 

@@ -83,7 +83,10 @@ class DataOptions(Options):
     question: Text | None = Field(description="Extractive QA: the column of questions.")
     context: Text = Field(description="Extractive QA: the column of contexts.")
     answers: Text = Field(description="Extractive QA: the column of answers, as in SQuAD.")
-    target: Text = Field(description="Summarization: the column of texts to write.")
+    target: Text = Field(
+        description="Summarization: the column of texts to write; of a list the first is learnt, "
+        "and the nearest scored."
+    )
     image: Text | None = Field(
         description="Multimodal: the column of images, paths or the bytes of files."
     )
@@ -126,8 +129,8 @@ class DataOptions(Options):
         "split has 1 to n and never 0, else 0."
     )
     label_separator: Text | None = Field(
-        description="The character between several labels or tags in one cell; null: none, tags are "
-        "parted by white space."
+        description="The character between several labels, or tags, in one cell; null: white space "
+        "between tags, no other."
     )
     format: (
         Literal[

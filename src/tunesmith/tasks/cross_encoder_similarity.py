@@ -1,13 +1,13 @@
 """Similarity by a cross-encoder: reads both texts at once; better than a bi-encoder, and slower."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Output, Row
-from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers, pairs_with_number
+from tunesmith.tasks.bases.numeric import Numeric, pairs_with_number
 
 
 class CrossEncoderSimilarity(Numeric):
@@ -15,7 +15,6 @@ class CrossEncoderSimilarity(Numeric):
 
     columns = pairs_with_number()
     head = heads.REGRESSION
-    metrics: ClassVar[Mapping[str, str]] = {"spearman": "max", "pearson": "max"}
     monitor = "spearman"
 
     def fit_statistics(self, train: Any) -> None:
@@ -30,6 +29,3 @@ class CrossEncoderSimilarity(Numeric):
     def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         zero, unit = float(self.zero), float(self.unit)
         return [{"label": zero + unit * float(logits[0])} for [logits] in predictions]
-
-    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        return correlations(*numbers(answers, rows))

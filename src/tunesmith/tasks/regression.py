@@ -1,14 +1,14 @@
 """Regression: one number per text, or per pair of texts."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tunesmith.data.columns import ColumnType
 from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Output, Row
-from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers
+from tunesmith.tasks.bases.numeric import Numeric
 from tunesmith.tasks.bases.text_task import texts_with
 from tunesmith.tasks.capabilities import TruncatesLongTexts
 from tunesmith.tasks.text.long_text import OF_A_TEXT
@@ -19,7 +19,6 @@ class Regression(Numeric, TruncatesLongTexts):
 
     columns = texts_with(ColumnType.NUMBER)
     head = heads.REGRESSION
-    metrics: ClassVar[Mapping[str, str]] = {"pearson": "max", "spearman": "max", "mse": "min"}
     monitor = "pearson"
     truncation_modes = OF_A_TEXT
 
@@ -42,7 +41,3 @@ class Regression(Numeric, TruncatesLongTexts):
 
     def aggregate(self, predictions: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[Answer]:
         return [{"label": float(np.mean(windows))} for windows in predictions]
-
-    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        guesses, truths = numbers(answers, rows)
-        return {**correlations(guesses, truths), "mse": float((guesses - truths).square().mean())}

@@ -1,14 +1,14 @@
 """Similarity by a bi-encoder: each text gets a vector, and their cosine is how alike they are."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Features, Output, Row
-from tunesmith.tasks.bases.numeric import Numeric, correlations, numbers, pairs_with_number
+from tunesmith.tasks.bases.numeric import Numeric, pairs_with_number
 from tunesmith.tasks.bases.text_task import no_tokens
 from tunesmith.tasks.text import multi_text, padding
 from tunesmith.tasks.text.pooling import embedded
@@ -23,7 +23,6 @@ class Similarity(Numeric):
 
     columns = pairs_with_number()
     head = heads.NO_HEAD
-    metrics: ClassVar[Mapping[str, str]] = {"spearman": "max", "pearson": "max"}
     monitor = "spearman"
 
     def __init__(self, *, pooling: Literal["mean", "first"], **common: Any) -> None:
@@ -61,6 +60,3 @@ class Similarity(Numeric):
         cosines = [float(logits[0]) for [logits] in predictions]
         zero, unit = float(self.zero), float(self.unit)
         return [{"label": zero + unit * cosine, "cosine": cosine} for cosine in cosines]
-
-    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        return correlations(*numbers(answers, rows))

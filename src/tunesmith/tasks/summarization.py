@@ -63,7 +63,7 @@ class Summarization(TextTask, Generates, ComparesWithGuessing, NotesTruncation, 
 
     columns: ClassVar[Mapping[str, Column]] = {
         "text": Column(ColumnType.TEXT),
-        "target": Column(ColumnType.TEXT, target=True),
+        "target": Column(ColumnType.TEXTS, target=True),
     }
     head = heads.ENCODER_DECODER
     losses = (CrossEntropy,)
@@ -129,7 +129,7 @@ class Summarization(TextTask, Generates, ComparesWithGuessing, NotesTruncation, 
     def fit_statistics(self, rows: Any) -> None:
         """Count the words of target texts: a text's lead is as long."""
         numbers = range(0, len(rows), -(-len(rows) // MOST_COUNTED))
-        words = [len(text.split()) for text in rows[list(numbers)]["target"]]
+        words = [len(first.split()) for first, *_ in rows[list(numbers)]["target"]]
         self.lead.fill_(max(1, int(np.median(words))))
 
     # Rows to batches
@@ -142,7 +142,7 @@ class Summarization(TextTask, Generates, ComparesWithGuessing, NotesTruncation, 
         [features] = self.encode_text(row)
         if row.get("target") is None:
             return [features]
-        ids = self.tokenizer(row["target"], add_special_tokens=False, verbose=False)["input_ids"]
+        ids = self.tokenizer(row["target"][0], add_special_tokens=False, verbose=False)["input_ids"]
         labels = [*ids[: self.longest_target - 1], self.end]
         features["full_length"] += len(ids) + 1 - len(labels)
         return [features | {"labels": labels}]
@@ -208,7 +208,8 @@ class Summarization(TextTask, Generates, ComparesWithGuessing, NotesTruncation, 
         return None
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
-        wanted = [in_lines(row["target"]) for row in rows]
+        """Compare each summary with the nearest of its row's target texts."""
+        wanted = [list(map(in_lines, row["target"])) for row in rows]
         given = [in_lines(answer["summary"]) for answer in answers]
         leads = [" ".join(row["text"].split()[: int(self.lead)]) for row in rows]
         lead = rouge(leads, wanted, self.rouge_words, ["rougeL"])["rougeL"]
@@ -216,7 +217,7 @@ class Summarization(TextTask, Generates, ComparesWithGuessing, NotesTruncation, 
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the commonest target text of the train split."""
-        text, count = Counter(train["target"]).most_common(1)[0]
+        text, count = Counter(first for first, *_ in train["target"]).most_common(1)[0]
         answer = {"summary": text, "probability": count / len(train), "tokens": len(text.split())}
         return [answer] * len(rows)
 
@@ -225,7 +226,8 @@ class Summarization(TextTask, Generates, ComparesWithGuessing, NotesTruncation, 
     ) -> list[GeneratedExample]:
         shown = list(zip(answers, rows, strict=True))[:SAMPLES]
         return [
-            GeneratedExample(row["text"], row["target"], answer["summary"]) for answer, row in shown
+            GeneratedExample(row["text"], row["target"][0], answer["summary"])
+            for answer, row in shown
         ]
 
 

@@ -28,6 +28,7 @@ from tunesmith.tasks.capabilities import (
     SplitsRows,
 )
 from tunesmith.tasks.losses import CrossEntropy, losses_of_guessing
+from tunesmith.tasks.metrics import class_scores
 from tunesmith.tasks.metrics.entity_f1 import SCHEME, Entity, entities, scores, well_formed
 from tunesmith.tasks.text.long_text import overlap
 from tunesmith.tasks.text.padding import pad_lists
@@ -137,14 +138,17 @@ class TokenClassification(
         ]
 
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        """Score the entities; of tags that mean none, `f1` is the mean over the tags."""
+        counts = self.confusion(answers, rows)
+        accuracy = class_scores.accuracy(counts) if counts.any() else 0.0
+        if not self.entities:
+            return {
+                "f1": class_scores.f1_macro(counts) if counts.any() else 0.0,
+                "accuracy": accuracy,
+            }
         given, wanted = [a["tags"] for a in answers], [row["tags"] for row in rows]
-        pairs = [
-            pair for g, w in zip(given, wanted, strict=True) for pair in zip(g, w, strict=True)
-        ]
-        found = scores(map(self.entities_of, given), map(self.entities_of, wanted))
-        strict = scores(map(self.strict_entities_of, given), map(self.strict_entities_of, wanted))
-        right = sum(g == w for g, w in pairs)
-        accuracy = right / len(pairs) if pairs else 0.0
+        found = scores(map(entities, given), map(entities, wanted))
+        strict = scores(*(map(self.strict_entities_of, tags) for tags in (given, wanted)))
         return {**found._asdict(), "f1_strict": strict.f1, "accuracy": accuracy}
 
     def confusion(self, answers: Sequence[Answer], rows: Sequence[Row]) -> np.ndarray:
@@ -185,14 +189,8 @@ class TokenClassification(
             for answer, row in zip(answers, rows, strict=True)
         ]
 
-    def entities_of(self, tags: Sequence[str]) -> list[Entity]:
-        """Return the entities that tags mean; each word is one where they mean none."""
-        if self.entities:
-            return entities(tags)
-        return [Entity(tag, i, i + 1) for i, tag in enumerate(tags)]
-
     def strict_entities_of(self, tags: Sequence[str]) -> list[Entity]:
-        return well_formed(tags, self.closed) if self.entities else self.entities_of(tags)
+        return well_formed(tags, self.closed)
 
     def _answer(self, windows: Sequence[Any], words: Words) -> Answer:
         """Put the windows together: a tag a word, and the entities that the tags mean."""

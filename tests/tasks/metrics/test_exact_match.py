@@ -3,6 +3,7 @@
 import math
 import random
 import string
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -97,10 +98,51 @@ def test_scores_are_those_of_torchmetrics_where_every_question_has_an_answer():
         ("the", [], (1, 1)),  # an article alone is no answer
         ("", ["the"], (1, 1)),
         ("cat cat", ["cat"], (0, 2 / 3)),
+        ("北京", ["北京大学"], (0, 2 / 3)),
+        ("「北京 大学」", ["北京大学。"], (1, 1)),
+        ("2008年", ["2008"], (0, 2 / 3)),
+        ("とうきょう", ["きょうと"], (0, 8 / 9)),
+        ("\u0e01\u0e32", ["\u0e01\u0e32\u0e41\u0e1f"], (0, 2 / 3)),  # Thai
     ],
 )
 def test_small_cases(given, right, scores):
     assert (exact_match(given, right), f1(given, right)) == pytest.approx(scores)
+
+
+def published_for_chinese(given, right):
+    """Score as MLQA's evaluation (Lewis et al., 2020) does with Chinese, apart from our code."""
+
+    def plain(text):
+        is_mark = [unicodedata.category(c)[0] == "P" or c in string.punctuation for c in text]
+        words, run = [], ""
+        for c in "".join(c for c, mark in zip(text.lower(), is_mark, strict=True) if not mark):
+            if "\u4e00" <= c <= "\u9fa5":
+                words += [*run.split(), c]
+                run = ""
+            else:
+                run += c
+        return [*words, *run.split()]
+
+    guess, golds = plain(given), [plain(text) for text in right]
+
+    def overlap(gold):
+        same = (Counter(gold) & Counter(guess)).total()
+        return 2 * same / (len(gold) + len(guess)) if same else float(gold == guess)
+
+    return max(float(gold == guess) for gold in golds), max(map(overlap, golds))
+
+
+def test_chinese_is_scored_by_the_published_rules_character_by_character():
+    dice, parts = random.Random(3), [*"北京大学。《》年", "2008", " NLP ", "the ", "A-b", "$"]
+    partial = 0
+    for _ in range(2000):
+        # Each text has a Chinese character: one without is a text of Latin letters, as SQuAD's.
+        right = ["北" + "".join(dice.choices(parts, k=dice.randint(0, 6))) for _ in range(2)]
+        given = "京" + "".join(dice.choices(parts, k=dice.randint(0, 6)))
+        scores = exact_match(given, right), f1(given, right)
+        assert scores == pytest.approx(published_for_chinese(given, right)), (given, right)
+        partial += 0 < scores[1] < 1
+    assert partial > 1000
 
 
 def test_no_other_threshold_is_better():

@@ -29,7 +29,7 @@ def test_scores_are_those_of_torchmetrics(seed):
     given, wanted = texts(seed)
     kinds = ["rouge1", "rouge2", "rougeL"]
     theirs = rouge_score(given, wanted, use_stemmer=True, rouge_keys=tuple(kinds))
-    found = rouge(given, wanted, "english", kinds)
+    found = rouge(given, [[text] for text in wanted], "english", kinds)
     assert 0.03 < found["rouge2"] < found["rougeL"] < found["rouge1"] < 0.9
     for kind in kinds:
         assert found[kind] == pytest.approx(float(theirs[f"{kind}_fmeasure"]), abs=1e-6)
@@ -41,9 +41,20 @@ def test_a_summary_of_lines_is_compared_line_by_line(seed):
     scorer = RougeScorer(["rougeLsum"], use_stemmer=True)
     pairs = zip(wanted, given, strict=True)
     each = [scorer.score(right, text)["rougeLsum"].fmeasure for right, text in pairs]
-    found = rouge(given, wanted, "english")
+    found = rouge(given, [[text] for text in wanted], "english")
     assert found["rougeLsum"] == pytest.approx(sum(each) / len(each))
     assert found["rougeLsum"] > found["rougeL"]
+
+
+def test_the_nearest_of_several_references_counts_for_each_kind():
+    (given, first), (second, _) = texts(5), texts(6)
+    scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
+    several = [[*pair] for pair in zip(first, second, strict=True)]
+    each = [scorer.score_multi(r, text) for r, text in zip(several, given, strict=True)]
+    found = rouge(given, several, "english", ["rouge1", "rougeL"])
+    for kind in ("rouge1", "rougeL"):
+        assert found[kind] == pytest.approx(sum(s[kind].fmeasure for s in each) / len(each))
+    assert found["rouge1"] > rouge(given, [[r] for r in first], "english")["rouge1"]
 
 
 def overlap(one, other, size):
@@ -68,7 +79,7 @@ def test_other_scripts_are_scored_by_the_definition(alphabet):
     dice, spaced = random.Random(0), alphabet == "абвг"
     made = [[dice.choices(alphabet, k=dice.randint(2, 9)) for _ in range(30)] for _ in range(2)]
     given, wanted = ([(" " if spaced else "").join(t) for t in part] for part in made)
-    found = rouge(given, wanted, "any", ["rouge1", "rouge2", "rougeL"])
+    found = rouge(given, [[text] for text in wanted], "any", ["rouge1", "rouge2", "rougeL"])
     pairs = list(zip(*made, strict=True))
     for kind, each in (
         ("rouge1", [overlap(a, b, 1) for a, b in pairs]),
@@ -76,7 +87,9 @@ def test_other_scripts_are_scored_by_the_definition(alphabet):
         ("rougeL", [longest_common(a, b) for a, b in pairs]),
     ):
         assert found[kind] == pytest.approx(sum(each) / len(each))
-    assert rouge(given, given, "english", ["rouge1"]) == {"rouge1": 0.0}  # it knows a-z alone
+    assert rouge(given, [[text] for text in given], "english", ["rouge1"]) == {
+        "rouge1": 0.0
+    }  # it knows a-z alone
 
 
 def test_words_of_any_script():
@@ -97,4 +110,4 @@ def test_nothing_is_downloaded(monkeypatch):
         raise AssertionError("a connection was opened")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert rouge(["A cat. It sat."], ["A cat. It sat."], "english")["rougeLsum"] == 1.0
+    assert rouge(["A cat. It sat."], [["A cat. It sat."]], "english")["rougeLsum"] == 1.0

@@ -30,12 +30,12 @@ def converter(
         return lambda cell: classes_of(cell, names, separator)
     if kind is ColumnType.TAGS:
         return lambda cell: tags_of(cell, names, separator)
+    if kind is ColumnType.TEXTS and column is not None and column.target:
+        return lambda cell: right_texts_of(cell, separator)
     if kind is ColumnType.TEXTS:
         return lambda cell: texts_of(cell, separator)
     if kind is ColumnType.CHOICES:
         return lambda cell: choices_of(cell, separator)
-    if kind is ColumnType.TEXT and column is not None and column.target:
-        return lambda cell: None if is_nothing(cell) else text_of(cell)
     read: dict[ColumnType, Callable[[Any], Any]] = {
         ColumnType.TEXT: text_of,
         ColumnType.GROUP: group_of,
@@ -244,6 +244,16 @@ def texts_of(cell: Any, separator: str | None) -> list[str]:
         return parsed
     text = text_of(cell)
     return (text.split(separator) if separator else [text]) if text else []
+
+
+def right_texts_of(cell: Any, separator: str | None) -> list[str] | None:
+    """Make the texts of which any is right of a cell; None where it holds none. Raises ValueError.
+
+    An empty text is one.
+    """
+    if is_nothing(cell) or cell == []:
+        return None
+    return texts_of(cell, separator) or [text_of(cell)]
 
 
 def choices_of(cell: Any, separator: str | None) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +24,14 @@ class Numeric(TextTask, HasUndefinedMetrics, ComparesWithGuessing, ABC):
     """
 
     losses = (MeanSquaredError,)
+    metrics: ClassVar[Mapping[str, str]] = {
+        "pearson": "max",
+        "spearman": "max",
+        "r2": "max",
+        "mae": "min",
+        "mse": "min",
+        "rmse": "min",
+    }
     decision = "label"
 
     loss: MeanSquaredError
@@ -62,7 +70,12 @@ class Numeric(TextTask, HasUndefinedMetrics, ComparesWithGuessing, ABC):
     def undefined_metrics(self, rows: Any) -> dict[str, str]:
         if len(set(rows["label"])) > 1:
             return {}
-        return dict.fromkeys(("pearson", "spearman"), f"all labels are {rows['label'][0]}")
+        return dict.fromkeys(("pearson", "spearman", "r2"), f"all labels are {rows['label'][0]}")
+
+    def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
+        guesses = torch.tensor([answer["label"] for answer in answers], dtype=torch.float64)
+        truths = torch.tensor([row["label"] for row in rows], dtype=torch.float64)
+        return {**correlations(guesses, truths), **errors(guesses, truths)}
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         return [{"label": float(np.mean(train["label"]))}] * len(rows)
@@ -77,16 +90,27 @@ def pairs_with_number() -> Mapping[str, Column]:
     }
 
 
-def numbers(answers: Sequence[Answer], rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """Return the numbers (N,) that were answered and those that the rows say, float64."""
-    guesses = torch.tensor([a["label"] for a in answers], dtype=torch.float64)
-    return guesses, torch.tensor([row["label"] for row in rows], dtype=torch.float64)
-
-
 def correlations(guesses: Tensor, truths: Tensor) -> dict[str, float]:
     """Correlate numbers (N,) by value and by rank; not a number where one of them is constant."""
     varied = len(guesses) > 1 and bool(guesses.std() > 0) and bool(truths.std() > 0)
     return {
         "pearson": float(pearson_corrcoef(guesses, truths)) if varied else math.nan,
         "spearman": float(spearman_corrcoef(guesses, truths)) if varied else math.nan,
+    }
+
+
+def errors(guesses: Tensor, truths: Tensor) -> dict[str, float]:
+    """Measure how far numbers (N,) are from the truth, in its units, and by its variance.
+
+    R² is 1 less the squared errors' share of the truths' own deviations from their mean: 0 is
+    what that mean reaches. It is not a number where the truths are constant.
+    """
+    wrong = guesses - truths
+    mse = float(wrong.square().mean())
+    varied = bool((truths != truths[0]).any())
+    return {
+        "mae": float(wrong.abs().mean()),
+        "mse": mse,
+        "rmse": math.sqrt(mse),
+        "r2": 1 - mse / float(truths.var(correction=0)) if varied else math.nan,
     }

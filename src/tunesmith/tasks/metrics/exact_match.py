@@ -1,8 +1,9 @@
-"""How near an answer is to those that count as right: exact match and F1 as SQuAD defines them."""
+"""How near an answer is to those that count as right: exact match and F1 as SQuAD and MLQA do."""
 
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,13 +11,23 @@ import numpy as np
 
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+UNSPACED = re.compile(  # signs of Thai and Lao, Burmese, Khmer, Japanese and Chinese
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+    r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 
 def words_of(text: str) -> list[str]:
     """Return what is compared of a text: its words in lower case, no punctuation, no articles.
 
-    As in the evaluation of SQuAD (Rajpurkar et al., 2016).
+    As in the evaluation of SQuAD (Rajpurkar et al., 2016). A text of a script without spaces is
+    compared as in that of MLQA (Lewis et al., 2020): each of its signs is a word, and no script's
+    punctuation counts.
     """
+    if UNSPACED.search(text):
+        kept = (sign for sign in text.lower() if unicodedata.category(sign)[0] != "P")
+        spaced = UNSPACED.sub(r" \g<0> ", "".join(kept))
+        return spaced.translate(NO_PUNCTUATION).split()
     return ARTICLES.sub(" ", text.lower().translate(NO_PUNCTUATION)).split()
 
 

@@ -22,16 +22,20 @@ class AnyWords:
 
 
 def rouge(
-    written: Sequence[str], expected: Sequence[str], words: str, kinds: Sequence[str] = KINDS
+    written: Sequence[str],
+    expected: Sequence[Sequence[str]],
+    words: str,
+    kinds: Sequence[str] = KINDS,
 ) -> dict[str, float]:
-    """Return the mean F1 over pairs of texts (Lin, 2004); NaN without any.
+    """Return the mean F1 of each text with the nearest of its references (Lin, 2004).
 
+    NaN without any text. Each has one reference or more, and each kind its own nearest one.
     `words` is "english": runs of a-z and 0-9, stemmed (Porter, 1980), as published scores have
     it; or "any": words of every script as they are. rougeLsum compares sentence by sentence,
     where each stands on a line of its own.
     """
     scorer = _scorer(words, kinds)
-    found = [scorer.score(right, text) for text, right in zip(written, expected, strict=True)]
+    found = [scorer.score_multi(right, text) for text, right in zip(written, expected, strict=True)]
     return {
         kind: float(np.mean([scores[kind].fmeasure for scores in found])) if found else math.nan
         for kind in kinds
