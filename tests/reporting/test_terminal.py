@@ -11,7 +11,8 @@ from support.report_words import words as report_of
 from support.summaries import ESCAPE, HOSTILE, failed, results, study, trial
 from tunesmith.reporting import formatting, next_steps
 from tunesmith.reporting.summary_csv import csv_text
-from tunesmith.reporting.terminal.final_table import final, ranked_table
+from tunesmith.reporting.terminal import cells
+from tunesmith.reporting.terminal.final_table import RankedTable, final
 from tunesmith.reporting.terminal.studies import winner_name
 
 
@@ -54,14 +55,14 @@ def test_what_collapsed_keeps_its_kind_and_has_no_place() -> None:
     found = results(study(trials, []))
     assert [trial.number for trial in found.ranked] == [0, 1]
     assert found.ranks == {0: 1}
-    assert "complete, collapse" in shown(ranked_table(found))
+    assert "complete, collapse" in shown(RankedTable(found))
 
 
 # --- the table at the end -------------------------------------------------------------------
 
 
 def test_the_table_of_a_grid() -> None:
-    lines = [line.split() for line in shown(ranked_table(results(summaries.grid()))).splitlines()]
+    lines = [line.split() for line in shown(RankedTable(results(summaries.grid()))).splitlines()]
     rows = [line for line in lines if "complete" in line]
     assert rows == [
         ["1", "2", "0.9580", "complete", "1e-4", "linear"],
@@ -71,6 +72,39 @@ def test_the_table_of_a_grid() -> None:
         ["5", "0", "0.9210", "complete", "3e-5", "linear"],
         ["6", "1", "0.9180", "complete", "3e-5", "cosine"],
     ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_word_of_the_table_is_broken(width: int) -> None:
+    space = [summaries.LR, summaries.DECAY, summaries.WARMUP, summaries.BATCH, summaries.SCHEDULER]
+    params = {
+        "optimizer.lr": 0.003005,
+        "optimizer.weight_decay": 0.02794,
+        "scheduler.warmup": 0.1871,
+        "data.batch_size": 16,
+        "scheduler": "linear",
+    }
+    trials = [
+        trial(0, {}, [0.5], state="paused", is_default=True),
+        trial(1, params, [0.4, -0.00001]),
+        failed(2, params, "error:ENV-DISK"),
+    ]
+    made = results(study(trials, space, metric="val/accuracy", rungs=[1 / 3, 1.0]))
+    text = shown(RankedTable(made), width)
+    assert shown(RankedTable(made), width) == text  # always the same columns
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    words = set(text.split())
+    assert {"trial", "val/accuracy", "state", "complete", "0.5000", "0.0000"} <= words
+    assert {"error:ENV-DISK", "(default)"} <= words and "-0.0000" not in words
+    columns = {"lr": "0.003005", "weight_decay": "0.02794", "warmup": "0.1871"}
+    columns |= {"batch_size": "16", "scheduler": "linear"}
+    there = [name for name in columns if name in lines[1].split() + lines[2].split()]
+    assert there == list(columns)[: {60: 1, 80: 3, 100: 5, 120: 5}[width]]
+    assert {columns[name] for name in there} <= words
+    unseen = list(columns)[len(there) :]
+    told = " ".join(text.partition("too narrow for ")[2].split())
+    assert told == (f"{', '.join(unseen)}: summary.csv has all" if unseen else "")
 
 
 def test_the_end_of_a_grid() -> None:
@@ -92,13 +126,13 @@ def test_the_end_of_a_grid() -> None:
 
 def test_a_mean_over_seeds_stands_with_its_deviation() -> None:
     made = summaries.replicates()
-    text = shown(ranked_table(results(made)))
+    text = shown(RankedTable(results(made)))
     assert "val/loss mean ± deviation of 3 seeds" in " ".join(text.split())
     assert "0.4100 ± 0.0100" in text
     assert "0.4100 ± 0.0100" in report_of(made)
     [header, first, *_] = csv.reader(io.StringIO(csv_text(results(made))))
     assert float(first[header.index("deviation")]) == 0.01
-    assert "±" not in shown(ranked_table(results(summaries.grid())))
+    assert "±" not in shown(RankedTable(results(summaries.grid())))
 
 
 def test_the_default_of_a_grid_is_called_so_and_is_not_replayed() -> None:
@@ -265,6 +299,11 @@ def test_numbers_are_spelled_as_they_are_typed() -> None:
         *["1e-4", "0.05", "3", "12000", "2.5e7", "0", "-2e-5", "inf"],
         *["true", "null", "a\\nb", "[1]"],
     ]
+
+
+def test_no_number_is_a_negative_nought() -> None:
+    assert formatting.score(-0.00001) == "0.0000" == cells.number(-0.00001)
+    assert formatting.setting(-0.0) == "0" and formatting.score(-0.0001) == "-0.0001"
 
 
 def test_durations_chances_and_rungs_are_spelled_for_people() -> None:

@@ -100,6 +100,16 @@ def test_without_a_terminal_a_segment_is_one_line(loop) -> None:
     ]
 
 
+def test_a_trial_is_counted_once_nothing_of_it_is_under_way(loop, monkeypatch) -> None:
+    monkeypatch.setattr(loop.under_way, "_segments", {})
+    for rung, trial in enumerate([7, 8, 8, -1]):  # two seeds of one trial, the default of a grid
+        segment = Segment(trial, rung, 1, 1 / 3, 0, "trials/0008", {}, [], None)
+        loop.under_way._segments[object()] = segment
+    assert "7/27 trials" in shown(table(loop, "accuracy", 9.0))
+    loop.runs_left = 3
+    assert "9/27 trials" in shown(table(loop, "accuracy", 9.0))
+
+
 def test_a_collapsed_trial_is_not_called_failed(loop) -> None:
     segment = Segment(6, 0, 2, 1.0, 0, "trials/0006", {}, [], None)
     said = line(loop, "accuracy", 9.0, result_of(segment, "done", failure="collapse", score=0.5))

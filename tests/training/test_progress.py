@@ -123,6 +123,12 @@ def test_after_a_resume_it_goes_on_in_the_middle(tmp_path: Any) -> None:
     ]
 
 
+def test_the_line_of_a_trial_names_it() -> None:
+    out = io.StringIO()
+    fit(ProgressCallback(console=Console(file=out, width=200), name="trial 3"), epochs=1)
+    assert out.getvalue().startswith("trial 3  step 4/12  val/")
+
+
 def test_a_run_that_is_paused_at_a_validation_still_gets_its_line() -> None:
     out = io.StringIO()
     bar = ProgressCallback(console=Console(file=out, width=200))

@@ -128,7 +128,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         return
     for name, value in sorted(scores.items()):
         if math.isfinite(value):
-            print(f"{name:<20} {value:.6g}")
+            print(f"{name:<20} {value:z.6g}")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -101,7 +101,7 @@ def _callbacks(config: RunConfig, context: RunContext, module: TaskModule) -> li
         hparams=dict(context.hparams),
         group=context.group,
     )
-    shown: list[L.Callback] = [ProgressCallback(bar=config.callbacks.progress)]
+    shown: list[L.Callback] = [ProgressCallback(bar=config.callbacks.progress, name=context.group)]
     if config.callbacks.figures:
         shown.append(ValidationFigures(checkpoints))
     return [SeedEachStep(derive_seed(config.seed, "steps")), checkpoints, *shown]

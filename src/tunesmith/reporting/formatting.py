@@ -15,7 +15,7 @@ def score(value: float | None) -> str:
     """Return a score to four decimals, large ones to four digits, - where there is none."""
     if value is None or not math.isfinite(value):
         return "-"
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
+    return f"{value:z.4f}" if abs(value) < 1000 else f"{value:.4g}"  # z: no -0.0000
 
 
 def mean(value: float | None, deviation: float | None) -> str:
@@ -40,7 +40,7 @@ def setting(value: Any) -> str:
 
 def number(value: float, digits: int = 4) -> str:
     """Return a number to so many digits: 0.05, 12000, 3e-5; small and huge ones with exponents."""
-    text = f"{value:.{digits}g}"
+    text = f"{value:z.{digits}g}"
     if not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e6:
         return text if "e" not in text else f"{value:.0f}"
     mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")

@@ -104,7 +104,7 @@ def table(loop: SearchLoop, metric: str, seconds: float) -> RenderableType:
 
 
 def _heading(loop: SearchLoop, seconds: float) -> Text:
-    share = min(len(loop.records) / loop.target, 1.0) if loop.target else 0.0
+    share = min(_ended(loop) / loop.target, 1.0) if loop.target else 0.0
     full = round(BAR * share)
     words = [_trials(loop), formatting.duration(seconds), _left(loop, seconds)]
     text = Text("━" * full, style="cyan", no_wrap=True, overflow="ellipsis")
@@ -153,7 +153,14 @@ def _task(loop: SearchLoop, segment: Segment) -> str:
 
 
 def _trials(loop: SearchLoop) -> str:
-    return f"{len(loop.records)}/{loop.target} trials"
+    return f"{_ended(loop)}/{loop.target} trials"
+
+
+def _ended(loop: SearchLoop) -> int:
+    """Count the trials of which nothing is under way, also those that are paused."""
+    if loop.runs_left is not None:  # the confirmation trains trials again
+        return len(loop.records)
+    return len(loop.records) - len(loop.under_way.trials)
 
 
 def _score(loop: SearchLoop, record: Record) -> str:
@@ -167,7 +174,7 @@ def _left(loop: SearchLoop, seconds: float) -> str:
     """Return the time to the deadline, or what the trials and the confirmation will still take."""
     if loop.deadline is not None:
         return f"{formatting.duration(max(0.0, loop.deadline - time.monotonic()))} left"
-    done = len(loop.records) - len(loop.under_way)
+    done = _ended(loop)
     if loop.runs_left is not None:  # the confirmation: its runs are no trials
         return f"{formatting.duration(loop.runs_left * _seconds_of_a_run(loop))} left"
     if done <= 0:

@@ -18,10 +18,12 @@ class ProgressCallback(Callback):
     """Shows how far the run is, in optimizer steps out of `pl_module.total_steps`.
 
     On a terminal a bar; elsewhere, or with bar=False, one line a validation, which train.log
-    gets in either case. The best score is that of the callback that keeps one (`monitor`, `best`).
+    gets in either case; it begins with `name`, by which parallel trials are told. The best score
+    is that of the callback that keeps one (`monitor`, `best`).
     """
 
-    def __init__(self, bar: bool = True, console: Console | None = None) -> None:
+    def __init__(self, bar: bool = True, console: Console | None = None, name: str = "") -> None:
+        self.name = name
         self.console = console or Console(stderr=True)
         self.has_bar = bar and self.console.is_terminal
         self._bar: Bar | None = None
@@ -105,7 +107,14 @@ class ProgressCallback(Callback):
         shown = [
             f"{name} {_number(value)}" for name, value in sorted(scores) if _is_shown(name, value)
         ]
-        return "  ".join([f"step {step}/{total}", *shown, f"{self._left(step, total)} left"])
+        return "  ".join(
+            [
+                *filter(None, [self.name]),
+                f"step {step}/{total}",
+                *shown,
+                f"{self._left(step, total)} left",
+            ]
+        )
 
     def _per_second(self, step: int) -> float:
         # Over this process's own steps: what ran before a resume says nothing about this machine.
@@ -164,7 +173,7 @@ def _best(trainer: Trainer) -> str:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         best = getattr(callback, "best", None)
         if isinstance(best, float):
-            return f"best {callback.monitor} {best:.4g}"
+            return f"best {callback.monitor} {best:z.4g}"
     return ""
 
 
@@ -174,7 +183,7 @@ def _rate(trainer: Trainer) -> float | None:
 
 
 def _number(value: Any) -> str:
-    return f"{float(value):.4g}"
+    return f"{float(value):z.4g}"
 
 
 def _is_shown(name: str, value: Any) -> bool:

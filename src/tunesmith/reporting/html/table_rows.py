@@ -16,7 +16,7 @@ def confirmation(study: StudyResults) -> list[list[Any]]:
 
 def _arm(arm: Arm) -> list[Any]:
     interval = f"{formatting.score(arm.low)} to {formatting.score(arm.high)}"
-    difference = "" if arm.difference is None else f"{arm.difference:+.4f}"
+    difference = "" if arm.difference is None else f"{arm.difference:+z.4f}"
     chance = formatting.chance(arm.p_better).removeprefix("= ") if is_number(arm.p_better) else ""
     good, all_of_them = len(arm.seed_scores), len(arm.scores)
     seeds = str(good) if good == all_of_them else f"{good} of {all_of_them}"

@@ -26,7 +26,7 @@ def scores(metrics: Mapping[str, Any], of: str = "scores") -> dict[str, tuple[An
 
 
 def number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str("-" if value is None else value)
+    return f"{value:z.4f}" if isinstance(value, float) else str("-" if value is None else value)
 
 
 def cell(value: Any) -> Text:

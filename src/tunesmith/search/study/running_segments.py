@@ -24,6 +24,11 @@ class RunningSegments:
         return len(self._segments)
 
     @property
+    def trials(self) -> set[int]:
+        """The numbers of the trials that are trained; the default of a grid has none."""
+        return {segment.trial for segment in self._segments.values() if segment.trial >= 0}
+
+    @property
     def has_room(self) -> bool:
         """Whether a worker is free."""
         taken = sum(self.executor.slots_of(segment) for segment in self._segments.values())
