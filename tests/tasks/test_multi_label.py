@@ -73,5 +73,12 @@ def test_what_predict_writes_is_read_back_and_all_right(finished, tmp_path, suff
     assert [again[f"test/{name}"] for name in names] == [1.0] * 4
 
 
+def test_the_threshold_of_a_finished_run_is_set_anew(finished):
+    texts = [row["text"] for row in rows_of(20, 9)]
+    usual, high = (load(finished, options={"task.threshold": t}) for t in (0.5, 0.9999))
+    assert any(answer["labels"] for answer in usual.predict(texts))
+    assert not any(answer["labels"] for answer in high.predict(texts))
+
+
 def _labels(answers, rows):
     return [a["labels"] for a in answers], [row["label"] for row in rows]

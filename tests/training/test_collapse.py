@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 
 from support.runs import without_a_model
+from tunesmith.pipeline.hints import hints
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, Validation
 from tunesmith.search.worker.run_segment import _failure
 from tunesmith.tasks.base import Task
@@ -52,6 +53,63 @@ def test_one_answer_for_all_rows_is_seen(kind: str) -> None:
     assert _is_constant(task, evaluated(same))
     assert not _is_constant(task, evaluated(different))
     assert not _is_constant(task, evaluated(same, [rows[0], rows[0]]))  # so are the labels
+
+
+def ended(*validations, monitor: str = "val/f1", mode: str = "max") -> SimpleNamespace:
+    """Make what a run's checkpoints know at its end: (score, loss, constant) every ten steps."""
+    history = [
+        {"step": 10 * n, "score": score, "loss": loss, "constant": constant}
+        for n, (score, loss, constant) in enumerate(validations, start=1)
+    ]
+    sign = 1 if mode == "max" else -1
+    best = max(history, key=lambda entry: sign * entry["score"])["step"]
+    return SimpleNamespace(history=history, best_step=best, monitor=monitor, mode=mode)
+
+
+def config_of(lr: float = 2e-5, warmup: float = 0.1, steps: int | None = None, **task):
+    trainer = SimpleNamespace(max_epochs=2 if steps is None else None, max_steps=steps)
+    scheduler, optimizer = {"warmup": warmup}, {"lr": lr}
+    return SimpleNamespace(trainer=trainer, scheduler=scheduler, optimizer=optimizer, task=task)
+
+
+SAME = [(0.5, 0.69, True), (0.5, 0.68, True)]
+WORSE = [(0.5, 0.69, True), (0.5, 1.3, True)]
+FORGOT = [(0.8, 0.5, False), (0.5, 0.45, True)]
+CLIMBS = [(0.6120, 0.5, False), (0.7004, 0.4, False)]
+
+
+@pytest.mark.parametrize(
+    ("config", "checkpoints", "said"),
+    [
+        (config_of(), ended(*SAME), "every row has the same answer at step 20; try trainer."),
+        (config_of(steps=20), ended(*SAME), "same answer at step 20; try trainer.max_steps=80"),
+        (config_of(lr=1e-12), ended(*SAME), "at step 20; try optimizer.lr=1e-11"),
+        (config_of(lr=1e-3), ended(*WORSE), "at step 20; try optimizer.lr=1e-4"),
+        (config_of(lr=0.5), ended(*SAME), "at step 20; try optimizer.lr=0.05"),
+        (config_of(2e-4, 0), ended(*FORGOT), "try optimizer.lr=2e-5 scheduler.warmup=0.1"),
+        (
+            config_of(),
+            ended(*CLIMBS),
+            "val/f1 still improved at the end, 0.6120 to 0.7004; try trainer.max_epochs=4",
+        ),
+        (config_of(), ended(*CLIMBS[::-1]), None),
+        (config_of(), ended((0.7, 0.5, False), (0.701, 0.4, False)), None),
+        (config_of(), ended((0.7, 0.5, False), (1.0, 0.4, False)), None),
+        (config_of(), ended((3.0, 0.5, False), (2.0, 0.4, False), mode="min"), "2.0000; try"),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_run_names_the_override_to_try(config, checkpoints, said) -> None:
+    found = hints(config, checkpoints, [], 20)
+    assert len(found) == (said is not None) and (said is None or said in found[0])
+
+
+def test_a_threshold_that_no_label_reaches_is_named() -> None:
+    answers = [{"labels": [], "probabilities": {"a": 0.1, "b": p}} for p in (0.31, 0.2)]
+    [said] = hints(config_of(threshold=0.5), ended(*SAME), answers, 20)
+    assert said == (
+        "every answer is empty: no label reaches task.threshold=0.5, the highest is 0.31 "
+        "(evaluate and predict --set task.threshold=0.29); try trainer.max_epochs=8"
+    )
 
 
 @pytest.mark.parametrize(("rare", "weights"), [(0.5, "none"), (0.05, "none"), (0.05, "inverse")])

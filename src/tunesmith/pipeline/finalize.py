@@ -16,8 +16,10 @@ from tunesmith.errors import ModelError
 from tunesmith.models import media_encoder
 from tunesmith.models.encoder import save
 from tunesmith.pipeline.components import Training, build_data
+from tunesmith.pipeline.hints import hints
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.pipeline.run_context import RunContext
+from tunesmith.reporting.formatting import score
 from tunesmith.tasks.base import Task
 from tunesmith.tasks.capabilities import HasModalities, is_saved_with_encoder
 from tunesmith.training import checkpoint_io
@@ -51,6 +53,9 @@ def finalize(
         _count_test_use(Path(config.paths.runs), context.directory, rows.hashes["test"])
     baseline = _baseline(task, inputs, scores)
     _warn_if_nothing_was_learned(checkpoints, baseline)
+    answers = training.module.evaluation.answers
+    for hint in hints(config, checkpoints, answers, training.module.total_steps):
+        log.warning("%s", hint)
     write_metrics(context.directory, training, scores, baseline, rows.hashes)
     return scores
 
@@ -113,8 +118,8 @@ def _warn_if_nothing_was_learned(
 ) -> None:
     best, trivial = checkpoints.best, baseline.get(checkpoints.monitor, math.nan)
     if best is not None and (best <= trivial if checkpoints.mode == "max" else best >= trivial):
-        message = "%s %.4f is no better than the answer that reads nothing (%.4f)"
-        log.warning(message, checkpoints.monitor, best, trivial)
+        message = "%s %s is no better than the answer that reads nothing (%s)"
+        log.warning(message, checkpoints.monitor, score(best), score(trivial))
 
 
 def write_metrics(

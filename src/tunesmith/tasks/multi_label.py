@@ -35,6 +35,7 @@ class MultiLabel(TextTask, HasUndefinedMetrics, ComparesWithGuessing, TruncatesL
     monitor = "f1_micro"
     decision = "labels"
     truncation_modes = OF_A_TEXT
+    inference_options = ("threshold",)
 
     loss: BinaryCrossEntropy
 
