@@ -708,3 +708,97 @@ def test_a_model_without_the_names_of_its_labels_is_corrupt(run, ask, name):
     assert (code, line) == (
         4, "error[MODEL-CORRUPT] labels.json: is not there: the labels are unknown",
     )  # fmt: skip
+
+
+# A config of another version, or of other kinds
+
+
+def without(run: Path, path: str) -> None:
+    """Take a dotted key out of the stored config."""
+    file = run / "config.yaml"
+    values = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
+    node, (*groups, last) = values, path.split(".")
+    for group in groups:
+        node = node[group]
+    del node[last]
+    file.write_text(yaml.dump(values, Dumper=yaml.CSafeDumper))
+
+
+LACKING = ["data.shot_seed", "model.attention", "trainer.validate_at", "study", "loss._target_"]
+USES = ["evaluate", "predict", "resume"]
+
+
+@pytest.mark.parametrize("key", [*LACKING, "trainer"])
+def test_a_config_that_lacks_a_key_is_of_another_version(run, ask, key):
+    without(run, key)
+    what = f"made by another version, or edited: its config lacks {key}; "
+    for name in USES:
+        code, line = ask(name)
+        assert (code, what in line) == (4, True), (name, line)
+        assert line.startswith("error[RUN]")
+        assert line.endswith("use that version, or train it again")
+
+
+def test_a_config_with_a_key_that_is_no_more_is_of_another_version(run, ask):
+    edit(run, "data.draw", 7)
+    for name in USES:
+        code, line = ask(name)
+        assert (code, "its config has data.draw" in line) == (4, True), (name, line)
+
+
+OTHER_KINDS = [
+    ("seed", 10**200, 8, "error[CONF-SIZE]"),
+    ("data.eval_batch_size", 0, 2, "error[CONF-RANGE] data.eval_batch_size=0"),
+    ("data.eval_batch_size", -1, 2, "error[CONF-RANGE] data.eval_batch_size=-1"),
+    ("trainer.num_threads", -5, 2, "error[CONF-RANGE] trainer.num_threads=-5"),
+    ("trainer.num_threads", 100_000, 2, "error[CONF-RANGE] trainer.num_threads=100000"),
+    ("trainer", None, 4, "error[RUN]"),
+    ("trainer", [], 2, "error[CONF-TYPE] trainer=[]: must be a mapping"),
+    ("data", 7, 2, "error[CONF-TYPE] data=7: must be a mapping"),
+    ("task", 7, 2, "error[CONF-TARGET] task: needs a _target_"),
+    ("loss", {}, 4, "error[RUN]"),
+    ("logger", {"x": 7}, 2, "error[CONF-TARGET] logger.x: needs a _target_"),
+    ("data.labels", 7, 2, "error[CONF-TYPE] data.labels=7: must be a list"),
+    ("data.split", None, 2, "error[CONF-TYPE] data.split=null"),
+    ("model", 7, 2, "error[CONF-TYPE] model=7"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "code", "start"), OTHER_KINDS)
+def test_a_value_of_another_kind_is_told_in_one_line(run, ask, key, value, code, start):
+    edit(run, key, value)
+    found, line = ask("predict")
+    assert (found, line[: len(start)]) == (code, start), line
+
+
+def test_a_number_that_python_cannot_read_is_refused(run, ask):
+    file = run / "config.yaml"
+    file.write_text(file.read_text().replace("\nseed: 0", f"\nseed: {'9' * 6000}"))
+    for name in ["predict", "show"]:
+        code, line = ask(name)
+        assert (code, line.endswith(": an integer of 6000 digits")) == (8, True), line
+
+
+def test_a_resume_that_begins_anew_says_why(run, monkeypatch, caplog):
+    class ReachedError(Exception):
+        pass
+
+    def stop(config):
+        raise ReachedError
+
+    def auto(*own: str) -> str:
+        caplog.clear()
+        with pytest.raises(ReachedError):
+            composed(*words, "resume=auto", *own)
+        return caplog.text
+
+    monkeypatch.setattr("tunesmith.pipeline.train.load_inputs", stop)
+    words = [*small(run.parents[2]), "trainer.max_epochs=1", "callbacks.figures=false"]
+    assert "default has no unfinished one" in auto()
+    (run / "metrics.json").unlink()
+    assert f"{run.name} has another config: data.test_file" in auto("data.validation_file=x.csv")
+    without(run, "data.shot_seed")
+    said = auto("seed=3")
+    assert "made by another version, or edited: its config lacks data.shot_seed" in said
+    (run / "environment.json").write_text("{}")
+    assert "is a run of format None" in auto("seed=3")

@@ -1,6 +1,8 @@
 """The commands on a study that was really run: report, studies, best, replay, predict, show."""
 
+import io
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -177,6 +179,52 @@ def test_the_table_of_studies_has_what_each_found(searched: Searched) -> None:
     for word in ("val/accuracy", "3 (0 failed)", f"{best:.4f}", f"trial {made['winner']}", "done"):
         assert word in row
     assert "no studies below" in said(["studies", searched.folder / "model"])
+
+
+def test_a_study_that_cannot_be_read_has_a_line_among_the_others(
+    searched: Searched, tmp_path: Path
+) -> None:
+    from rich.console import Console
+
+    from tunesmith.reporting.terminal import studies
+    from tunesmith.search.storage.saved_study import results_of
+
+    files = ("study.db", "summary.json")
+    for name in ("good", "garbage", "list", "link", "pipe"):
+        (tmp_path / name).mkdir()
+        for file in files:
+            shutil.copy(searched.study / file, tmp_path / name)
+    (tmp_path / "garbage/study.db").write_bytes(bytes(range(256)) * 20)
+    (tmp_path / "list/study.db").unlink()
+    (tmp_path / "list/summary.json").write_text("[1]")
+    for file in files:
+        (tmp_path / "link" / file).unlink()
+        (tmp_path / "link" / file).symlink_to("/nowhere")
+        (tmp_path / "pipe" / file).unlink()
+        os.mkfifo(tmp_path / "pipe" / file)
+    out = io.StringIO()
+    Console(file=out, width=200).print(studies.listing(tmp_path, results_of))
+    lines = {line.split()[0]: line for line in out.getvalue().splitlines() if line.strip()}
+    assert "3 (0 failed)" in lines["good"]
+    assert "unreadable: is not the store of a study" in lines["garbage"]
+    assert "unreadable: its summary is not one of a" in lines["list"]
+    assert "unreadable: study.db leads out of the study" in lines["link"]
+    assert "unreadable: its study.db is not a regular file" in lines["pipe"]
+
+
+def test_a_study_of_another_version_is_told_as_such(stranger: Path) -> None:
+    from tunesmith.errors import ModelError
+    from tunesmith.search.replay import replay
+    from tunesmith.search.study.frozen_config import frozen
+
+    what = "made by another version, or edited: its {} lacks trainer.profiler"
+    for file in (stranger / "trials/0000/config.yaml", stranger / "conf/trainer/base.yaml"):
+        text = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(line for line in text if "profiler" not in line))
+    with pytest.raises(ModelError, match=what.format("config")):
+        replay(stranger, 0)
+    with pytest.raises(ModelError, match=what.format("conf/")):
+        frozen(stranger, "train")
 
 
 def test_trials_of_a_study_are_no_runs(searched: Searched) -> None:

@@ -340,6 +340,41 @@ def test_foreign_and_half_written_directories_break_nothing(tmp_path: Path) -> N
     assert "\\x1b]0;evil\\x07 [bold]x[/nope]" in text and "\x1b" not in text
 
 
+def test_a_run_that_cannot_be_read_has_a_line_among_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("good", "yaml", "gone", "link", "pipe", "torn", "list", "closed")
+    made = {name: make(tmp_path, name, identity="i") for name in names}
+    for run in made.values():
+        runs.write_json(run / "metrics.json", METRICS)
+    (made["yaml"] / "config.yaml").write_text("a: [")
+    (made["gone"] / "config.yaml").unlink()
+    (made["link"] / "config.yaml").unlink()
+    (made["link"] / "config.yaml").symlink_to("/nowhere")
+    (made["pipe"] / "metrics.json").unlink()
+    os.mkfifo(made["pipe"] / "metrics.json")
+    (made["torn"] / "metrics.json").write_text('{"best": ')
+    (made["list"] / "status.json").write_text("[1]")
+    closed, access = made["closed"], os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    # Root may look into every folder: this one is hidden as the kernel would hide it.
+    (closed / "config.yaml").unlink(), (closed / "status.json").unlink()
+    lines = printed(run_tables.listing(tmp_path), 200).splitlines()
+    cells = {name: next(line for line in lines if f" {name}/" in line) for name in names}
+    assert cells["good"].split()[1:3] == ["finished", "168"]
+    for name, says in {
+        "yaml": "unreadable: config.yaml: ",
+        "gone": "unreadable: no config.yaml",
+        "link": "unreadable: config.yaml is a link",
+        "pipe": "unreadable: metrics.json is not a regular file",
+        "torn": "unreadable: metrics.json is not a JSON object",
+        "list": "unreadable: status.json is not a JSON object",
+        "closed": "unreadable: permission denied",
+    }.items():
+        assert says in cells[name]
+    assert runs.unfinished(tmp_path, "i") == made["pipe"]  # its metrics.json is no file
+
+
 def test_show_has_overrides_scores_environment_and_files(tmp_path: Path) -> None:
     run = make(tmp_path, state="failed", error="error[TRAIN-NAN] step 3: the loss is nan")
     runs.write_json(run / "environment.json", {"packages": {"torch": "2.13.0"}, "gpus": []})

@@ -8,7 +8,7 @@ from tunesmith.config.fingerprint import NOT_HASHED, config_diff, config_hash
 from tunesmith.config.instantiate import CONF  # the folder of the packaged configs
 from tunesmith.config.redact import mask_override, mask_value, redact_config
 from tunesmith.config.run_config import RunConfig
-from tunesmith.config.saved_config import read_saved_config
+from tunesmith.config.saved_config import read_run_config, read_saved_config, refuse_other_version
 from tunesmith.config.signatures import PROVIDED
 
 __all__ = [
@@ -23,8 +23,10 @@ __all__ = [
     "mask_override",
     "mask_value",
     "monitor_of",
+    "read_run_config",
     "read_saved_config",
     "redact_config",
+    "refuse_other_version",
     "resolved",
     "suggestion",
     "typed",

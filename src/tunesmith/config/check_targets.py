@@ -9,6 +9,7 @@ from tunesmith.config.signatures import PROVIDED, arguments
 from tunesmith.errors import ConfigError, TunesmithError, did_you_mean
 
 BOUND_LATER = ("optimizer", "scheduler")  # these say `_partial_: true`
+NO_TARGET = "needs a _target_: what to build"
 
 
 def wrong_targets(values: Mapping[str, Any]) -> Found:
@@ -21,7 +22,7 @@ def wrong_targets(values: Mapping[str, Any]) -> Found:
             continue
         if not isinstance(name, str):
             fix = f"choose one: {group.replace('.', '/')}={node}" if isinstance(node, str) else ""
-            error = ConfigError("CONF-TARGET", path, "needs a _target_: what to build", fix)
+            error = ConfigError("CONF-TARGET", path, NO_TARGET, fix)
             found.append((path, error))
         elif instantiate.is_trusted(name, trust):
             found += [(path, error) for error in _wrong_call(group, path, node, trust)]

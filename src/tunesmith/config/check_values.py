@@ -15,6 +15,8 @@ from tunesmith.errors import ConfigError, TunesmithError, did_you_mean, raise_al
 from tunesmith.runtime.mask_secrets import MASK, names_secret
 from tunesmith.runtime.options import Key, choices, describe, is_of_type, is_valid
 
+NOT_THERE = "is not in the config"
+
 
 def wrong_values(values: dict[str, Any], hidden: Collection[str]) -> Found:
     """Check each leaf by its type; the values of `hidden` paths are not shown."""
@@ -122,10 +124,7 @@ def missing(values: Mapping[str, Any]) -> Found:
     """Find what every config has and this one lacks."""
     paths = [*schema.needed(), *schema.TARGET_GROUPS, schema.LOGGERS]
     absent = dict.fromkeys(gap for path in paths if (gap := _first_gap(values, path)) is not None)
-    return [
-        (gap, ConfigError("CONF-MISSING", gap, "is not in the config", _way_in(gap)))
-        for gap in absent
-    ]
+    return [(gap, ConfigError("CONF-MISSING", gap, NOT_THERE, _way_in(gap))) for gap in absent]
 
 
 def _first_gap(values: Any, path: str) -> str | None:

@@ -9,6 +9,7 @@ from tunesmith.errors import ConfigError, SafetyError, TunesmithError
 LARGEST = 256 * 1024  # bytes
 MOST_NODES = 10_000  # after every alias is expanded
 DEEPEST = 20
+LONGEST_INTEGER = 100  # characters; Python converts no text of more than 4,300
 CORE_TAGS = "tag:yaml.org,2002:"  # of plain data; those of Python objects start with python/
 PLAIN_TAGS = {"null", "bool", "int", "float", "str", "timestamp", "seq", "map", "merge", "binary"}
 
@@ -42,11 +43,16 @@ def scan(path: Path, too_large: type[TunesmithError] = ConfigError) -> Any:
     if root is not None:
         _check_expansion(path, root, too_large)
         _check_keys(path, root)
+        _check_integers(path, root, too_large)
     return root
 
 
 def scalars(root: Any) -> Iterator[str]:
     """Yield every text of a node graph, keys included, each once."""
+    yield from (node.value for node in _scalar_nodes(root))
+
+
+def _scalar_nodes(root: Any) -> Iterator[Any]:
     seen: set[int] = set()
     stack = [root]
     while stack:
@@ -55,11 +61,18 @@ def scalars(root: Any) -> Iterator[str]:
             continue
         seen.add(id(node))
         if node.id == "scalar":
-            yield node.value
+            yield node
         elif node.id == "sequence":
             stack.extend(node.value)
         else:
             stack.extend(part for pair in node.value for part in pair)
+
+
+def _check_integers(path: Path, root: Any, too_large: type[TunesmithError]) -> None:
+    for node in _scalar_nodes(root):
+        if node.tag == f"{CORE_TAGS}int" and len(node.value) > LONGEST_INTEGER:
+            where = f"{path}:{node.start_mark.line + 1}"
+            raise too_large("CONF-SIZE", where, f"an integer of {len(node.value)} digits")
 
 
 def _check_events(path: Path, events: Any, too_large: type[TunesmithError]) -> None:

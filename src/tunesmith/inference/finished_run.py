@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tunesmith import runs
-from tunesmith.config import RunConfig, inference_options, read_saved_config, typed
+from tunesmith.config import RunConfig, inference_options, read_run_config
 from tunesmith.data.columns import NAMED, Column, ColumnType, Rows, SourceName
 from tunesmith.data.prepare.media import without_files
 from tunesmith.data.sources.file_layout import FileFormat
@@ -215,7 +215,7 @@ def load(
     if not (directory / "model").is_dir():
         raise ModelError("RUN", str(run), "has no model/")
     runs.check_format(directory)
-    config = typed(read_saved_config(directory / "config.yaml", trust=trust))
+    config = RunConfig.model_validate(read_run_config(directory, trust))
     return FinishedRun(directory, inference_options.with_options(config, options or {}))
 
 

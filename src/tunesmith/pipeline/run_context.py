@@ -16,9 +16,8 @@ from tunesmith import runs
 from tunesmith.config import (
     config_diff,
     config_hash,
-    read_saved_config,
+    read_run_config,
     redact_config,
-    typed,
 )
 from tunesmith.config.interpolation import Config, leaves
 from tunesmith.config.run_config import RunConfig
@@ -90,24 +89,48 @@ def resolve_resume(composed: DictConfig, overrides: list[str]) -> tuple[DictConf
     if composed.resume is None:
         return composed, None
     if composed.resume == "auto":
-        return composed, runs.unfinished(Path(composed.paths.runs), config_hash(composed))
+        return composed, _newest_unfinished(composed)
     directory = runs.resolve(Path(composed.resume))
     runs.check_format(directory)
-    values = read_saved_config(directory / "config.yaml", trust=composed.trust)
-    typed(values)  # a stranger's may lack a group: all that is wrong is raised here
-    saved = OmegaConf.create(values)
+    saved = OmegaConf.create(read_run_config(directory, composed.trust))
     free = ("resume=", "trust=", "paths.", "trainer.pause_at_step=")
     if not [override for override in overrides if not override.startswith(free)]:
         saved.resume, saved.trainer.pause_at_step = composed.resume, composed.trainer.pause_at_step
         saved.paths = composed.paths
         return saved, directory
     if runs.read_status(directory).get("identity") != config_hash(composed):
-        for group, key in FILLED_IN:
-            saved[group][key] = composed[group][key]
-        differ = "; ".join(config_diff(saved, composed)[:3])
-        message = f"another config: {differ}"
+        message = f"another config: {_differing(saved, composed)}"
         raise ConfigError("RESUME-CONFIG", f"resume={composed.resume}", message)
     return composed, directory
+
+
+def _newest_unfinished(composed: DictConfig) -> Path | None:
+    """Return the run that resume=auto goes on with; say why where it begins a new one."""
+    home, identity = Path(composed.paths.runs), config_hash(composed)
+    found = runs.unfinished(home, identity)
+    if found is None:
+        log.warning("resume=auto begins a new run: %s", _why_none(home / composed.name, composed))
+    return found
+
+
+def _why_none(folder: Path, composed: DictConfig) -> str:
+    unfinished = [run for run in runs.find(folder) if not runs.is_finished(run)]
+    if not unfinished:
+        return f"{folder} has no unfinished one"
+    newest = unfinished[-1]
+    try:
+        runs.check_format(newest)
+        saved = OmegaConf.create(read_run_config(newest, composed.trust))
+    except TunesmithError as error:
+        return f"{newest}: {error.what}"
+    return f"{newest} has another config: {_differing(saved, composed)}"
+
+
+def _differing(saved: DictConfig, composed: DictConfig) -> str:
+    """Name the first keys that two configs differ in, but for what a run fills in."""
+    for group, key in FILLED_IN:
+        saved[group][key] = composed[group][key]
+    return "; ".join(config_diff(saved, composed)[:3])
 
 
 def open_context(

@@ -4,6 +4,7 @@ from tunesmith.runs.safe_io import read_json, write_json, write_text
 from tunesmith.runs.find import (
     FORMAT,
     check_format,
+    closed_folders,
     find,
     is_finished,
     refuse_ways_out,
@@ -22,6 +23,7 @@ __all__ = [
     "check_format",
     "check_writable",
     "count_test_use",
+    "closed_folders",
     "create",
     "find",
     "find_studies",

@@ -2,16 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.errors import ModelError, SafetyError
 from tunesmith.runs.safe_io import read_json
 from tunesmith.runs.status import read_status
-from tunesmith.runs.study_dirs import is_study, is_visible_file, winner_of
+from tunesmith.runs.study_dirs import is_study, walk, winner_of
 from tunesmith.runtime.links import is_inside
 
-DEEPEST = 6  # folders below which runs are looked for
 FORMAT = 1  # of a run directory, as environment.json records it
 
 
@@ -36,12 +34,22 @@ def resolve(path: str | Path) -> Path:
 
 def find(folder: Path) -> list[Path]:
     """Return the run directories at and below a folder, the newest last; no study's trials."""
-    return sorted(_walk(Path(folder), DEEPEST), key=_age)
+    return sorted(walk(Path(folder), is_run), key=_age)
+
+
+def closed_folders(folder: Path) -> list[Path]:
+    """Return the folders below one that may not be looked into: each may be a run or a study."""
+    found = walk(Path(folder), lambda path: is_run(path) or _is_closed(path))
+    return sorted(path for path in found if _is_closed(path))
+
+
+def _is_closed(folder: Path) -> bool:
+    return folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
 
 
 def is_run(folder: Path) -> bool:
     """Say whether a folder is a run directory, complete or not."""
-    return any(is_visible_file(folder / name) for name in ("config.yaml", "status.json"))
+    return any(os.path.lexists(folder / name) for name in ("config.yaml", "status.json"))
 
 
 def check_format(run: Path) -> None:
@@ -72,21 +80,6 @@ def refuse_ways_out(run: Path) -> None:
             if path.is_symlink() and not is_inside(path, run):
                 where = str(path.relative_to(run))
                 raise SafetyError("UNSAFE-PATH", str(run), f"{where} leads out of the run; refused")
-
-
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    if is_run(folder):
-        yield folder
-        return
-    if is_study(folder):
-        return  # its trials are its own: none of them is gone on with alone
-    try:
-        below = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-        folders = [Path(entry.path) for entry in below if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return
-    for path in folders if depth else []:
-        yield from _walk(path, depth - 1)
 
 
 def _age(run: Path) -> tuple[str, int, str]:

@@ -51,6 +51,31 @@ def read_text(path: Path, largest: int = LARGEST) -> str:
         return ""
 
 
+def trouble_with(path: Path, largest: int = LARGEST) -> str | None:
+    """Say why `read_text` reads nothing of a file; None of one that it reads, or that is not."""
+    try:
+        facts = path.lstat()
+        if stat.S_ISLNK(facts.st_mode):
+            return "is a link"
+        if not stat.S_ISREG(facts.st_mode):
+            return "is not a regular file"
+        if facts.st_size > largest:
+            return f"is larger than {largest:,} bytes"
+        return None if os.access(path, os.R_OK) else "may not be read"
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+
+
+def trouble_with_json(path: Path) -> str | None:
+    """Say why `read_json` reads {} of a file that is there; None where it reads it."""
+    trouble = trouble_with(path)
+    if trouble is None and os.path.lexists(path) and not read_json(path):
+        return "is not a JSON object"
+    return trouble
+
+
 def write_new(path: Path, data: bytes) -> None:
     """Write a file that must not be there yet, through to the disk; raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

@@ -1,7 +1,7 @@
 """Studies among the runs: a folder that holds a search, its trials, and perhaps a winner."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tunesmith.errors import ModelError, SafetyError
@@ -9,27 +9,19 @@ from tunesmith.runs.safe_io import read_json
 from tunesmith.runtime.links import is_inside
 
 STORE, SUMMARY = "study.db", "summary.json"
-DEEPEST = 6  # folders below which studies are looked for
+DEEPEST = 6  # folders below which runs and studies are looked for
 KEPT = (".cache/rows", "test_uses.jsonl")  # in the folder of all runs
 LARGEST = 512 * 1024 * 1024  # bytes of a summary: 10,000 trials with their curves
 
 
 def is_study(folder: Path) -> bool:
     """Say whether a folder is a study: it holds a store, or the summary of one."""
-    return is_visible_file(folder / STORE) or is_visible_file(folder / SUMMARY)
-
-
-def is_visible_file(file: Path) -> bool:
-    """Tell whether a file is there; one that may not be looked at is not."""
-    try:
-        return file.is_file()
-    except OSError:
-        return False
+    return os.path.lexists(folder / STORE) or os.path.lexists(folder / SUMMARY)
 
 
 def find_studies(folder: Path) -> list[Path]:
     """Return the studies at and below a folder, the one that was written last at the end."""
-    return sorted(_walk(Path(folder), DEEPEST), key=_written)
+    return sorted(walk(Path(folder), is_study), key=_written)
 
 
 def study_of(run: Path) -> Path | None:
@@ -69,19 +61,23 @@ def inside(study: Path, name: str) -> Path:
     return path
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    if is_study(folder):
+def walk(folder: Path, is_one: Callable[[Path], bool], depth: int = DEEPEST) -> Iterator[Path]:
+    """Yield the folders at and below one that are what is looked for; none is looked into."""
+    if is_one(folder):
         yield folder
         return
+    if is_study(folder):
+        return  # its trials are its own: none of them is gone on with alone
     try:
         below = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
         folders = [Path(entry.path) for entry in below if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return
     for path in folders if depth else []:
-        yield from _walk(path, depth - 1)
+        yield from walk(path, is_one, depth - 1)
 
 
 def _written(study: Path) -> tuple[float, str]:
-    times = [path.stat().st_mtime for name in (STORE, SUMMARY) if (path := study / name).is_file()]
+    files = [study / name for name in (STORE, SUMMARY)]
+    times = [file.lstat().st_mtime for file in files if os.path.lexists(file)]
     return max(times, default=0.0), study.name

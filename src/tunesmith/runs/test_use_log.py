@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from tunesmith.runs.safe_io import read_text
-from tunesmith.runs.find import DEEPEST, is_run
-from tunesmith.runs.study_dirs import home_of
+from tunesmith.runs.find import is_run
+from tunesmith.runs.study_dirs import DEEPEST, home_of
 
 TEST_USES = "test_uses.jsonl"
 log = logging.getLogger(__name__)

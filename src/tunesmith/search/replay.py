@@ -85,7 +85,7 @@ def _config(source: Path, study: Path, trust: Sequence[str]) -> dict[str, Any]:
 
     A stranger's does not say where on this machine is written, and logs nowhere else.
     """
-    cfg = config.read_saved_config(source / "config.yaml", trust)
+    cfg = config.read_run_config(source, trust)
     folder = runs.runs_of(source)
     cfg["paths"] = {"runs": str(folder), "cache": str(folder / ".cache")}
     cfg["trainer"]["pause_at_step"] = None  # the first segment's end stands there

@@ -67,8 +67,9 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResult
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     leave = exit_on_sigterm(INTERRUPTED, lambda: None)  # until there is something to save
     with leave, _private_files(), runs.lock(folder), runs.setup_log(folder):
-        frozen_config.freeze(folder, conf, config_dir)
-        compose = frozen_config.frozen(folder, config_name_of(cfg))
+        if not known:
+            frozen_config.freeze(folder, conf, config_dir)
+            compose = frozen_config.frozen(folder, config_name_of(cfg))
         return _run(cfg, folder, space, settings, compose)
 
 

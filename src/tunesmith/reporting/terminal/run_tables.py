@@ -9,25 +9,30 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tunesmith.config import yaml_safety
 from tunesmith.config.interpolation import leaves
-from tunesmith.errors import printable
+from tunesmith.errors import TunesmithError, printable
 from tunesmith.reporting.terminal.cells import SPLITS, cell, number, scores
-from tunesmith.runs.find import find, is_finished, resolve
+from tunesmith.runs.find import closed_folders, find, is_finished, resolve
 from tunesmith.runs.lock import is_held
-from tunesmith.runs.safe_io import read_json, read_text
+from tunesmith.runs.safe_io import read_json, read_text, trouble_with, trouble_with_json
 from tunesmith.runs.status import read_status
+
+CLOSED = "unreadable: permission denied"  # a folder that may not be looked into
 
 
 def listing(folder: Path) -> RenderableType:
     """Return the table of `tunesmith runs`: every run below a folder, the newest last."""
-    runs = find(folder)
-    if not runs:
+    runs, closed = find(folder), closed_folders(folder)
+    if not runs and not closed:
         return Text(f"no runs below {printable(str(folder))}")
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("run", "state", "steps", "best", "test"):
         table.add_column(column, overflow="fold")
     for run in runs:
         table.add_row(*(cell(value) for value in _summary_of(run, Path(folder))))
+    for path in closed:
+        table.add_row(cell(path.relative_to(folder)), cell(CLOSED))
     return table
 
 
@@ -59,7 +64,26 @@ def _summary_of(run: Path, folder: Path) -> list[Any]:
     name = run.relative_to(folder) if run != folder else run
     steps = metrics.get("steps", status.get("step", ""))
     shown = f"{monitor} {number(best)}" if monitor else ""
-    return [name, _state(run, status), steps, shown, "  ".join(tests)]
+    trouble = _trouble(run)
+    state = _state(run, status) if trouble is None else f"unreadable: {trouble}"
+    return [name, state, steps, shown, "  ".join(tests)]
+
+
+def _trouble(run: Path) -> str | None:
+    """Say which file of a run cannot be read, and why; None where all can."""
+    for name in ("status.json", "metrics.json"):
+        if trouble := trouble_with_json(run / name):
+            return f"{name} {trouble}"
+    config = run / "config.yaml"
+    if trouble := trouble_with(config):
+        return f"config.yaml {trouble}"
+    if not config.exists():
+        return "no config.yaml"
+    try:
+        yaml_safety.scan(config)
+    except TunesmithError as error:
+        return f"config.yaml: {error.what}"
+    return None
 
 
 def _state(run: Path, status: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from tunesmith import runs
 from tunesmith.errors import TunesmithError, printable
 from tunesmith.reporting import formatting
 from tunesmith.reporting.results import StudyResults
+from tunesmith.reporting.terminal.run_tables import CLOSED
 
 ReadResults = Callable[[Path], StudyResults]
 
@@ -29,8 +30,8 @@ def listing(folder: Path, read: ReadResults) -> RenderableType:
 
     `read` returns the results of a study's directory, or raises TunesmithError.
     """
-    studies = runs.find_studies(folder)
-    if not studies:
+    studies, closed = runs.find_studies(folder), runs.closed_folders(folder)
+    if not studies and not closed:
         return Text(f"no studies below {printable(str(folder))}")
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in COLUMNS:
@@ -38,6 +39,8 @@ def listing(folder: Path, read: ReadResults) -> RenderableType:
     for study in studies:
         name = str(study.relative_to(folder)) if study != folder else str(study)
         table.add_row(*(_cell(value) for value in (name, *_row(study, read))))
+    for path in closed:
+        table.add_row(_cell(str(path.relative_to(folder))), *[""] * 4, _cell(CLOSED))
     return table
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from tunesmith import runs
 from tunesmith.errors import ModelError
 from tunesmith.reporting.results import FORMAT, StudyEnd, StudyResults
-from tunesmith.runs.safe_io import read_text
+from tunesmith.runs.safe_io import read_text, trouble_with
 from tunesmith.runs.study_dirs import LARGEST, STORE, SUMMARY
 from tunesmith.search.storage import study_db
 from tunesmith.search.storage.study_facts import StudyFacts
@@ -34,6 +35,9 @@ def results_of(study: str | Path) -> StudyResults:
     Raises ModelError where it is no study, SafetyError where a file of it leads out.
     """
     folder = opened(study)
+    for name, largest in ((STORE, sys.maxsize), (SUMMARY, LARGEST)):
+        if trouble := trouble_with(runs.inside(folder, name), largest):
+            raise ModelError("STUDY", str(study), f"its {name} {trouble}")
     made = results_from(read(folder)) if (folder / STORE).is_file() else None
     return made or _from_summary(folder, str(study))
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunesmith import runs
+from tunesmith.config import check, refuse_other_version
 from tunesmith.config.composer import Composer
+from tunesmith.errors import TunesmithError
 
 CONF, CONFIG_DIR = "conf", "config_dir"  # folders of a study
 
@@ -22,9 +24,18 @@ def freeze(study: Path, conf: Path, config_dir: Path | None) -> None:
 
 
 def frozen(study: Path, config_name: str) -> Composer:
-    """Return the composer of a study's own config files."""
+    """Return the composer of a study's own config files.
+
+    Raises ModelError where they lack a key of this version.
+    """
     config_dir = study / CONFIG_DIR
-    return Composer(study / CONF, config_dir if config_dir.is_dir() else None, config_name)
+    compose = Composer(study / CONF, config_dir if config_dir.is_dir() else None, config_name)
+    try:
+        base = compose([])
+    except TunesmithError:
+        return compose  # it needs a choice of the command line: all is composed again with that
+    refuse_other_version(study, f"its {CONF}/", base, check(base))  # type: ignore[arg-type]
+    return compose
 
 
 def _copy_yaml(source: Path, target: Path, without: Sequence[Path]) -> None:
