@@ -10,6 +10,7 @@ from pathlib import Path
 
 from support.commands import ROOT, small
 
+SCRIPT = str(ROOT / "train.py")
 RUNGS = "search.policy.rungs=[1/9,1/3,1]"
 
 
@@ -42,7 +43,7 @@ def asha(folder: Path, *more: str) -> list[str]:
 def start(folder: Path, arguments: list[str]) -> subprocess.Popen:
     """Start a search whose processes can be found by their mark."""
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
+        [sys.executable, SCRIPT, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TUNESMITH_TEST": str(folder)},
