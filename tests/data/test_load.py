@@ -2,6 +2,7 @@
 
 import builtins
 import io
+import json
 import os
 import subprocess
 import sys
@@ -56,6 +57,60 @@ def test_columns_are_mapped_and_others_left_out() -> None:
         {"row": 0, "text": "one\ntwo", "text_pair": "b", "label": "1", "id": "k1"},
         {"row": 1, "text": "c", "text_pair": "d", "label": "0", "id": "k2"},
     ]
+
+
+def test_several_columns_are_one_text_with_a_space_between_those_that_hold_one() -> None:
+    table = "title,body,label\nNews,it rains,pos\n,it rains,neg\nNews,,pos\n,,neg\n"
+    file = write("train.csv", table)
+    options = {"train_file": file, "text": ["title", "body"], "need_validation": False}
+    found = rows(**options, on_empty_text="drop").splits["train"]
+    assert found["text"][:] == ["News it rains", "it rains", "News"]
+    assert found["label"][:] == ["pos", "neg", "pos"]
+    swapped = rows(**{**options, "text": ["body", "title"]}, on_empty_text="drop")
+    assert swapped.splits["train"]["text"][0] == "it rains News"
+    with pytest.raises(DataError, match=r"no column 'bodi'; .*; did you mean 'body'\?"):
+        rows(**{**options, "text": ["title", "bodi"]})
+    with pytest.raises(ConfigError, match=r"data\.label=label: is what data.text reads too"):
+        rows(**{**options, "text": ["title", "label"]})
+    lines = '{"title": "a", "body": ["b"], "label": "pos"}\n'
+    with pytest.raises(DataError, match=r"train\.jsonl:1: body is a list, not a text"):
+        rows(**{**options, "train_file": write("train.jsonl", lines)})
+
+
+NESTED = [
+    {
+        "doc": {"title": "News", "parts": [{"body": "it rains"}]},
+        "meta": {"label": "pos", "by": "me"},
+    },
+    {
+        "doc": {"title": "Sport", "parts": [{"body": "a draw"}]},
+        "meta": {"label": "neg", "by": "you"},
+    },
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "parquet"])
+def test_nested_columns_have_dotted_names(folder: Path, kind: str) -> None:
+    file = f"train.{kind}"
+    if kind == "parquet":
+        datasets.Dataset.from_list(NESTED).to_parquet(folder / file)
+    else:
+        write(file, json.dumps(NESTED) if kind == "json" else "\n".join(map(json.dumps, NESTED)))
+    options = {"train_file": file, "label": "meta.label", "need_validation": False}
+    found = rows(**options, text="doc.title").splits["train"]
+    assert (found["text"][:], found["label"][:]) == (["News", "Sport"], ["pos", "neg"])
+    both = rows(**options, text=["doc.title", "meta.by"])
+    assert both.splits["train"]["text"][:] == ["News me", "Sport you"]
+    with pytest.raises(DataError, match=r"no column 'doc.titel'; .*; did you mean 'doc.title'\?"):
+        rows(**options, text="doc.titel")
+    with pytest.raises(DataError, match=r"doc\.parts is a list, not a text"):
+        rows(**options, text="doc.parts")
+
+
+def test_a_column_with_a_dot_in_its_name_is_no_path() -> None:
+    file = write("train.csv", "doc,doc.title,label\nx,News,pos\ny,Sport,neg\n")
+    found = rows(train_file=file, text="doc.title", need_validation=False).splits["train"]
+    assert found["text"][:] == ["News", "Sport"]
 
 
 def test_a_pair_that_is_asked_for_must_be_there() -> None:

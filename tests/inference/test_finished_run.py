@@ -139,6 +139,21 @@ def test_an_output_that_cannot_be_is_refused_at_once(tmp_path, monkeypatch, outp
     assert str(caught.value).startswith(f"error[CLI] --output {output}: {says}")
 
 
+def test_several_and_nested_columns_are_read_as_one_text(run, tmp_path):
+    nested = load(changed(run, tmp_path / "nested", "  text: text\n", "  text: [doc.a, doc.b]\n"))
+    good = [{"id": n, "doc": {"a": "ba", "b": "lovely"}} for n in range(2)]
+    source = lines_of(tmp_path / "in.jsonl", [*good, {"id": 2, "doc": None}])
+    found = answered(nested, source, tmp_path / "out.jsonl")
+    assert [row["id"] for row in found] == [0, 1, 2] and found[0]["doc"] == good[0]["doc"]
+    texts = load(run).predict(["ba lovely", "ba lovely", ""])
+    assert [row["label"] for row in found] == [answer["label"] for answer in texts]
+    assert found[0]["probabilities"] == pytest.approx(texts[0]["probabilities"])
+    lines_of(source, [*good, {"id": 2, "doc": {"a": "x", "c": "y"}}])
+    says = r":3: no column 'doc.b'; columns: id, doc, doc.a, doc.c; did you mean 'doc.c'\?"
+    with pytest.raises(DataError, match=says):
+        predict_file.predict_file(nested, source, tmp_path / "out.jsonl", io.StringIO())
+
+
 # Rows given in Python
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tunesmith.data.columns import Column, SourceName
+from tunesmith.data.columns import Column, SourceName, names_of
 from tunesmith.data.options import SplitOptions
 from tunesmith.data.prepare.normalize import RowSource, present_columns
 from tunesmith.data.prepare.quality import GROUP, STRATA
@@ -72,7 +72,7 @@ def answers_that_are_read(
     return [
         ConfigError("CONF-BOTH", where, what.format(c), "name another column")
         for c in columns
-        if c != target and names[c] == names[target]
+        if c != target and names[target] in (names[c], *names_of(names[c] or ()))
     ]
 
 

@@ -73,8 +73,13 @@ class DataOptions(Options):
     revision: Text | None = Field(description="The hub data set's commit, tag or branch.")
     splits: SplitNames
 
-    text: Text = Field(description="The column of texts.")
-    text_pair: Text | None = Field(description="The column of second texts, for pairs.")
+    text: ColumnOrColumns = Field(
+        description="The column of texts, or several, joined by a space: [title, body]. A dotted "
+        "name, here and below, is a path into json or parquet: meta.title."
+    )
+    text_pair: ColumnOrColumns | None = Field(
+        description="The column of second texts, for pairs; or several, as for text."
+    )
     label: Text = Field(description="The column of labels.")
     words: Text = Field(
         description="NER: the column of words, a list, or a text split at white space."

@@ -10,10 +10,10 @@ from typing import IO, Any
 
 from tunesmith.data.columns import Column, SourceName, names_of
 from tunesmith.data.prepare.normalize import read_cells
-from tunesmith.data.prepare.parse_cells import reader
+from tunesmith.data.prepare.parse_cells import nested_names, reader
 from tunesmith.data.sources.file_layout import FileFormat, layout_of
 from tunesmith.data.sources.files import columns_of, readable, stream
-from tunesmith.errors import ConfigError, DataError, MachineError
+from tunesmith.errors import ConfigError, DataError, MachineError, did_you_mean
 from tunesmith.inference.finished_run import FinishedRun
 from tunesmith.runtime.atomic_files import written_whole
 from tunesmith.runtime.spreadsheet import quoted_formula
@@ -78,7 +78,9 @@ def _columns(source: Path, needed: Iterable[str], options: FileFormat) -> list[s
     needed = list(needed)
     if layout_of(readable(source), options).kind != "jsonl":
         columns = columns_of(source, options)
-        _need(columns, needed, f"{source}:1")
+        within = [n for n in needed if n not in columns and n.partition(".")[0] in columns]
+        first = next(stream(source, options), (0, {}))[1] if within else {}
+        _need({**dict.fromkeys(columns), **first}, needed, f"{source}:1")
         return columns
     seen: dict[str, None] = {}
     for line, row in stream(source, options):
@@ -87,11 +89,15 @@ def _columns(source: Path, needed: Iterable[str], options: FileFormat) -> list[s
     return list(seen)
 
 
-def _need(have: Collection[str], needed: Iterable[str], location: str) -> None:
-    missing = [name for name in needed if name not in have]
+def _need(row: Mapping[str, Any], needed: Iterable[str], location: str) -> None:
+    roots = {name: name.partition(".")[0] for name in needed if name not in row}
+    below = {root: nested_names(root, row[root]) for root in roots.values() if root in row}
+    have = [*row, *(name for names in below.values() for name in names)]
+    empty = {root for root in below if row[root] is None}  # a row without the whole object
+    missing = [name for name, root in roots.items() if name not in have and root not in empty]
     if missing:
         what = f"no column {missing[0]!r}; columns: {', '.join(have)}"
-        raise DataError("DATA-COL", location, what)
+        raise DataError("DATA-COL", location, what, did_you_mean(missing[0], have))
 
 
 def _paired(

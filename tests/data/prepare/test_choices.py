@@ -34,6 +34,17 @@ def jsonl(*found):
     return "\n".join(json.dumps(row) for row in found)
 
 
+def test_choices_below_a_column_keep_their_names():
+    choices = {"text": ABC, "label": ["1", "2", "3"]}
+    text = jsonl(*({"text": "q", "choices": choices, "label": str(n)} for n in (1, 3)))
+    found = read(text, choices="choices.text").splits["train"]
+    assert found["choices"][0] == ABC and found["label"][:] == [0, 2]
+    listed = [{"text": color, "right": False} for color in ABC]
+    text = jsonl({"text": "q", "choices": listed, "label": "b"})
+    found = read(text, choices="choices.text").splits["train"]
+    assert found["choices"][0] == ABC and found["label"][:] == [1]
+
+
 @pytest.mark.parametrize(
     ("cell", "names", "wanted"),
     [

@@ -407,6 +407,7 @@ def test_a_column_that_nobody_reads_may_be_of_any_type() -> None:
     ("column", "cells"),
     [
         (Column(ColumnType.TEXT, target=True), ["a", math.nan, None]),
+        (Column(ColumnType.TEXTS, target=True), ["", math.nan, None]),
         (Column(ColumnType.SPANS, target=True), [[], math.nan, None]),
         (Column(ColumnType.NUMBER, target=True), [1.0, math.nan, None]),
         (Column(ColumnType.TAGS, target=True), [["O"], math.nan, None]),

@@ -23,8 +23,7 @@ def resolve_choice(
     if ColumnType.CHOICE not in kinds or ColumnType.CHOICES not in kinds:
         return
     ours, choices = kinds[ColumnType.CHOICE], kinds[ColumnType.CHOICES]
-    given = cell_of(raw, chosen[choices])
-    names = given.get("label") if isinstance(given, Mapping) else None
+    names = _names_of_choices(raw, chosen[choices])
     try:
         row[ours] = right_one(row[ours], row[choices], names, label_from)
     except ValueError as error:
@@ -49,7 +48,7 @@ def is_counted_from_one(
         text = "" if is_nothing(cell) else str(cell).strip()
         if not text:
             continue
-        if not INTEGRAL.fullmatch(text) or (isinstance(offered, Mapping) and "label" in offered):
+        if not INTEGRAL.fullmatch(text) or _names_of_choices(raw, choices) is not None:
             return False
         index = int(float(text))
         if index == 0:
@@ -59,6 +58,13 @@ def is_counted_from_one(
         except ValueError:  # told of its row when it is read
             return False
     return has_last
+
+
+def _names_of_choices(raw: Mapping[str, Any], named: SourceName) -> Sequence[Any] | None:
+    """Return what the choices are called, where their texts stand beside names."""
+    column = named.removesuffix(".text") if isinstance(named, str) and named not in raw else named
+    cell = cell_of(raw, column)
+    return cell.get("label") if isinstance(cell, Mapping) else None
 
 
 def right_one(

@@ -9,7 +9,7 @@ from typing import Any
 from tunesmith.data.columns import MEDIA, TABULAR, TEXTUAL, Column, ColumnType, SourceName, names_of
 from tunesmith.data.prepare.choices import resolve_choice
 from tunesmith.data.prepare.media import digest_of
-from tunesmith.data.prepare.parse_cells import cell_of, converter
+from tunesmith.data.prepare.parse_cells import cell_of, converter, is_nothing, nested_names
 from tunesmith.data.row_hashes import digest
 from tunesmith.data.sources.csv import header_options, suggested_names
 from tunesmith.data.sources.files import Raw
@@ -45,7 +45,21 @@ class RowSource:
         return self.columns if self.all_columns is None else self.all_columns()
 
     def has_column(self, name: str) -> bool:
-        return name in self.columns or name in self.known_columns()
+        if name in self.columns:
+            return True
+        known = self.known_columns()
+        return name in known or name in self.nested_columns([name], known)
+
+    def nested_columns(self, names: Iterable[str], known: Sequence[str]) -> list[str]:
+        """Return the dotted names below the columns that these begin with, by their first cells."""
+        roots = {name.partition(".")[0] for name in names if name not in known}.intersection(known)
+        found: dict[str, list[str]] = {}
+        for _, raw in self.rows() if roots and not self.is_text else ():
+            there = [root for root in roots - found.keys() if not is_nothing(raw.get(root))]
+            found |= {root: nested_names(root, raw[root]) for root in there}
+            if len(found) == len(roots):
+                break
+        return [name for root in sorted(found) for name in found[root]]
 
     def line_of(self, number: int) -> str:
         return f"line {number}" if self.in_lines else f"row {number}"
@@ -68,10 +82,12 @@ def present_columns(
         if (column.target and split == "test") or (column.learning and split != "train")
     }
     chosen = {ours: theirs for ours, theirs in names.items() if theirs}
-    absent = _absent(chosen, source.columns)
     known = source.columns
-    if absent and source.all_columns is not None:  # a later row may have them
+    absent = _absent(chosen, known)
+    if absent:  # a later row of json lines may have them, or the cells of a column
         known = source.known_columns()
+        asked = [name for theirs in chosen.values() for name in names_of(theirs)]
+        known = [*known, *source.nested_columns(asked, known)]
         absent = _absent(chosen, known)
     wrong = [
         (ours, name)
@@ -97,13 +113,25 @@ def _absent(chosen: Mapping[str, SourceName], known: Sequence[str]) -> dict[str,
 def read_cells(
     raw: Mapping[str, Any], named: SourceName, column: Column | None, convert: Callable[[Any], Any]
 ) -> Any:
-    """Read the cell of a column; of those of a table a list. Raises ValueError with the name."""
+    """Read the cell of a column; of those of a table a list. Raises ValueError with the name.
+
+    Several columns of texts make one, with a space between those that are not empty.
+    """
+    kind = column.kind if column is not None else None
+    parts = kind is ColumnType.TEXT and not isinstance(named, str)
     try:
-        if column is None or column.kind not in TABULAR:
+        if kind not in TABULAR and not parts:
             return convert(cell_of(raw, named))
     except ValueError as error:
         raise ValueError(f"{', '.join(names_of(named))} {error}") from None
-    return [read_cells(raw, name, None, convert) for name in names_of(named)]
+    cells = [read_cells(raw, name, None, convert) for name in names_of(named)]
+    return " ".join(filter(None, cells)) if parts else cells
+
+
+def roots_of(named: SourceName) -> set[str]:
+    """Return the keys of a row that a column may be read from."""
+    names = names_of(named)
+    return {*names, *(name.partition(".")[0] for name in names)}
 
 
 def looks_split(source: RowSource) -> str:
@@ -134,7 +162,7 @@ def no_column(
 
 def without_header(rows: Sequence[Sequence[str]], names: Mapping[str, SourceName | None]) -> str:
     """Return the options that read a file without a header, its columns named as is likely."""
-    text, label = (str(names.get(ours) or ours) for ours in ("text", "label"))
+    text, label = (names_of(names.get(ours) or ours)[0] for ours in ("text", "label"))
     pair = names.get("text_pair")
     columns = suggested_names(rows, text, label, str(pair or "text_pair"))
     more = " data.text_pair=text_pair" if pair is None and "text_pair" in columns else ""
@@ -168,7 +196,7 @@ def normalized_rows(
     for position, (number, raw) in enumerate(source.rows()):
         row: dict[str, Any] = {"row": position, "_line": number}
         for ours, theirs in chosen.items():
-            if ours in texts and raw.keys().isdisjoint(names_of(theirs)):
+            if ours in texts and raw.keys().isdisjoint(roots_of(theirs)):
                 raise DataError("DATA-COL", source.at(number), f"key {theirs!r} missing")
             try:
                 row[ours] = read_cells(raw, theirs, columns.get(ours), convert[ours])

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ def converter(
         return lambda cell: texts_of(cell, separator)
     if kind is ColumnType.CHOICES:
         return lambda cell: choices_of(cell, separator)
+    if kind is ColumnType.TEXT and column is not None and column.target:
+        return lambda cell: None if is_nothing(cell) else text_of(cell)
     read: dict[ColumnType, Callable[[Any], Any]] = {
         ColumnType.TEXT: text_of,
         ColumnType.GROUP: group_of,
@@ -54,14 +56,34 @@ def converter(
 def cell_of(raw: Mapping[str, Any], named: SourceName) -> Any:
     """Return a column's cell; of several columns a list, without empty cells at its end.
 
-    So a row with fewer choices than others leaves its last cells empty.
+    So a row with fewer choices than others leaves its last cells empty. A dotted name that no
+    column has is a path: `choices.text` is below `choices`, in an object or in each of a list.
     """
     if isinstance(named, str):
-        return raw.get(named)
-    cells = [raw.get(name) for name in named]
+        if named in raw:
+            return raw[named]
+        root, *keys = named.split(".")
+        return reduce(_below, keys, raw.get(root))
+    cells = [cell_of(raw, name) for name in named]
     while cells and cells[-1] in (None, ""):
         cells.pop()
     return cells
+
+
+def _below(value: Any, key: str) -> Any:
+    if isinstance(value, list):
+        return [_below(part, key) for part in value]
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def nested_names(name: str, value: Any) -> list[str]:
+    """Return the dotted names of all that is below a column's cell: choices.text, choices.label."""
+    if isinstance(value, list):
+        return list(dict.fromkeys(n for part in value for n in nested_names(name, part)))
+    if not isinstance(value, Mapping):
+        return []
+    paths = [(f"{name}.{key}", below) for key, below in value.items()]
+    return [path for name, below in paths for path in (name, *nested_names(name, below))]
 
 
 def text_of(cell: Any) -> str:
