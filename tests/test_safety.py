@@ -802,3 +802,11 @@ def test_a_resume_that_begins_anew_says_why(run, monkeypatch, caplog):
     assert "made by another version, or edited: its config lacks data.shot_seed" in said
     (run / "environment.json").write_text("{}")
     assert "is a run of format None" in auto("seed=3")
+
+
+def test_a_resume_that_needs_a_secret_says_so(run, ask):
+    edit(run, "data.revision", "***")
+    code, line = ask("resume")
+    assert code == 2
+    assert line.startswith("error[RESUME-SECRET] ")
+    assert "data.revision is a secret, and config.yaml keeps none; repeat its own command" in line

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tunesmith.runtime.mask_secrets import mask_url_passwords
+from tunesmith.runtime.mask_secrets import mask_plain_secrets, mask_text
 
 LONGEST = 200  # characters of one message
 SHORTEST = 60  # of a place: what is wrong there matters more than all of its path
@@ -21,8 +21,8 @@ class TunesmithError(Exception):
     """One mistake: where it is, what was found there, and the one thing that mends it.
 
     Prints as `error[CODE] where: what; fix`, on one line of at most 200 characters, with
-    control characters escaped and passwords of addresses masked, because parts of it may come
-    from a file or a library.
+    control characters escaped and secrets masked, because parts of it may come from a file or a
+    library.
     """
 
     exit_code = 1
@@ -44,7 +44,7 @@ class TunesmithError(Exception):
 
     def _location(self, others: int) -> str:
         """Return where it is; of a long path the end, where the rest needs the room."""
-        where = _shown(self.where)
+        where = mask_text(printable(self.where))
         room = max(LONGEST - len(f"error[{self.code}] : ") - others, SHORTEST)
         return where if len(where) <= room else f"…{where[1 - room :]}"
 
@@ -142,7 +142,7 @@ def printable(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return mask_url_passwords(printable(text))
+    return mask_plain_secrets(printable(text))
 
 
 def raise_all(errors: Iterable[TunesmithError]) -> None:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from tunesmith.runtime.mask_secrets import mask_text, names_secret, names_secret_variable
+from tunesmith.errors import ConfigError
+from tunesmith.runtime.mask_secrets import (
+    mask_plain_secrets,
+    mask_text,
+    names_secret,
+    names_secret_variable,
+)
 
 SECRETS = [
     *("token", "hub_token", "hf-token", "accessToken", "x-api-key", "X-Api-Key", "api_key"),
@@ -51,3 +57,30 @@ def test_variables_have_more_endings() -> None:
 )
 def test_a_text_is_shown_without_its_secrets(text: str, shown: str) -> None:
     assert mask_text(text) == shown
+
+
+HF = "hf_" + "aB3" * 11  # put together here: no scanner takes it for a real one
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"model.revision={HF}", "model.revision=***"),
+        ("sk-" + "proj-1a2b" * 4 + " x", "*** x"),
+        ("a ghp_" + "x1" * 18 + ", b", "a ***, b"),
+        ("glpat-" + "x1" * 10, "***"),
+        ("AKIA" + "A1" * 8, "***"),
+        ("eyJ" + "a" * 12 + "." + "b" * 12 + ".c", "***"),
+        ("https://h/x?token=hunter2&page=2#a", "https://h/x?token=***&page=2#a"),
+        ("s3://b/x?X-Amz-Signature=abc&size=3", "s3://b/x?X-Amz-Signature=***&size=3"),
+        ("https://u:pw@h/x", "https://u:***@h/x"),
+        *((word, word) for word in ("hf_models/bert-tiny", "sk-learn", "ghp_x", "a?token=b")),
+    ],
+)
+def test_a_secret_by_itself_is_masked_under_any_key(text: str, shown: str) -> None:
+    assert mask_plain_secrets(text) == shown
+
+
+def test_an_error_shows_no_secret_of_what_it_is_about() -> None:
+    error = ConfigError("CONF-SYNTAX", f"logger.api_key=hunter2 [{HF}", f"near {HF}", f"not {HF}")
+    assert str(error) == "error[CONF-SYNTAX] logger.api_key=*** [***: near ***; not ***"

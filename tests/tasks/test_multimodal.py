@@ -19,7 +19,7 @@ from tunesmith.errors import DataError, ModelError, SafetyError, TunesmithError
 from tunesmith.inference import finished_run
 from tunesmith.models import media_encoder, media_spec
 from tunesmith.models.fusion import FUSIONS
-from tunesmith.pipeline.components import build_data, build_task
+from tunesmith.pipeline.components import build_data, build_task, frozen_at_random
 from tunesmith.pipeline.inputs import load_inputs
 from tunesmith.pipeline.train import train as run
 from tunesmith.tasks.capabilities import encoders_of, head_names
@@ -228,7 +228,7 @@ def test_every_part_is_read(built):
 
 
 def test_the_head_learns_where_all_else_is_frozen(inputs):
-    cfg = composed(*inputs[1], "name=frozen")
+    cfg = composed(*inputs[1], "name=frozen", "task.image.pretrained=false")
     task, _ = build_task(resolved(cfg), load_inputs(resolved(cfg)))
     everything = set(full(task, 10.0).factors)
     factors = frozen(task, "all", 10.0).factors
@@ -241,6 +241,10 @@ def test_the_head_learns_where_all_else_is_frozen(inputs):
         "classifier",
     }
     assert not any(p.requires_grad for one in encoders_of(task) for p in one.parameters())
+    found = load_inputs(resolved(cfg))
+    assert frozen_at_random(task, found) == ["task.image"]
+    whole, _ = build_task(resolved(cfg), found)
+    assert frozen_at_random(whole, found) == []
 
 
 @pytest.mark.parametrize(

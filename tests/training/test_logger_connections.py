@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from tunesmith.errors import ConfigError, MachineError, TunesmithError
-from tunesmith.runtime.mask_secrets import mask_url_passwords, password_of
+from tunesmith.runtime.mask_secrets import mask_plain_secrets, password_of
 from tunesmith.training import logger_connections
 
 ADDRESS = "postgresql://me:hunter2@host/db"
@@ -28,7 +28,7 @@ SHOWN = [
 
 @pytest.mark.parametrize(("text", "shown"), SHOWN)
 def test_the_password_of_an_address_is_masked(text: str, shown: str) -> None:
-    assert mask_url_passwords(text) == shown
+    assert mask_plain_secrets(text) == shown
 
 
 def test_a_password_may_hold_anything() -> None:

@@ -22,7 +22,7 @@ from tunesmith.errors import (
     raise_all,
 )
 from tunesmith.runtime.fast_import import gc_paused_for_import
-from tunesmith.runtime.mask_secrets import mask_url_passwords
+from tunesmith.runtime.mask_secrets import mask_plain_secrets
 
 CTRL_C = 130
 ONE_OF = ("run", "multirun", "cfg", "info", "shell_completion")  # Hydra does one of these
@@ -89,7 +89,7 @@ def exit_code(main: Callable[[], Any], debug: bool = False) -> int:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return _quietly()
         if debug:
-            _say(mask_url_passwords(traceback.format_exc().rstrip()))
+            _say(mask_plain_secrets(traceback.format_exc().rstrip()))
         told = explain(error)
         for line in told.lines:
             _say(line)

@@ -7,7 +7,7 @@ from typing import Any
 from tunesmith.config.interpolation import Config, Unresolved, resolve
 from tunesmith.runtime.mask_secrets import (
     MASK,
-    mask_url_passwords,
+    mask_plain_secrets,
     names_secret,
     names_secret_variable,
 )
@@ -22,7 +22,7 @@ def redact_config(composed: Config) -> dict[str, Any]:
     """Return a plain, resolved dict with `***` for secrets, fit to be written down.
 
     Masked are the values of keys that name a secret, what was read from a variable that does
-    (`${oc.env:HF_TOKEN}`), also where another key repeats it, and passwords in addresses.
+    (`${oc.env:HF_TOKEN}`), also where another key repeats it, and what is a secret by itself.
     What else comes from the environment stays: without it a run could not be used again.
     """
     values, _, fed = resolve(composed)
@@ -38,11 +38,11 @@ def redact_config(composed: Config) -> dict[str, Any]:
 
 
 def mask_override(text: str) -> str:
-    """Return an override fit to be written down: secrets by their key, passwords in URLs."""
+    """Return an override fit to be written down: secrets by their key and by themselves."""
     key, equal, value = text.partition("=")
     if equal and names_secret(key):
         return f"{key}={MASK}"
-    return mask_url_passwords(
+    return mask_plain_secrets(
         PAIR.sub(_masked_pair, text) if value.startswith(("{", "[")) else text
     )
 
@@ -71,7 +71,7 @@ def _masked(key: Any, path: str, value: Any, hidden: Collection[str], secrets: l
         return value
     for secret in secrets:
         value = value.replace(secret, MASK)
-    return mask_url_passwords(value)
+    return mask_plain_secrets(value)
 
 
 def _reads_secret(text: str) -> bool:
@@ -83,5 +83,5 @@ def as_typed(value: Any) -> str:
     """Write a value as one would type it."""
     typed = {None: "null", True: "true", False: "false"}
     is_word = value is None or isinstance(value, bool)
-    text = mask_url_passwords(typed[value] if is_word else str(value))
+    text = mask_plain_secrets(typed[value] if is_word else str(value))
     return text if len(text) <= 60 else f"{text[:59]}…"

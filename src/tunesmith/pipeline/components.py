@@ -30,6 +30,7 @@ from tunesmith.runtime.seeds import derive_seed
 from tunesmith.tasks.base import Task
 from tunesmith.tasks.capabilities import (
     Augments,
+    HasModalities,
     HasUndefinedMetrics,
     NotesTruncation,
     modality_columns,
@@ -69,6 +70,10 @@ def build_training(
         log.warning("%s", note)
     if context.checkpoint is None:
         check_limits(task, data, inputs.max_length)
+        random = frozen_at_random(task, inputs)
+        if random and distributed.rank() == 0:
+            what = "%s: random weights are frozen and never learn; adapt=full, or pretrained ones"
+            log.warning(what, ", ".join(random))
     module = build_module(config, inputs, task, adaptation, data.steps_per_epoch, hardware)
     state = checkpoint_io.read(context.checkpoint) if context.checkpoint is not None else None
     trainer = build_trainer(config, hardware, context, module, data, _resumed_step(context, state))
@@ -83,6 +88,23 @@ def build_training(
 
 
 # The task
+
+
+def frozen_at_random(task: Task, inputs: RunInputs) -> list[str]:
+    """Name the encoders that no checkpoint filled and whose weights, or some, do not learn."""
+    encoders: dict[str, nn.Module] = {} if inputs.model.pretrained else {"model": task.model}
+    if isinstance(task, HasModalities):
+        specs = inputs.encoders
+        encoders |= {
+            f"task.{name}": encoder
+            for name, encoder in task.encoders.items()
+            if not specs[name].weights
+        }
+    return [name for name, one in encoders.items() if not all(map(_learns, one.parameters()))]
+
+
+def _learns(parameter: nn.Parameter) -> bool:
+    return parameter.requires_grad
 
 
 def build_task(config: RunConfig, inputs: RunInputs) -> tuple[Task, Adaptation]:

@@ -12,6 +12,7 @@ from typing import Any
 from tunesmith import runs
 from tunesmith.config.run_config import RunConfig
 from tunesmith.data.prepare.media import without_files
+from tunesmith.data.stored_rows import StoredRows
 from tunesmith.errors import ModelError
 from tunesmith.models import media_encoder
 from tunesmith.models.encoder import save
@@ -104,7 +105,7 @@ def _baseline(task: Task, inputs: RunInputs, scores: Mapping[str, float]) -> dic
     baseline: dict[str, float] = {}
     for split, prefix in (("validation", "val"), ("test", "test")):
         if split in splits and f"{prefix}/{task.monitor}" in scores:
-            rows = without_files(splits[split]).to_list()
+            rows = StoredRows(without_files(splits[split]))
             answers = task.baseline(splits["train"], rows)
             with warnings.catch_warnings():  # a constant has no correlation: that is the point
                 warnings.simplefilter("ignore")

@@ -24,7 +24,7 @@ from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import INTERRUPTED, ConfigError, Interrupted, ModelError, TunesmithError
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.runtime import environment
-from tunesmith.runtime.mask_secrets import mask_text
+from tunesmith.runtime.mask_secrets import MASK, mask_text
 from tunesmith.runtime.processes import exit_on_sigterm
 from tunesmith.training import checkpoint_io, distributed
 from tunesmith.training.hardware import Hardware
@@ -95,6 +95,7 @@ def resolve_resume(composed: DictConfig, overrides: list[str]) -> tuple[DictConf
     saved = OmegaConf.create(read_run_config(directory, composed.trust))
     free = ("resume=", "trust=", "paths.", "trainer.pause_at_step=")
     if not [override for override in overrides if not override.startswith(free)]:
+        _refuse_masked(saved, directory)
         saved.resume, saved.trainer.pause_at_step = composed.resume, composed.trainer.pause_at_step
         saved.paths = composed.paths
         return saved, directory
@@ -102,6 +103,15 @@ def resolve_resume(composed: DictConfig, overrides: list[str]) -> tuple[DictConf
         message = f"another config: {_differing(saved, composed)}"
         raise ConfigError("RESUME-CONFIG", f"resume={composed.resume}", message)
     return composed, directory
+
+
+def _refuse_masked(saved: DictConfig, directory: Path) -> None:
+    """Raise ConfigError where the run needs a secret, which no file of it keeps."""
+    masked = [path for path, value in leaves(saved) if isinstance(value, str) and MASK in value]
+    if masked:
+        what = f"{masked[0]} is a secret, and config.yaml keeps none"
+        fix = "repeat its own command, with this resume"
+        raise ConfigError("RESUME-SECRET", f"resume={directory}", what, fix)
 
 
 def _newest_unfinished(composed: DictConfig) -> Path | None:

@@ -29,6 +29,18 @@ _VALUE = re.compile(
     r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,}\]]+)",
     re.I,
 )
+_ADDRESS = re.compile(r"[\w+.\-]+://[^\s\"'<>]+")
+_QUERY = re.compile(r"([?&;]([\w.\-]+)=)([^&;#\s]+)")
+_QUERY_KEYS = frozenset({"key", "sig", "signature", "x-amz-signature", "auth", "code"})
+# Tokens that say by their first letters whose they are: Hugging Face, OpenAI and Anthropic, GitHub,
+# GitLab, Slack, AWS, Google, Databricks, npm, PyPI; and JSON web tokens.
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"hf_[A-Za-z0-9]{16,}|sk-(?=[\w\-]*\d)[\w\-]{20,}|gh[opsur]_[A-Za-z0-9]{16,}"
+    r"|github_pat_\w{16,}|glpat-[\w\-]{16,}|xox[abeprs]-[\w\-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}"
+    r"|AIza[\w\-]{30,}|dapi[0-9a-f]{32}|npm_[A-Za-z0-9]{30,}|pypi-[\w\-]{40,}"
+    r"|eyJ[\w\-]{10,}\.[\w\-]{10,}\.[\w\-]*)"
+)
 _BEARER = re.compile(r"\b(Bearer\s+)[\w.~+/=\-]{6,}", re.I)
 
 
@@ -55,9 +67,21 @@ def names_secret_variable(name: str) -> bool:
     return names_secret(name) or ("_" in name and last in ("pass", "pwd", "key", "auth"))
 
 
-def mask_url_passwords(text: str) -> str:
-    """Put `***` in the place of the password of every address in a text."""
-    return _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text)
+def mask_plain_secrets(text: str) -> str:
+    """Put `***` in the place of what is a secret whatever its key is called.
+
+    That are the passwords of addresses, secrets in their queries (`?token=...`), and tokens of
+    known services, which say by their first letters whose they are.
+    """
+    text = _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text)
+    if "://" in text:
+        text = _ADDRESS.sub(lambda address: _QUERY.sub(_masked_part, address[0]), text)
+    return _TOKEN.sub(MASK, text)
+
+
+def _masked_part(part: re.Match[str]) -> str:
+    is_secret = names_secret(part[2]) or part[2].lower() in _QUERY_KEYS
+    return f"{part[1]}{MASK}" if is_secret else part[0]
 
 
 def password_of(address: str) -> str:
@@ -68,7 +92,7 @@ def password_of(address: str) -> str:
 
 def mask_text(text: str) -> str:
     """Hide `password=...`, `token: ...`, `Bearer ...` and `user:password@` anywhere in a text."""
-    text = _LOGIN.sub(rf"\1{MASK}@", mask_url_passwords(text))
+    text = _LOGIN.sub(rf"\1{MASK}@", mask_plain_secrets(text))
     text = _BEARER.sub(rf"\1{MASK}", text)
     shown, end = [], 0
     for key in _KEY.finditer(text):

@@ -10,7 +10,8 @@ from datasets import Dataset
 from lightning.pytorch.utilities import move_data_to_device
 
 from tunesmith.data.batching.feature_cache import Encoded
-from tunesmith.tasks.base import Answer, Batch, Task
+from tunesmith.data.stored_rows import StoredRows
+from tunesmith.tasks.base import Answer, Batch, Row, Task
 from tunesmith.tasks.capabilities import Calibrates
 from tunesmith.tasks.metrics.per_language import by_language
 from tunesmith.training.hardware import Hardware
@@ -32,7 +33,7 @@ class Evaluation(NamedTuple):
 
     scores: dict[str, float]  # by the names of the task's metrics, and "loss"
     answers: list[Answer]
-    rows: list[dict[str, Any]]
+    rows: Sequence[Row]
 
     def scores_of(self, prefix: str) -> dict[str, float]:
         """Return the scores under full names such as val/accuracy."""
@@ -84,7 +85,7 @@ def score_split(
     unique = {batch.features[0]: batch for batch in reversed(list(batches))}
     ordered = [unique[first] for first in sorted(unique)]
     by_row = _by_row(ordered, encoded)
-    answered = rows.select(list(by_row)).to_list()
+    answered = StoredRows(rows if len(by_row) == len(rows) else rows.select(list(by_row)))
     predictions = list(by_row.values())
     if calibrates and isinstance(task, Calibrates):
         task.calibrate(predictions, answered)

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tunesmith.errors import printable
+from tunesmith.tasks.base import Answer, Row
 from tunesmith.tasks.capabilities import (
     GeneratedExample,
     Generates,
@@ -20,6 +21,7 @@ from tunesmith.tasks.capabilities import (
 LONGEST_LABEL = 24  # characters on an axis
 LONGEST_TEXT = 160  # characters of an example
 LONGEST_SAMPLE = 600  # characters of a text that was written, or to be
+READ_AT_ONCE = 1000  # rows whose texts are in memory together
 SHARES_UP_TO = 20  # labels; with more, a cell has room for its count only
 MARKUP = frozenset("\\`*_[]{}<>|&~$\"'#!")  # what markdown or HTML would read as its own
 
@@ -64,7 +66,7 @@ class ValidationFigures(Callback):
         task = module.task
         has_counts = bool(answers) and isinstance(task, ShowsConfusion)
         counts = task.confusion(answers, rows) if has_counts else None
-        examples = task.examples(answers, rows) if isinstance(task, ShowsExamples) else []
+        examples = telling_examples(task, answers, rows) if isinstance(task, ShowsExamples) else []
         for board in boards:
             if counts is not None:
                 board.figure("val/confusion", confusion_matrix(counts, module.task.labels), step)
@@ -92,14 +94,34 @@ def confusion_matrix(counts: Any, labels: Sequence[str]) -> Figure:
     return figure
 
 
+def telling_examples(
+    task: ShowsExamples, answers: Sequence[Answer], rows: Sequence[Row], most: int = 16
+) -> list[LabeledExample]:
+    """Return the wrong and the right examples that may be shown; few texts are read at once."""
+    wrong: list[LabeledExample] = []
+    right: list[LabeledExample] = []
+    for start in range(0, len(rows), READ_AT_ONCE):
+        part = slice(start, start + READ_AT_ONCE)
+        wrong, right = _ranked([*wrong, *right, *task.examples(answers[part], rows[part])])
+        wrong, right = wrong[:most], right[:most]
+    return [*wrong, *right]
+
+
+def _ranked(
+    examples: Iterable[LabeledExample],
+) -> tuple[list[LabeledExample], list[LabeledExample]]:
+    """Return those that are wrong and those that are right, the surest first."""
+    ranked = sorted(examples, key=lambda example: (-example[3], example[0]))
+    wrong = [example for example in ranked if example[1] != example[2]]
+    return wrong, [example for example in ranked if example[1] == example[2]]
+
+
 def examples_markdown(examples: Iterable[LabeledExample], most: int = 16) -> str:
     """Return a markdown table of wrong examples, the surest first, and as many right ones.
 
     At most `most` rows. All cells are escaped: a text cannot add a cell, markup or HTML.
     """
-    ranked = sorted(examples, key=lambda example: (-example[3], example[0]))
-    wrong = [example for example in ranked if example[1] != example[2]]
-    right = [example for example in ranked if example[1] == example[2]]
+    wrong, right = _ranked(examples)
     share = max(most // 2, most - len(right))
     chosen = wrong[:share]
     chosen += right[: most - len(chosen)]

@@ -18,6 +18,7 @@ from tunesmith.reporting.results import SearchedDimension, StudyEnd, StudyResult
 from tunesmith.reporting.terminal import studies
 from tunesmith.runtime import environment
 from tunesmith.search.storage import saved_study
+from tunesmith.search.storage.study_db import StudyDatabase
 from tunesmith.search.storage.summary import build_results
 from tunesmith.search.study.search_loop import SearchLoop
 
@@ -162,6 +163,21 @@ def test_secrets_among_the_settings_are_masked_in_all_that_is_written(tmp_path: 
     for name in ("summary.json", "summary.csv", "report.html"):
         text = (tmp_path / name).read_text()
         assert "lr" in text and SECRET not in text
+
+
+def test_a_token_among_the_overrides_is_in_no_file_and_comes_back_with_the_command(
+    tmp_path: Path,
+) -> None:
+    token = "hf_" + "aB3" * 11
+    made = search(tmp_path / "study", Scripted(), settings("random", "full", 2))
+    made.records[1].overrides = [*made.records[1].overrides, f"data.revision={token}"]
+    store = StudyDatabase(tmp_path / "study", made.store.dimensions)
+    store.save(made.records[1])
+    store.close()
+    files = [path for path in (tmp_path / "study").iterdir() if path.name.startswith("study.db")]
+    assert files and not any(token.encode() in path.read_bytes() for path in files)
+    again = search(tmp_path / "study", Scripted(), settings("random", "full", 2))
+    assert not any("***" in text for record in again.records for text in record.overrides)
 
 
 def test_a_summary_names_the_versions_that_its_trials_ran_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from tunesmith import config, runs
 from tunesmith.config.composer import Composer
-from tunesmith.runtime.mask_secrets import mask_url_passwords, names_secret
+from tunesmith.runtime.mask_secrets import mask_plain_secrets, names_secret
 
 FILE = "experiment/best.yaml"
 OF_THE_SEARCH = ("study", "search", "space", "executor", "resume", "ckpt_path")
@@ -109,4 +109,4 @@ def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_secret(key: str, value: Any) -> bool:
     text = str(value)
-    return "${" not in text and (names_secret(key) or mask_url_passwords(text) != text)
+    return "${" not in text and (names_secret(key) or mask_plain_secrets(text) != text)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tunesmith.config import mask_override
 from tunesmith.errors import ModelError, TunesmithError, explain, is_fault_of_machine
 from tunesmith.reporting.results import FORMAT
 from tunesmith.search.space.dimension import Dimension
@@ -111,7 +112,8 @@ class StudyDatabase:
             self._database.execute("REPLACE INTO tunesmith_study VALUES (?, ?)", (key, text))
 
     def _write_record(self, record: Record) -> None:
-        row = record.number, record.model_dump_json()
+        masked = [mask_override(text) for text in record.overrides]
+        row = record.number, record.model_copy(update={"overrides": masked}).model_dump_json()
         with self._database:
             self._database.execute("REPLACE INTO tunesmith_trials VALUES (?, ?)", row)
 

@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.errors import Interrupted
 from tunesmith.reporting.results import CRASH, MACHINE
+from tunesmith.runtime.mask_secrets import MASK
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.policies.base import Policy, Promote
 from tunesmith.search.samplers.base import Sampler
@@ -74,6 +75,9 @@ class SearchLoop:
         self.runs_left: int | None = None  # of those that are no trials, while they run
         self.exhausted = False
         self.standings = [record.standing(mode) for record in database.records]
+        for record in database.records:
+            if any(MASK in text for text in record.overrides):  # the command has the secret again
+                record.overrides = self._overrides(record.params, record.is_default)
 
     @property
     def records(self) -> list[Record]:
@@ -200,17 +204,20 @@ class SearchLoop:
                 self.exhausted = True
                 return None
             params = asked
-        overrides = [*self.space.fixed, *([] if is_default else self.space.overrides(params))]
         record = Record(
             number=number,
             params=params,
-            overrides=overrides,
+            overrides=self._overrides(params, is_default),
             seeds=self.seeds,
             bracket=bracket,
             is_default=is_default,
         )
         self.standings.append(record.standing(self.mode))
         return record
+
+    def _overrides(self, params: Mapping[str, Any], is_default: bool) -> list[str]:
+        """Return what makes a trial, as one would type it."""
+        return [*self.space.fixed, *([] if is_default else self.space.overrides(params))]
 
     # Issue and take
 

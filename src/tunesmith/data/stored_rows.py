@@ -1,0 +1,59 @@
+"""Rows as a task scores them: only the columns that it asks for are read into memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import pyarrow as pa
+from datasets import Dataset
+
+
+class StoredRows(Sequence[Mapping[str, Any]]):
+    """The rows of a dataset; each is read from its file, value by value, when it is asked for.
+
+    A column that no one asks for, such as the texts of a classification, takes no memory.
+    """
+
+    def __init__(self, rows: Dataset) -> None:
+        self._rows = rows.with_format("arrow")
+        self.names = list(rows.column_names)
+        self._columns: dict[str, pa.ChunkedArray] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> "StoredRow": ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "list[StoredRow]": ...
+
+    def __getitem__(self, index: int | slice) -> "StoredRow | list[StoredRow]":
+        if isinstance(index, slice):
+            return [StoredRow(self, i) for i in range(*index.indices(len(self)))]
+        return StoredRow(self, range(len(self))[index])
+
+    def value(self, name: str, index: int) -> Any:
+        """Return one value as plain Python; raises KeyError for a column that is not there."""
+        if name not in self._columns:
+            if name not in self.names:
+                raise KeyError(name)
+            self._columns[name] = self._rows.select_columns([name])[:][name]
+        return self._columns[name][index].as_py()
+
+
+class StoredRow(Mapping[str, Any]):
+    """One of them, {column: value}."""
+
+    __slots__ = ("_index", "_rows")
+
+    def __init__(self, rows: StoredRows, index: int) -> None:
+        self._rows, self._index = rows, index
+
+    def __getitem__(self, name: str) -> Any:
+        return self._rows.value(name, self._index)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows.names)
+
+    def __len__(self) -> int:
+        return len(self._rows.names)
