@@ -150,6 +150,23 @@ def test_a_store_of_another_shape_is_refused(stranger: Path, change: str, what: 
     assert what in str(caught.value)
 
 
+def test_a_store_that_lost_its_log_is_noticed(stranger: Path) -> None:
+    from tunesmith.errors import ModelError
+    from tunesmith.search.storage.saved_study import note_of_lost_trials, results_of
+
+    assert note_of_lost_trials(stranger, 3) is None
+    what = "study.db knows 1 of 3 trials that were begun: study.db-wal is missing or broken"
+    assert note_of_lost_trials(stranger, 1) == f"{stranger}: {what}"
+    (stranger / "summary.json").unlink()  # a killed search has none: the folders tell
+    with sqlite3.connect(stranger / "study.db") as database:
+        database.execute("DELETE FROM tunesmith_trials WHERE number=2")
+    database.close()
+    assert "study.db knows 2 of 3 trials" in tunesmith(["report", stranger]).stderr
+    (stranger / "study.db").write_bytes(b"")
+    with pytest.raises(ModelError, match="holds nothing: its study.db-wal is missing or broken"):
+        results_of(stranger)
+
+
 def test_a_store_behind_a_link_is_refused(stranger: Path, tmp_path: Path) -> None:
     from tunesmith.errors import SafetyError
     from tunesmith.search.storage.saved_study import read

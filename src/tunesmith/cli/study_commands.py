@@ -1,11 +1,14 @@
 """The commands on a study: report, studies, best, replay."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ModelError, printable
+
+log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Any) -> None:
@@ -40,6 +43,9 @@ def _report(options: argparse.Namespace) -> None:
     from tunesmith.search.storage import saved_study
 
     made = saved_study.results_of(options.study)
+    note = saved_study.note_of_lost_trials(Path(options.study), len(made.trials))
+    if note is not None:
+        log.warning("%s", note)
     write_report.write(made, Path(options.study), options.excel_safe)
     Console(highlight=False).print(final_table.final(made))
 

@@ -31,6 +31,7 @@ from tunesmith.search.final_output import (
 )
 from tunesmith.search.live_table import LiveTable
 from tunesmith.search.space.space import Space
+from tunesmith.search.storage.saved_study import note_of_lost_trials
 from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.study import frozen_config
 from tunesmith.search.study.open_study import opened, spec_of
@@ -98,6 +99,9 @@ def _run(
         config_of = _config_of(compose, executor.threads, folder)
         choices = _first_choices(space, compose) if settings.lists_points else []
         store = opened(folder, space, settings, executor, config_of, choices)
+        note = note_of_lost_trials(folder, len(store.records))
+        if note is not None:
+            log.warning("%s; they are trained again from their checkpoints", note)
         try:
             objective = store.facts.objective
             assert objective is not None  # set when it was opened

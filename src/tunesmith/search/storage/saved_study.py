@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tunesmith import runs
 from tunesmith.errors import ModelError
 from tunesmith.reporting.results import FORMAT, StudyEnd, StudyResults
-from tunesmith.runs.safe_io import read_text, trouble_with
+from tunesmith.runs.safe_io import read_json, read_text, trouble_with
 from tunesmith.runs.study_dirs import LARGEST, STORE, SUMMARY
 from tunesmith.search.storage import study_db
 from tunesmith.search.storage.study_facts import StudyFacts
@@ -63,6 +63,21 @@ def read(study: str | Path) -> SavedStudy:
     except sqlite3.Error as error:
         raise ModelError("STORE", str(path), f"is not the store of a study: {error}") from error
     return SavedStudy(folder, records, facts)
+
+
+def note_of_lost_trials(folder: Path, known: int) -> str | None:
+    """Say that a store knows fewer trials than were begun: its write-ahead log is gone, or broken.
+
+    Counted are the folders of trials, and those of summary.json. None where none is lost.
+    """
+    names = [path.name for path in runs.inside(folder, "trials").glob("[0-9]*")]
+    begun = max((int(name) + 1 for name in names if name.isdecimal()), default=0)
+    written = read_json(runs.inside(folder, SUMMARY), LARGEST).get("trials")
+    begun = max(begun, len(written) if isinstance(written, list) else 0)
+    if begun <= known:
+        return None
+    lost = f"{STORE} knows {known} of {begun} trials that were begun"
+    return f"{folder}: {lost}: {STORE}-wal is missing or broken"
 
 
 @contextlib.contextmanager

@@ -138,6 +138,10 @@ def read(database: sqlite3.Connection, path: Path) -> tuple[StudyFacts, list[Rec
     """Return what a store holds; raises ModelError for what is none, or of another format."""
     try:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        if not tables:
+            what = f"holds nothing: its {path.name}-wal is missing or broken"
+            fix = "the command of the search goes on from the trials' checkpoints"
+            raise ModelError("STORE", str(path), what, fix)
         if "tunesmith_study" not in tables:
             what = f"is no store of format {FORMAT}, which this version reads"
             raise ModelError("STORE", str(path), what, "move it away to start anew")
