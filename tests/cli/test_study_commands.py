@@ -163,7 +163,7 @@ def test_a_store_that_lost_its_log_is_noticed(stranger: Path) -> None:
     database.close()
     assert "study.db knows 2 of 3 trials" in tunesmith(["report", stranger]).stderr
     (stranger / "study.db").write_bytes(b"")
-    with pytest.raises(ModelError, match="holds nothing: its study.db-wal is missing or broken"):
+    with pytest.raises(ModelError, match=r"holds nothing: its study\.db-wal is missing or broken"):
         results_of(stranger)
 
 
