@@ -214,6 +214,15 @@ def test_a_signal_while_a_segment_is_issued_stops_it(
     assert ended(tmp_path, arguments) == long
 
 
+def test_a_signal_before_the_first_trial_leaves_at_once(tmp_path: Path, long: list) -> None:
+    arguments = asha(tmp_path, "study=s", *LONG)
+    checked = SIGNALS["as the executor has it"].replace("segment.trial == 1", "segment.trial == -1")
+    done = Disturbance(tmp_path, checked).search(arguments)
+    assert done.returncode == 75, done.stderr[-3000:]
+    assert "error[" not in done.stderr and "Traceback" not in done.stderr
+    assert ended(tmp_path, arguments) == long
+
+
 # Processes that cannot be started
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.reporting.results import CRASH, TIMEOUT
+from tunesmith.reporting.results import CRASH, MACHINE, TIMEOUT
 from tunesmith.search.executors.cluster import ClusterExecutor, run_remotely
 from tunesmith.search.executors.jobs import JobLostError
 from tunesmith.search.study.running_segments import RunningSegments
@@ -141,7 +141,7 @@ def test_a_stop_inside_the_handing_over_is_heard(segment: Segment, monkeypatch) 
     assert (result.state, result.failure) == ("interrupted", None)
 
 
-def test_a_thread_that_cannot_be_started_is_a_crash_and_its_place_is_free(
+def test_a_thread_that_cannot_be_started_is_a_fault_of_the_machine(
     segment: Segment, monkeypatch
 ) -> None:
     def no_thread(thread):
@@ -151,5 +151,6 @@ def test_a_thread_that_cannot_be_started_is_a_crash_and_its_place_is_free(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         result = executor.submit(segment).result(timeout=5)
-    assert (result.failure, result.error) == (CRASH, "can't start new thread")
+    assert (result.state, result.failure, result.exit_code) == ("interrupted", MACHINE, 5)
+    assert "error[ENV-LIMIT] this machine: can't start new thread" in str(result.error)
     assert executor._jobs == []

@@ -214,6 +214,16 @@ def test_a_study_opens_though_the_worker_that_checks_it_died(tmp_path, times):
     assert [s.attempt for s in executor.submitted] == [0, 1][: times + 1]
 
 
+def test_a_study_that_this_machine_cannot_check_is_told_so(tmp_path):
+    (tmp_path / "study").mkdir()
+    executor = Full(0)
+    with pytest.raises(
+        TunesmithError, match=r"error\[ENV-DISK\].*the same command goes on"
+    ) as error:
+        opened(tmp_path / "study", Space(NUMERIC), settings(), executor, lambda overrides: {})
+    assert error.value.exit_code == 5
+
+
 class Hanging(Scripted):
     """Its first segment never ends by itself."""
 

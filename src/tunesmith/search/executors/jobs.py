@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.errors import MachineError
+from tunesmith.errors import MachineError, TunesmithError, explain
 from tunesmith.reporting.results import CRASH, MACHINE
 from tunesmith.search.executors.base import Executor, WorkerStatus
 from tunesmith.search.trial import Result, Segment, result_of
@@ -142,7 +142,7 @@ class JobExecutor(Executor):
                     serve.start()
                 except RuntimeError as error:  # this machine has no thread left
                     self._jobs.remove(job)
-                    future.set_result(_crash(segment, str(error)))
+                    future.set_result(_fault(segment, explain(error)))
 
     def _serve(self, job: Job, future: "Future[Result]") -> None:
         result = self._run(job)
@@ -164,8 +164,7 @@ class JobExecutor(Executor):
                     self._end(job)
                 result = self._await(job)
         except MachineError as error:
-            told = {"error": str(error), "exit_code": error.exit_code}
-            result = result_of(job.segment, "interrupted", failure=MACHINE, **told)
+            result = _fault(job.segment, error)
         except Exception as error:  # whatever it is, it is not of the trial's making
             said = (str(error).strip().splitlines() or [""])[-1]
             kind = "" if isinstance(error, JobLostError) else f"{type(error).__name__}: "
@@ -181,3 +180,9 @@ class JobExecutor(Executor):
 
 def _crash(segment: Segment, error: str) -> Result:
     return result_of(segment, "interrupted", failure=CRASH, error=error)
+
+
+def _fault(segment: Segment, error: TunesmithError) -> Result:
+    """Return the result of a segment that this machine cannot begin: the search ends with it."""
+    told = {"error": str(error), "exit_code": error.exit_code}
+    return result_of(segment, "interrupted", failure=MACHINE, **told)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.config.interpolation import leaves
 from tunesmith.errors import ConfigError, Interrupted, MachineError, TunesmithError
-from tunesmith.reporting.results import CRASH, SearchedDimension, StudySpec
+from tunesmith.reporting.results import CRASH, MACHINE, SearchedDimension, StudySpec
 from tunesmith.runtime.mask_secrets import mask_arguments
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.diff import differences
@@ -17,7 +17,7 @@ from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.storage.study_facts import Identity, Objective
 from tunesmith.search.study.segments import ConfigOf
 from tunesmith.search.study.settings import Settings
-from tunesmith.search.trial import Result, Segment
+from tunesmith.search.trial import Result, Segment, fault_of_machine
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,8 @@ def _checked(
         log.warning("the check of the study: %s", found.error)
     if found.state == "interrupted" and found.failure is None:
         raise Interrupted
+    if found.failure == MACHINE:
+        raise fault_of_machine(found)
     if found.failure == CRASH:
         what = f"the study could not be checked: {found.error}"
         raise MachineError(
