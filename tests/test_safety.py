@@ -26,6 +26,7 @@ from tunesmith import config, runs
 from tunesmith.cli import entry, main
 from tunesmith.errors import TunesmithError
 from tunesmith.models import media_encoder, media_spec
+from tunesmith.pipeline.run_context import resolve_resume
 from tunesmith.pipeline.train import train as run_config
 from tunesmith.training import checkpoint_io
 
@@ -810,3 +811,21 @@ def test_a_resume_that_needs_a_secret_says_so(run, ask):
     assert code == 2
     assert line.startswith("error[RESUME-SECRET] ")
     assert "data.revision is a secret, and config.yaml keeps none; repeat its own command" in line
+
+
+def test_a_stored_run_does_not_say_where_is_logged_to(run, caplog):
+    mlflow = {"_target_": "lightning.pytorch.loggers.MLFlowLogger", "save_dir": "???"}
+    mlflow |= {"experiment_name": "x", "tracking_uri": "http://stranger.example"}
+    edit(run, "logger.mlflow", mlflow)
+
+    def loggers(*words: str) -> dict:
+        with initialize_config_dir(str(config.CONF), version_base="1.3"):
+            cfg = compose("train", [f"resume={run}", *words])
+        return resolve_resume(cfg, [f"resume={run}", *words])[0].logger
+
+    assert list(loggers()) == ["tensorboard"]
+    assert "a stored run does not say where is logged to: without mlflow" in caplog.text
+    typed = loggers("logger=mlflow", "logger.mlflow.tracking_uri=http://own.example")
+    assert list(typed) == ["mlflow"]
+    assert typed.mlflow.tracking_uri == "http://own.example"
+    assert list(loggers("logger=none")) == []

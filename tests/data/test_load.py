@@ -403,7 +403,7 @@ def test_the_hash_of_a_split_follows_its_rows_alone() -> None:
     assert rows(**TRAIN, limit=1).hashes["train"] != one
 
 
-def test_stored_rows_are_reused_and_rebuilt_when_damaged(folder: Path) -> None:
+def test_lazy_rows_are_reused_and_rebuilt_when_damaged(folder: Path) -> None:
     write("a.csv", GOOD)
     expected = list(rows(**TRAIN).splits["train"])
     (stored,) = folder.glob("cache/rows/*/rows.arrow")

@@ -13,7 +13,7 @@ from datasets import Dataset
 
 from support.commands import csv_file, only_run, small, train, tunesmith
 from tunesmith import load
-from tunesmith.data.stored_rows import StoredRows
+from tunesmith.data.lazy_rows import LazyRows
 from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.inference import predict_file
 
@@ -202,13 +202,13 @@ def test_a_run_on_pairs_takes_pairs(run, tmp_path):
 
 
 def test_texts_that_no_score_needs_are_not_read_into_memory(stored, monkeypatch):
-    read, value = set(), StoredRows.value
+    read, value = set(), LazyRows.value
 
     def noted(rows, name, index):
         read.update({name} & set(rows.names))
         return value(rows, name, index)
 
-    monkeypatch.setattr(StoredRows, "value", noted)
+    monkeypatch.setattr(LazyRows, "value", noted)
     stored.evaluate("validation")
     assert read == {"label"}
 

@@ -11,6 +11,7 @@ import pytest
 from support.runs import composed
 from tunesmith.config import instantiate, resolved
 from tunesmith.pipeline import components
+from tunesmith.pipeline.run_length import validation_steps
 from tunesmith.tasks.classification import Classification
 
 MINE = """
@@ -57,3 +58,23 @@ def test_only_code_that_we_do_not_ship_is_hashed(module: Path) -> None:
     assert instantiate.code_of(Classification) == {}
     (name,) = instantiate.code_of(instantiate.resolve("my_task.Mine", ["my_task"]))
     assert name == "my_task"
+
+
+@pytest.mark.parametrize(
+    ("interval", "validate_at", "per_epoch", "total", "steps"),
+    [
+        (0.3333, [1 / 6, 1 / 2, 1], 64, 128, [22, 43, 64, 86, 107, 128]),
+        (1.0, [], 5, 12, [5, 10]),  # the last step is always scored, by another rule
+        (0.5, [1 / 3], 5, 10, [3, 4, 5, 8, 10]),
+        (0.4, [], 10, 20, [4, 8, 14, 18]),
+        (1e-9, [], 3, 4, [1, 2, 3, 4]),
+        (2, [0.5], 10, 20, [10]),  # whole steps are Lightning's to count
+    ],
+)
+def test_fractions_of_an_epoch_and_of_all_steps_round_alike(
+    interval: float, validate_at: list[float], per_epoch: int, total: int, steps: list[int]
+) -> None:
+    words = ["data.train_file=x", f"trainer.val_check_interval={interval}"]
+    config = resolved(composed("data=files", "model.path=x", *words))
+    config = config.with_options("trainer", validate_at=validate_at)
+    assert sorted(validation_steps(config, per_epoch, total)) == steps

@@ -11,8 +11,8 @@ from typing import Any
 
 from tunesmith import runs
 from tunesmith.config.run_config import RunConfig
+from tunesmith.data.lazy_rows import LazyRows
 from tunesmith.data.prepare.media import without_files
-from tunesmith.data.stored_rows import StoredRows
 from tunesmith.errors import ModelError
 from tunesmith.models import media_encoder
 from tunesmith.models.encoder import save
@@ -93,7 +93,7 @@ def _test(
 
 
 def _count_test_use(home: Path, directory: Path, rows: str) -> None:
-    uses = runs.count_test_use(home, rows)
+    uses = runs.count_test_use(home, rows, directory)
     if uses > 1:
         log.warning("test set used %d times: the best of many looks is lucky", uses)
     runs.write_status(directory, state="running", test_uses=uses)
@@ -105,7 +105,7 @@ def _baseline(task: Task, inputs: RunInputs, scores: Mapping[str, float]) -> dic
     baseline: dict[str, float] = {}
     for split, prefix in (("validation", "val"), ("test", "test")):
         if split in splits and f"{prefix}/{task.monitor}" in scores:
-            rows = StoredRows(without_files(splits[split]))
+            rows = LazyRows(without_files(splits[split]))
             answers = task.baseline(splits["train"], rows)
             with warnings.catch_warnings():  # a constant has no correlation: that is the point
                 warnings.simplefilter("ignore")

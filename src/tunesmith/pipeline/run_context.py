@@ -28,6 +28,7 @@ from tunesmith.runtime.mask_secrets import MASK, mask_text
 from tunesmith.runtime.processes import exit_on_sigterm
 from tunesmith.training import checkpoint_io, distributed
 from tunesmith.training.hardware import Hardware
+from tunesmith.training.tracking import loggers_in_run
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,9 @@ def resolve_resume(composed: DictConfig, overrides: list[str]) -> tuple[DictConf
     runs.check_format(directory)
     saved = OmegaConf.create(read_run_config(directory, composed.trust))
     free = ("resume=", "trust=", "paths.", "trainer.pause_at_step=")
-    if not [override for override in overrides if not override.startswith(free)]:
+    own_loggers = [text for text in overrides if text.lstrip("+~").startswith("logger")]
+    if not [text for text in overrides if not text.startswith(free) and text not in own_loggers]:
+        saved.logger = composed.logger if own_loggers else _loggers_of(saved, directory)
         _refuse_masked(saved, directory)
         saved.resume, saved.trainer.pause_at_step = composed.resume, composed.trainer.pause_at_step
         saved.paths = composed.paths
@@ -105,9 +108,19 @@ def resolve_resume(composed: DictConfig, overrides: list[str]) -> tuple[DictConf
     return composed, directory
 
 
+def _loggers_of(saved: DictConfig, directory: Path) -> dict[str, Any]:
+    """Return a run's loggers that write into its directory; a stranger's send nothing elsewhere."""
+    kept, strange = loggers_in_run(saved.logger)
+    if strange:
+        what = "%s: a stored run does not say where is logged to: without %s; logger=%s takes it"
+        log.warning(what, directory, ", ".join(strange), strange[0])
+    return kept
+
+
 def _refuse_masked(saved: DictConfig, directory: Path) -> None:
     """Raise ConfigError where the run needs a secret, which no file of it keeps."""
-    masked = [path for path, value in leaves(saved) if isinstance(value, str) and MASK in value]
+    values: Any = OmegaConf.to_container(saved)
+    masked = [path for path, value in leaves(values) if isinstance(value, str) and MASK in value]
     if masked:
         what = f"{masked[0]} is a secret, and config.yaml keeps none"
         fix = "repeat its own command, with this resume"

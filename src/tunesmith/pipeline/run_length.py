@@ -34,8 +34,26 @@ def note_of_end(config: RunConfig, per_epoch: int) -> str | None:
 
 
 def step_at_fraction(fraction: float, total: int) -> int:
-    """Return the optimizer step at which a fraction of `total` is done, at least 1."""
+    """Return the optimizer step at which a fraction of `total` is done, at least 1.
+
+    The one rule for all that is given as a fraction: rungs, pauses, intervals of validation.
+    """
     return max(1, math.ceil(fraction * total - 1e-9))  # 1/3 of 9 is 3, whatever floats say
+
+
+def validation_steps(config: RunConfig, per_epoch: int, total: int) -> set[int]:
+    """Return the steps after which fractions of the config ask for a validation.
+
+    Those of `val_check_interval` are fractions of each epoch, those of `validate_at` of all steps.
+    """
+    planned = {step_at_fraction(fraction, total) for fraction in config.trainer.validate_at}
+    interval = config.trainer.val_check_interval
+    if isinstance(interval, float):
+        interval = max(interval, 1 / per_epoch)
+        count = int(1 / interval + 1e-9)
+        in_epoch = [step_at_fraction(k * interval, per_epoch) for k in range(1, count + 1)]
+        planned |= {begin + step for begin in range(0, total, per_epoch) for step in in_epoch}
+    return {step for step in planned if step <= total}
 
 
 def pause_step(config: RunConfig, total: int) -> int | None:

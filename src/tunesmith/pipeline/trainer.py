@@ -12,7 +12,7 @@ from tunesmith.config import instantiate, monitor_of
 from tunesmith.config.run_config import RunConfig
 from tunesmith.data.batching.datamodule import DataModule
 from tunesmith.pipeline.run_context import RunContext
-from tunesmith.pipeline.run_length import pause_step, step_at_fraction
+from tunesmith.pipeline.run_length import pause_step, validation_steps
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.training import logger_connections
 from tunesmith.training.checkpoint_callback import CheckpointCallback
@@ -38,8 +38,8 @@ def build_trainer(
     """
     options = config.trainer
     interval = options.val_check_interval
-    is_fraction = isinstance(interval, float)
-    batches = max(1, int(data.steps_per_epoch * interval)) if is_fraction else interval
+    # Fractions are planned steps: `validation_steps`. Lightning itself then never validates.
+    batches = module.total_steps + 1 if isinstance(interval, float) else interval
     return L.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
@@ -49,11 +49,11 @@ def build_trainer(
         max_epochs=-1 if options.max_epochs is None else options.max_epochs,
         max_steps=-1 if options.max_steps is None else options.max_steps,
         val_check_interval=batches * options.micro_batches,
-        check_val_every_n_epoch=1 if is_fraction else None,
+        check_val_every_n_epoch=None,
         accumulate_grad_batches=options.micro_batches,
         gradient_clip_val=options.gradient_clip_val or None,
         logger=_loggers(config, context.directory, resumed_step),
-        callbacks=_callbacks(config, context, module),
+        callbacks=_callbacks(config, context, module, data.steps_per_epoch),
         plugins=[AtomicCheckpointIO()],
         profiler=_profiler(options.profiler, context.directory),
         default_root_dir=context.directory,
@@ -84,7 +84,9 @@ def _strategy(hardware: Hardware) -> Any:
     return "deepspeed_stage_2" if hardware.strategy == "deepspeed" else hardware.strategy
 
 
-def _callbacks(config: RunConfig, context: RunContext, module: TaskModule) -> list[L.Callback]:
+def _callbacks(
+    config: RunConfig, context: RunContext, module: TaskModule, per_epoch: int
+) -> list[L.Callback]:
     checkpoint, early_stopping = config.callbacks.checkpoint, config.callbacks.early_stopping
     monitor, mode = monitor_of(config, module.task)
     total = module.total_steps
@@ -96,7 +98,7 @@ def _callbacks(config: RunConfig, context: RunContext, module: TaskModule) -> li
         every_n_minutes=checkpoint.every_n_minutes,
         patience=early_stopping.patience,
         min_delta=early_stopping.min_delta,
-        validate_at_steps=[step_at_fraction(f, total) for f in config.trainer.validate_at],
+        validate_at_steps=validation_steps(config, per_epoch, total),
         pause_at_step=pause_step(config, total),
         hparams=dict(context.hparams),
         group=context.group,

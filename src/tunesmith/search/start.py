@@ -45,6 +45,7 @@ from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.study.segments import ConfigOf
 from tunesmith.search.study.settings import Settings
 from tunesmith.search.trial import Result
+from tunesmith.training.tracking import loggers_in_run
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,11 @@ def _run(
         raise SafetyError(
             "UNSAFE-PATH", where, what, "type paths.cache=DIR, or begin another study"
         )
+    for name in loggers_in_run(base.logger)[1]:
+        if base.logger[name] != cfg.logger.get(name):
+            what = f"logger.{name} is another one than this command's"
+            fix = "set its keys on the command line, or begin another study"
+            raise SafetyError("UNSAFE-LOGGER", str(folder / "conf"), what, fix)
     with _executor(cfg) as executor:
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)

@@ -10,7 +10,7 @@ from datasets import Dataset
 from lightning.pytorch.utilities import move_data_to_device
 
 from tunesmith.data.batching.feature_cache import Encoded
-from tunesmith.data.stored_rows import StoredRows
+from tunesmith.data.lazy_rows import LazyRows
 from tunesmith.tasks.base import Answer, Batch, Row, Task
 from tunesmith.tasks.capabilities import Calibrates
 from tunesmith.tasks.metrics.per_language import by_language
@@ -85,7 +85,7 @@ def score_split(
     unique = {batch.features[0]: batch for batch in reversed(list(batches))}
     ordered = [unique[first] for first in sorted(unique)]
     by_row = _by_row(ordered, encoded)
-    answered = StoredRows(rows if len(by_row) == len(rows) else rows.select(list(by_row)))
+    answered = LazyRows(rows if len(by_row) == len(rows) else rows.select(list(by_row)))
     predictions = list(by_row.values())
     if calibrates and isinstance(task, Calibrates):
         task.calibrate(predictions, answered)

@@ -17,6 +17,12 @@ DATABASES = ("postgresql", "mysql", "mssql")  # those of MLflow's that are serve
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
+def loggers_in_run(nodes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the loggers that write into the run's directory, and the names of the others."""
+    ours = {name: n for name, n in nodes.items() if n["_target_"].startswith("tunesmith.")}
+    return ours, [name for name in nodes if name not in ours]
+
+
 def check_logger(node: Mapping[str, Any]) -> None:
     """Refuse a logger whose package is missing or whose `tracking_uri` cannot be opened."""
     package = EXTRAS.get(node["_target_"])

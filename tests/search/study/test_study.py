@@ -217,6 +217,8 @@ def test_a_study_opens_though_the_worker_that_checks_it_died(tmp_path, times):
 def test_a_study_that_this_machine_cannot_check_is_told_so(tmp_path):
     (tmp_path / "study").mkdir()
     executor = Full(0)
+    run = executor.submit
+    executor.submit = lambda segment: run(replace(segment, hparams={"lr": 1e-3}))
     with pytest.raises(
         TunesmithError, match=r"error\[ENV-DISK\].*the same command goes on"
     ) as error:

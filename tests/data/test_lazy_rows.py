@@ -2,7 +2,7 @@
 
 from datasets import Dataset
 
-from tunesmith.data.stored_rows import StoredRows
+from tunesmith.data.lazy_rows import LazyRows
 
 ROWS = [
     {"text": f"text {i}", "label": ["a", "b"][i % 2], "numeric": [1.5, None], "n": i}
@@ -10,19 +10,19 @@ ROWS = [
 ]
 
 
-def test_stored_rows_are_equal_to_plain_ones() -> None:
+def test_lazy_rows_are_equal_to_plain_ones() -> None:
     data = Dataset.from_list(ROWS)
-    stored = StoredRows(data)
+    stored = LazyRows(data)
     assert len(stored) == 7
     assert [dict(row) for row in stored] == ROWS == data.to_list()
     assert [dict(row) for row in stored[2:4]] == ROWS[2:4]
     assert dict(stored[-1]) == ROWS[-1]
-    picked = StoredRows(data.select([5, 1]))
+    picked = LazyRows(data.select([5, 1]))
     assert [row["n"] for row in picked] == [5, 1]
     assert "image" not in picked[0] and picked[0].get("image") is None
 
 
 def test_a_column_that_nobody_asks_for_is_not_read() -> None:
-    stored = StoredRows(Dataset.from_list(ROWS))
+    stored = LazyRows(Dataset.from_list(ROWS))
     assert [row["label"] for row in stored].count("a") == 4
     assert list(stored._columns) == ["label"]

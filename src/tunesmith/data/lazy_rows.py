@@ -7,7 +7,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 
-class StoredRows(Sequence[Mapping[str, Any]]):
+class LazyRows(Sequence[Mapping[str, Any]]):
     """The rows of a dataset; each is read from its file, value by value, when it is asked for.
 
     A column that no one asks for, such as the texts of a classification, takes no memory.
@@ -22,15 +22,15 @@ class StoredRows(Sequence[Mapping[str, Any]]):
         return len(self._rows)
 
     @overload
-    def __getitem__(self, index: int) -> "StoredRow": ...
+    def __getitem__(self, index: int) -> "LazyRow": ...
 
     @overload
-    def __getitem__(self, index: slice) -> "list[StoredRow]": ...
+    def __getitem__(self, index: slice) -> "list[LazyRow]": ...
 
-    def __getitem__(self, index: int | slice) -> "StoredRow | list[StoredRow]":
+    def __getitem__(self, index: int | slice) -> "LazyRow | list[LazyRow]":
         if isinstance(index, slice):
-            return [StoredRow(self, i) for i in range(*index.indices(len(self)))]
-        return StoredRow(self, range(len(self))[index])
+            return [LazyRow(self, i) for i in range(*index.indices(len(self)))]
+        return LazyRow(self, range(len(self))[index])
 
     def value(self, name: str, index: int) -> Any:
         """Return one value as plain Python; raises KeyError for a column that is not there."""
@@ -41,12 +41,12 @@ class StoredRows(Sequence[Mapping[str, Any]]):
         return self._columns[name][index].as_py()
 
 
-class StoredRow(Mapping[str, Any]):
+class LazyRow(Mapping[str, Any]):
     """One of them, {column: value}."""
 
     __slots__ = ("_index", "_rows")
 
-    def __init__(self, rows: StoredRows, index: int) -> None:
+    def __init__(self, rows: LazyRows, index: int) -> None:
         self._rows, self._index = rows, index
 
     def __getitem__(self, name: str) -> Any:
