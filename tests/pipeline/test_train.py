@@ -83,7 +83,15 @@ def test_evaluate_scores_a_file(finished, tmp_path):
     path = csv_file(tmp_path / "more.csv", 12, seed=9)
     done = tunesmith(["evaluate", run, "--data", path, "--json"])
     assert done.returncode == 0, done.stderr
-    assert 0 <= json.loads(done.stdout.splitlines()[-1])["test/accuracy"] <= 1
+    scores = json.loads(done.stdout.splitlines()[-1])
+    assert 0 <= scores["test/accuracy"] <= 1
+    other = tmp_path / "other.csv"  # the same rows, as a sheet of another land has them
+    with path.open(newline="") as rows, other.open("w", newline="") as file:
+        csv.writer(file, delimiter=";").writerows(csv.reader(rows))
+    for options in ([], ["--set", "data.sep=;"]):
+        done = tunesmith(["evaluate", run, "--data", other, "--json", *options])
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1]) == scores
 
 
 @row(68)
@@ -231,10 +239,33 @@ def test_a_run_from_a_checkpoint_can_be_resumed(folder, finished, arguments):
 
 
 def test_the_profile_is_in_the_run_directory(folder, arguments):
-    done = train([*arguments, "debug=profile", "trainer.max_steps=3", "name=profiled"])
+    kept = "callbacks.checkpoint.keep=best"
+    done = train([*arguments, "debug=profile", "trainer.max_steps=3", kept, "name=profiled"])
     assert done.returncode == 0, done.stderr
-    [report] = (folder / "runs" / "profiled").glob("*/fit-profile.txt")
-    assert "run_training_batch" in report.read_text()
+    run = only_run(folder, "profiled")
+    assert "run_training_batch" in (run / "fit-profile.txt").read_text()
+    assert {file.name for file in (run / "checkpoints").iterdir()} == {"best.ckpt", "manifest.json"}
+    assert checkpoint_io.is_intact(run / "checkpoints" / "best.ckpt")
+    done = tunesmith(["predict", run, "--text", "lovely"])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "names"),
+    [
+        ("all", {"best.ckpt", "last.ckpt", "previous.ckpt", "manifest.json"}),
+        ("best", {"best.ckpt", "manifest.json"}),
+        ("none", {"manifest.json"}),
+    ],
+)
+def test_what_stays_of_the_checkpoints(tmp_path, kept, names):
+    for name in checkpoint_io.ALL:
+        (tmp_path / name).write_bytes(name.encode())
+    checkpoint_io.write_manifest(tmp_path, dict.fromkeys(checkpoint_io.ALL, 3))
+    checkpoint_io.keep_only(tmp_path, kept)
+    assert {file.name for file in tmp_path.iterdir()} == names
+    known = json.loads((tmp_path / "manifest.json").read_text())
+    assert set(known) == names - {"manifest.json"}
 
 
 def test_a_score_that_can_be_no_number_is_refused_before_training(folder, arguments, tmp_path):

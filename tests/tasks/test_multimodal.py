@@ -1,6 +1,7 @@
 """Multimodal classification from the command line: trained, evaluated, predicted, refused."""
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -351,6 +352,20 @@ def test_the_same_text_with_another_image_is_another_row(inputs, tmp_path, caplo
         files = [f"data.train_file={train}", f"data.validation_file={dev}", "data.image=photo"]
         notes = load_inputs(resolved(composed(*words, *files))).rows.notes
         assert len([note for note in notes if "two labels" in note]) == count
+
+
+def test_a_number_that_is_none_is_missing_as_null_is(inputs, tmp_path):
+    for split in ("train", "validation"):
+        lines = (inputs[0] / f"{split}.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        for i, row in enumerate(rows):
+            row["price"] = [math.nan, None, 2.5][i % 3]
+        write(tmp_path / f"{split}.jsonl", rows)
+    files = [f"data.{split}_file={tmp_path}/{split}.jsonl" for split in ("train", "validation")]
+    words = [word for word in inputs[1] if "_file=" not in word and word not in BESIDE]
+    words += [*files, "data.numeric=[price]", "test=false", f"paths.cache={tmp_path}/cache"]
+    read = load_inputs(resolved(composed(*words))).rows.splits["train"]["numeric"]
+    assert list(read)[:6] == [[None], [None], [2.5]] * 2
 
 
 def test_a_file_that_was_replaced_under_its_name_makes_other_rows(inputs, tmp_path):

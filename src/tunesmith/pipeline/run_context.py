@@ -184,9 +184,9 @@ def _named_checkpoint(config: RunConfig) -> Path | None:
     if named in ("best", "last"):
         paths = sorted((Path(config.paths.runs) / config.name).glob(f"*/checkpoints/{named}.ckpt"))
         if not paths:
-            raise ModelError(
-                "CKPT-404", f"ckpt_path={named}", f"no run below {config.paths.runs}/{config.name}"
-            )
+            what = f"no run below {config.paths.runs}/{config.name} has one"
+            fix = "callbacks.checkpoint.keep=all keeps them"
+            raise ModelError("CKPT-404", f"ckpt_path={named}", what, fix)
         path = paths[-1]
     else:
         path = Path(named) / "checkpoints/last.ckpt" if Path(named).is_dir() else Path(named)

@@ -26,7 +26,7 @@ from tunesmith.pipeline.run_context import (
     resolve_resume,
 )
 from tunesmith.reporting.terminal.score_table import print_summary
-from tunesmith.training import distributed
+from tunesmith.training import checkpoint_io, distributed
 from tunesmith.training.checkpoint_callback import StoppedEarly
 from tunesmith.training.hardware import Hardware, resolve_hardware, torch_settings
 from tunesmith.training.signals import StopOnSignal
@@ -70,6 +70,8 @@ def train_run(composed: DictConfig, overrides: list[str]) -> Outcome:
             if distributed.rank() != 0:
                 return Outcome(context.directory, None)
             scores = finalize(config, inputs, context, hardware, training)
+            kept = config.callbacks.checkpoint.keep
+            checkpoint_io.keep_only(context.directory / "checkpoints", kept)
             metrics = runs.read_json(context.directory / "metrics.json")
             print_summary(metrics, context.directory)
     return Outcome(context.directory, scores[training.checkpoints.monitor])

@@ -15,6 +15,7 @@ from tunesmith.errors import MachineError, ModelError, SafetyError
 from tunesmith.runtime.atomic_files import sha256, written_whole
 
 MANIFEST = "manifest.json"
+ALL = ("last.ckpt", "previous.ckpt", "best.ckpt")
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -85,6 +86,22 @@ def write_manifest(folder: Path, steps: dict[str, int]) -> None:
             known[name] = {"sha256": digest, "size": path.stat().st_size, "step": step}
     text = json.dumps(known, indent=2, sort_keys=True).encode()
     write(folder / MANIFEST, lambda file: file.write(text))
+
+
+def keep_only(folder: Path, kept: str) -> None:
+    """Remove the checkpoints of a run that needs none to go on: all but best.ckpt, or that too.
+
+    `kept` is all, best or none.
+    """
+    names = {"all": ALL, "best": ("best.ckpt",), "none": ()}[kept]
+    if names == ALL:
+        return
+    known = json.loads((folder / MANIFEST).read_text())
+    text = json.dumps({k: v for k, v in known.items() if k in names}, indent=2, sort_keys=True)
+    write(folder / MANIFEST, lambda file: file.write(text.encode()))
+    for name in ALL:
+        if name not in names:
+            (folder / name).unlink(missing_ok=True)
 
 
 def is_intact(path: Path) -> bool:

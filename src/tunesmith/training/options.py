@@ -91,6 +91,10 @@ class CheckpointOptions(Options):
     mode: Literal["max", "min"] | None = Field(
         description="Whether more or less of the score is better; null: as the metric has it."
     )
+    keep: Literal["all", "best", "none"] = Field(
+        description="Which checkpoints stay when a run has ended well: all (last, the one before "
+        "and best), best alone, or none. `model/` stays."
+    )
     allow_worst_as_best: bool = Field(
         description="true: the worst score is meant, as in mode=min of an accuracy."
     )

@@ -1,11 +1,13 @@
 """The order of batches: every row once, short padding, a function of seed and epoch alone."""
 
+import logging
 from itertools import chain
 
 import numpy as np
 import pytest
 import torch
 
+from tunesmith.data.batching.feature_cache import Encoded, report_truncation
 from tunesmith.data.batching.loaders import (
     TrainLoader,
     evaluation_loader,
@@ -175,3 +177,17 @@ def test_an_evaluation_draws_the_same_each_time():
         for size in (16, 64)
     )
     assert once == again
+
+
+@pytest.mark.parametrize(
+    ("cut", "level", "part"),
+    [(1, logging.INFO, "under 1%"), (8, logging.INFO, "4%"), (126, logging.WARNING, "63%")],
+)
+def test_much_that_is_truncated_is_seen_on_the_screen(caplog, cut, level, part):
+    full = np.array([90] * cut + [8] * (200 - cut))
+    encoded = Encoded(None, np.minimum(full, 64), full)
+    with caplog.at_level(logging.INFO):
+        report_truncation(encoded, "train", "texts truncated at 64 tokens", "warn")
+    [record] = caplog.records
+    assert record.levelno == level
+    assert record.getMessage() == f"train: {part} of texts truncated at 64 tokens (longest 90)"

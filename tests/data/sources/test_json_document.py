@@ -85,6 +85,8 @@ def read(**options) -> list[dict]:
         json.dumps({"version": "v2.0", "data": ARTICLES}),
         json.dumps({"data": ARTICLES, "version": "1.1"}),
         json.dumps({"data": ARTICLES}, indent=2, ensure_ascii=False),
+        json.dumps({"meta": {"license": {"name": "x"}}, "data": ARTICLES}),
+        json.dumps({"meta": {"license": "x"}, "data": ARTICLES}, indent=2),
         "\ufeff" + json.dumps({"version": "1.1", "len": 3, "data": ARTICLES}),
     ],
 )

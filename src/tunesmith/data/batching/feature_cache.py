@@ -17,6 +17,8 @@ from tunesmith.runtime.atomic_files import written_whole
 
 log = logging.getLogger(__name__)
 
+MUCH = 0.05  # of a split's features
+
 Encode = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
@@ -53,12 +55,17 @@ def encode(rows: Dataset, encode_row: Encode, key: str, cache: Path) -> Encoded:
 
 
 def report_truncation(encoded: Encoded, split: str, limit: str, on_truncation: str) -> None:
-    """Log how many features were cut, or refuse them if asked to; `limit` says what and where."""
+    """Say how many features were cut, or refuse them if asked to; `limit` says what and where.
+
+    Much is a warning, which is seen on the screen too.
+    """
     cut = encoded.full_lengths > encoded.lengths
     if not cut.any():
         return
+    share = float(cut.mean())
     longest = int(encoded.full_lengths.max())
-    what = f"{cut.mean():.0%} of {limit} (longest {longest})"
+    part = "under 1%" if share < 0.01 else f"{share:.0%}"
+    what = f"{part} of {limit} (longest {longest})"
     if on_truncation == "error":
         row = int(encoded.features[int(np.argmax(cut))]["row"])
         raise DataError(
@@ -67,7 +74,7 @@ def report_truncation(encoded: Encoded, split: str, limit: str, on_truncation: s
             f"{what}, first: row {row}",
             "set data.max_length or data.on_truncation",
         )
-    log.info("%s: %s", split, what)
+    log.log(logging.WARNING if share >= MUCH else logging.INFO, "%s: %s", split, what)
 
 
 def _open(path: Path) -> Encoded | None:

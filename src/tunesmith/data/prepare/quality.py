@@ -183,5 +183,6 @@ def conflicting_labels(part: SplitRows, split: str, labels: LabelColumn) -> list
     one, other = min(pairs)
     names = [", ".join(labels.values[labels.codes[i]]) for i in (one, other)]
     many = "1 text has" if count == 1 else f"{count} texts have"
-    what = f"{split}: {many} two labels, first: {names[0]!r} ({part.position_of(one)})"
+    two = "two labels" if all(len(value) == 1 for value in labels.values) else "two sets of labels"
+    what = f"{split}: {many} {two}, first: {names[0]!r} ({part.position_of(one)})"
     return [f"{what} and {names[1]!r} ({part.position_of(other)})"]
