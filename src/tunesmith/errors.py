@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tunesmith.runtime.mask_secrets import mask_plain_secrets, mask_text
+from tunesmith.runtime.mask_secrets import mask_assigned, mask_plain_secrets
 
 LONGEST = 200  # characters of one message
 SHORTEST = 60  # of a place: what is wrong there matters more than all of its path
@@ -44,7 +44,7 @@ class TunesmithError(Exception):
 
     def _location(self, others: int) -> str:
         """Return where it is; of a long path the end, where the rest needs the room."""
-        where = mask_text(printable(self.where))
+        where = mask_assigned(_shown(self.where))
         room = max(LONGEST - len(f"error[{self.code}] : ") - others, SHORTEST)
         return where if len(where) <= room else f"…{where[1 - room :]}"
 

@@ -92,7 +92,11 @@ def password_of(address: str) -> str:
 
 def mask_text(text: str) -> str:
     """Hide `password=...`, `token: ...`, `Bearer ...` and `user:password@` anywhere in a text."""
-    text = _LOGIN.sub(rf"\1{MASK}@", mask_plain_secrets(text))
+    return mask_assigned(_LOGIN.sub(rf"\1{MASK}@", mask_plain_secrets(text)))
+
+
+def mask_assigned(text: str) -> str:
+    """Hide the values of `password=...`, `token: ...` and `Bearer ...` anywhere in a text."""
     text = _BEARER.sub(rf"\1{MASK}", text)
     shown, end = [], 0
     for key in _KEY.finditer(text):

@@ -88,12 +88,12 @@ def write_manifest(folder: Path, steps: dict[str, int]) -> None:
     write(folder / MANIFEST, lambda file: file.write(text))
 
 
-def keep_only(folder: Path, kept: str) -> None:
+def keep_only(folder: Path, keep: str) -> None:
     """Remove the checkpoints of a run that needs none to go on: all but best.ckpt, or that too.
 
-    `kept` is all, best or none.
+    `keep` is all, best or none.
     """
-    names = {"all": ALL, "best": ("best.ckpt",), "none": ()}[kept]
+    names = {"all": ALL, "best": ("best.ckpt",), "none": ()}[keep]
     if names == ALL:
         return
     known = json.loads((folder / MANIFEST).read_text())
