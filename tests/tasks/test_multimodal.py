@@ -232,7 +232,8 @@ def test_the_head_learns_where_all_else_is_frozen(inputs):
     cfg = composed(*inputs[1], "name=frozen", "task.image.pretrained=false")
     task, _ = build_task(resolved(cfg), load_inputs(resolved(cfg)))
     everything = set(full(task, 10.0).factors)
-    factors = frozen(task, "all", 10.0).factors
+    adaptation = frozen(task, "all", 10.0)
+    factors = adaptation.factors
     assert set(factors) == head_names(task) < everything
     assert set(factors.values()) == {10.0}
     assert {name.partition(".")[0] for name in factors} == {
@@ -243,9 +244,9 @@ def test_the_head_learns_where_all_else_is_frozen(inputs):
     }
     assert not any(p.requires_grad for one in encoders_of(task) for p in one.parameters())
     found = load_inputs(resolved(cfg))
-    assert frozen_at_random(task, found) == ["task.image"]
-    whole, _ = build_task(resolved(cfg), found)
-    assert frozen_at_random(whole, found) == []
+    assert frozen_at_random(task, found, adaptation) == ["task.image"]
+    whole, learns = build_task(resolved(cfg), found)
+    assert frozen_at_random(whole, found, learns) == []
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def build_training(
         log.warning("%s", note)
     if context.checkpoint is None:
         check_limits(task, data, inputs.max_length)
-        random = frozen_at_random(task, inputs)
+        random = frozen_at_random(task, inputs, adaptation)
         if random and distributed.rank() == 0:
             what = "%s: random weights are frozen and never learn; adapt=full, or pretrained ones"
             log.warning(what, ", ".join(random))
@@ -90,8 +90,8 @@ def build_training(
 # The task
 
 
-def frozen_at_random(task: Task, inputs: RunInputs) -> list[str]:
-    """Name the encoders that no checkpoint filled and whose weights, or some, do not learn."""
+def frozen_at_random(task: Task, inputs: RunInputs, adaptation: Adaptation) -> list[str]:
+    """Name the encoders that no checkpoint filled, and of which some modules are fixed."""
     encoders: dict[str, nn.Module] = {} if inputs.model.pretrained else {"model": task.model}
     if isinstance(task, HasModalities):
         specs = inputs.encoders
@@ -100,11 +100,8 @@ def frozen_at_random(task: Task, inputs: RunInputs) -> list[str]:
             for name, encoder in task.encoders.items()
             if not specs[name].weights
         }
-    return [name for name, one in encoders.items() if not all(map(_learns, one.parameters()))]
-
-
-def _learns(parameter: nn.Parameter) -> bool:
-    return parameter.requires_grad
+    fixed = set(adaptation.fixed)
+    return [name for name, one in encoders.items() if not fixed.isdisjoint(one.modules())]
 
 
 def build_task(config: RunConfig, inputs: RunInputs) -> tuple[Task, Adaptation]:
