@@ -809,8 +809,8 @@ def test_a_resume_that_needs_a_secret_says_so(run, ask):
     edit(run, "data.revision", "***")
     code, line = ask("resume")
     assert code == 2
-    assert line.startswith("error[RESUME-SECRET] ")
-    assert "data.revision is a secret, and config.yaml keeps none; repeat its own command" in line
+    assert line.startswith("error[RUN-SECRET] ")
+    assert "data.revision is a secret, and no file keeps it; repeat its own command" in line
 
 
 def test_a_stored_run_does_not_say_where_is_logged_to(run, caplog):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from support.commands import small, train, tunesmith
+from tunesmith.errors import ConfigError, SafetyError
+from tunesmith.search.replay import replay
 
 
 class Searched(NamedTuple):
@@ -168,7 +170,6 @@ def test_a_store_that_lost_its_log_is_noticed(stranger: Path) -> None:
 
 
 def test_a_store_behind_a_link_is_refused(stranger: Path, tmp_path: Path) -> None:
-    from tunesmith.errors import SafetyError
     from tunesmith.search.storage.saved_study import read
 
     (stranger / "study.db").rename(tmp_path / "elsewhere.db")
@@ -231,7 +232,6 @@ def test_a_study_that_cannot_be_read_has_a_line_among_the_others(
 
 def test_a_study_of_another_version_is_told_as_such(stranger: Path) -> None:
     from tunesmith.errors import ModelError
-    from tunesmith.search.replay import replay
     from tunesmith.search.study.frozen_config import frozen
 
     what = "made by another version, or edited: its {} lacks trainer.profiler"
@@ -289,7 +289,6 @@ def test_a_study_without_a_winner_says_so(stranger: Path) -> None:
 
 def test_a_winner_outside_of_its_study_is_refused(stranger: Path) -> None:
     from tunesmith import runs
-    from tunesmith.errors import SafetyError
 
     for way_out in ("../../..", "/etc", "trials/../../x"):
         changed = summary(stranger) | {"winner_directory": way_out}
@@ -312,8 +311,6 @@ def test_a_promoted_trial_replays_in_one_piece_to_the_bit(stranger: Path) -> Non
 def test_a_paused_trial_replays_up_to_its_rung_and_says_when_weights_are_gone(
     stranger: Path,
 ) -> None:
-    from tunesmith.search.replay import replay
-
     paused = next(t for t in summary(stranger)["trials"] if t["state"] == "paused")
     shutil.rmtree(stranger / paused["directory"] / "checkpoints")
     [one] = replay(stranger, paused["number"])
@@ -347,11 +344,16 @@ def test_a_trial_that_is_not_there_is_a_mistake_of_the_command(searched: Searche
 
 
 def test_a_stored_config_that_asks_for_code_is_not_replayed(stranger: Path) -> None:
-    from tunesmith.errors import SafetyError
-    from tunesmith.search.replay import replay
-
     path = stranger / "trials" / "0000" / "config.yaml"
     path.write_text(path.read_text().replace("torch.optim.AdamW", "os.system"))
     with pytest.raises(SafetyError):
+        replay(stranger, 0)
+    assert not (stranger / "replays").exists()
+
+
+def test_a_trial_that_needs_a_secret_is_not_replayed(stranger: Path) -> None:
+    path = stranger / "trials" / "0000" / "config.yaml"
+    path.write_text(path.read_text().replace("revision: null", "revision: '***'", 1))
+    with pytest.raises(ConfigError, match=r"RUN-SECRET.*\.revision is a secret, and no file keeps"):
         replay(stranger, 0)
     assert not (stranger / "replays").exists()

@@ -6,7 +6,7 @@ from tunesmith.config.check_values import check_value, suggestion, typed
 from tunesmith.config.cross_checks import monitor_of
 from tunesmith.config.fingerprint import NOT_HASHED, config_diff, config_hash
 from tunesmith.config.instantiate import CONF  # the folder of the packaged configs
-from tunesmith.config.redact import mask_override, mask_value, redact_config
+from tunesmith.config.redact import mask_override, mask_value, redact_config, refuse_masked
 from tunesmith.config.run_config import RunConfig
 from tunesmith.config.saved_config import read_run_config, read_saved_config, refuse_other_version
 from tunesmith.config.signatures import PROVIDED
@@ -26,6 +26,7 @@ __all__ = [
     "read_run_config",
     "read_saved_config",
     "redact_config",
+    "refuse_masked",
     "refuse_other_version",
     "resolved",
     "suggestion",

@@ -1,10 +1,11 @@
 """What of a config may be written down or shown: secrets become `***`."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from tunesmith.config.interpolation import Config, Unresolved, resolve
+from tunesmith.config.interpolation import Config, Unresolved, leaves, resolve
+from tunesmith.errors import ConfigError
 from tunesmith.runtime.mask_secrets import (
     MASK,
     mask_plain_secrets,
@@ -35,6 +36,16 @@ def redact_config(composed: Config) -> dict[str, Any]:
     secrets = {v for v in hidden.values() if isinstance(v, str) and len(v) >= SHORT}
     longest_first = sorted(secrets, key=len, reverse=True)
     return {key: _masked(key, str(key), v, hidden, longest_first) for key, v in values.items()}
+
+
+def refuse_masked(values: Mapping[str, Any], location: str, fix: str) -> None:
+    """Raise ConfigError where a stored config lacks a secret that a training would need."""
+    shown = (f"={MASK}", f":{MASK}@")  # in an address
+    for path, value in leaves(values):
+        if isinstance(value, str) and (value == MASK or any(part in value for part in shown)):
+            raise ConfigError(
+                "RUN-SECRET", location, f"{path} is a secret, and no file keeps it", fix
+            )
 
 
 def mask_override(text: str) -> str:

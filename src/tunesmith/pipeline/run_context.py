@@ -18,13 +18,14 @@ from tunesmith.config import (
     config_hash,
     read_run_config,
     redact_config,
+    refuse_masked,
 )
 from tunesmith.config.interpolation import Config, leaves
 from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import INTERRUPTED, ConfigError, Interrupted, ModelError, TunesmithError
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.runtime import environment
-from tunesmith.runtime.mask_secrets import MASK, mask_text
+from tunesmith.runtime.mask_secrets import mask_text
 from tunesmith.runtime.processes import exit_on_sigterm
 from tunesmith.training import checkpoint_io, distributed
 from tunesmith.training.hardware import Hardware
@@ -98,7 +99,9 @@ def resolve_resume(composed: DictConfig, overrides: list[str]) -> tuple[DictConf
     own_loggers = [text for text in overrides if text.lstrip("+~").startswith("logger")]
     if not [text for text in overrides if not text.startswith(free) and text not in own_loggers]:
         saved.logger = composed.logger if own_loggers else _loggers_of(saved, directory)
-        _refuse_masked(saved, directory)
+        values: Any = OmegaConf.to_container(saved)
+        fix = "repeat its own command, with this resume"
+        refuse_masked(values, f"resume={directory}", fix)
         saved.resume, saved.trainer.pause_at_step = composed.resume, composed.trainer.pause_at_step
         saved.paths = composed.paths
         return saved, directory
@@ -115,16 +118,6 @@ def _loggers_of(saved: DictConfig, directory: Path) -> dict[str, Any]:
         what = "%s: a stored run does not say where is logged to: without %s; logger=%s takes it"
         log.warning(what, directory, ", ".join(strange), strange[0])
     return kept
-
-
-def _refuse_masked(saved: DictConfig, directory: Path) -> None:
-    """Raise ConfigError where the run needs a secret, which no file of it keeps."""
-    values: Any = OmegaConf.to_container(saved)
-    masked = [path for path, value in leaves(values) if isinstance(value, str) and MASK in value]
-    if masked:
-        what = f"{masked[0]} is a secret, and config.yaml keeps none"
-        fix = "repeat its own command, with this resume"
-        raise ConfigError("RESUME-SECRET", f"resume={directory}", what, fix)
 
 
 def _newest_unfinished(composed: DictConfig) -> Path | None:

@@ -89,7 +89,9 @@ def _config(source: Path, study: Path, trust: Sequence[str]) -> dict[str, Any]:
     folder = runs.runs_of(source)
     cfg["paths"] = {"runs": str(folder), "cache": str(folder / ".cache")}
     cfg["trainer"]["pause_at_step"] = None  # the first segment's end stands there
-    return cfg | {"logger": {}, "test": False, "resume": None, "ckpt_path": None}
+    cfg |= {"logger": {}, "test": False, "resume": None, "ckpt_path": None}
+    config.refuse_masked(cfg, str(source), "train its own command, which types it")
+    return cfg
 
 
 def _new_folder(study: Path, number: int) -> Path:
