@@ -1,6 +1,7 @@
 """Command lines that were an INTERNAL, a traceback, a hang, or nonsense that trained: one line."""
 
 import errno
+import os
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -177,6 +178,13 @@ def test_what_a_disk_does_is_told_as_such(error: Exception, says: str) -> None:
 )
 def test_what_a_process_may_not_have_more_of_is_told(error: Exception, line: str) -> None:
     assert (str(explain(error)), explain(error).exit_code) == (line, 5)
+
+
+def test_a_pipe_that_is_full_is_no_limit_of_processes() -> None:
+    full = BlockingIOError(errno.EAGAIN, "write could not complete without blocking", 3)
+    assert explain(full).code == "INTERNAL"
+    fork = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    assert explain(fork).code == "ENV-LIMIT"
 
 
 def test_a_file_that_may_not_be_read_is_told_by_whoever_reads_it() -> None:

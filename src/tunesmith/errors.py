@@ -246,6 +246,8 @@ def _of_system(error: OSError) -> MachineError | None:
     names_file = isinstance(error.filename, str | bytes | os.PathLike)
     where = os.fsdecode(error.filename) if names_file else ""
     what, number = error.strerror or "failed", error.errno or 0
+    if number == errno.EAGAIN and what != os.strerror(errno.EAGAIN):
+        return None  # of a pipe that is full, not of a process that could not be started
     if number in LIMITS:
         return MachineError("ENV-LIMIT", where or "this machine", what, LIMITS[number])
     if number in DISK or where:

@@ -62,11 +62,21 @@ def test_a_text_is_shown_without_its_secrets(text: str, shown: str) -> None:
 HF = "hf_" + "aB3" * 11  # put together here: no scanner takes it for a real one
 
 
+HONEST = [
+    *("hf_models/bert-tiny", "sk-learn", "ghp_x", "a?token=b"),
+    *("/data/sk-learn-newsgroups-2024/train.csv", "sk-learn-bert-base-uncased-v1"),
+    *("runs/sk-biert-finetuned-epoch-3", "sk-slovak-ud-treebank-v2.12", "ghs_abcdefghijklmnopq"),
+    *("models/hf_sentencetransformersmini", "models/hf_bertbaseuncasedfinetunedonmytexts/x"),
+    *("gho_storybooktrainingset/a.csv", "0123456789abcdef0123456789abcdef01234567"),
+]
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
+        ("sk-ant-api03-" + "aB3_" * 8 + "-x", "***"),
         (f"model.revision={HF}", "model.revision=***"),
-        ("sk-" + "proj-1a2b" * 4 + " x", "*** x"),
+        ("sk-proj-" + "aB3" * 10 + " x", "*** x"),
         ("a ghp_" + "x1" * 18 + ", b", "a ***, b"),
         ("glpat-" + "x1" * 10, "***"),
         ("AKIA" + "A1" * 8, "***"),
@@ -74,7 +84,7 @@ HF = "hf_" + "aB3" * 11  # put together here: no scanner takes it for a real one
         ("https://h/x?token=hunter2&page=2#a", "https://h/x?token=***&page=2#a"),
         ("s3://b/x?X-Amz-Signature=abc&size=3", "s3://b/x?X-Amz-Signature=***&size=3"),
         ("https://u:pw@h/x", "https://u:***@h/x"),
-        *((word, word) for word in ("hf_models/bert-tiny", "sk-learn", "ghp_x", "a?token=b")),
+        *((word, word) for word in HONEST),
     ],
 )
 def test_a_secret_by_itself_is_masked_under_any_key(text: str, shown: str) -> None:

@@ -255,7 +255,15 @@ def test_links_of_a_strangers_study_lead_nowhere_and_its_caches_are_refused(tmp_
         assert (again.returncode, "error[UNSAFE-PATH]" in again.stderr) == (8, True), again.stderr
         link.unlink()
     assert list(outside.iterdir()) == []
-    paths = study / "conf" / "conf" / "paths" / "default.yaml"
+    loggers = next(study.glob("conf/**/logger/none.yaml"))
+    own = loggers.read_text()
+    loggers.write_text(
+        "mlflow:\n  _target_: lightning.pytorch.loggers.MLFlowLogger\n"
+        "  experiment_name: x\n  tracking_uri: http://127.0.0.1:9\n"
+    )
+    again = train(command, cwd=tmp_path)
+    assert (again.returncode, "error[UNSAFE-LOGGER]" in again.stderr) == (8, True), again.stderr
+    loggers.write_text(own)
     paths = next(study.glob("conf/**/paths/default.yaml"))
     paths.write_text(paths.read_text() + f"\ncache: {outside}/c\n")
     again = train(command, cwd=tmp_path)

@@ -66,10 +66,15 @@ def ended(*validations, monitor: str = "val/f1", mode: str = "max") -> SimpleNam
     return SimpleNamespace(history=history, best_step=best, monitor=monitor, mode=mode)
 
 
-def config_of(lr: float = 2e-5, warmup: float = 0.1, steps: int | None = None, **task):
+def config_of(lr=2e-5, warmup=0.1, steps=None, optimizer="torch.optim.AdamW", adapt="full", **task):
     trainer = SimpleNamespace(max_epochs=2 if steps is None else None, max_steps=steps)
-    scheduler, optimizer = {"warmup": warmup}, {"lr": lr}
-    return SimpleNamespace(trainer=trainer, scheduler=scheduler, optimizer=optimizer, task=task)
+    return SimpleNamespace(
+        trainer=trainer,
+        scheduler={"warmup": warmup},
+        optimizer={"_target_": optimizer, "lr": lr},
+        adapt={"_target_": f"tunesmith.training.adapt.x.{adapt}"},
+        task=task,
+    )
 
 
 SAME = [(0.5, 0.69, True), (0.5, 0.68, True)]
@@ -86,6 +91,8 @@ CLIMBS = [(0.6120, 0.5, False), (0.7004, 0.4, False)]
         (config_of(lr=1e-12), ended(*SAME), "at step 20; try optimizer.lr=1e-11"),
         (config_of(lr=1e-3), ended(*WORSE), "at step 20; try optimizer.lr=1e-4"),
         (config_of(lr=0.5), ended(*SAME), "at step 20; try optimizer.lr=0.05"),
+        (config_of(1e-2, optimizer="torch.optim.SGD"), ended(*SAME), "20; try trainer.max_epoch"),
+        (config_of(1e-2, adapt="frozen"), ended(*SAME), "at step 20; try trainer.max_epochs=8"),
         (config_of(2e-4, 0), ended(*FORGOT), "try optimizer.lr=2e-5 scheduler.warmup=0.1"),
         (
             config_of(),

@@ -89,8 +89,8 @@ class DataOptions(Options):
     context: Text = Field(description="Extractive QA: the column of contexts.")
     answers: Text = Field(description="Extractive QA: the column of answers, as in SQuAD.")
     target: Text = Field(
-        description="Summarization: the column of texts to write; of a list the first is learnt, "
-        "and the nearest scored."
+        description="Summarization: the column of texts to write; of a list (JSON in csv) the "
+        "first is learnt, and the nearest scored."
     )
     image: Text | None = Field(
         description="Multimodal: the column of images, paths or the bytes of files."

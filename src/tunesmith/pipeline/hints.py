@@ -10,8 +10,8 @@ from tunesmith.tasks.base import Answer
 from tunesmith.training.checkpoint_callback import CheckpointCallback
 
 FEW_STEPS = 200  # within which one answer for all rows is where most trainings begin
-LOW_RATE, HIGH_RATE = 1e-5, 1e-4  # encoders are fine-tuned between them (Devlin et al., 2019)
-NO_RATE = 1e-2  # at which no encoder of any size learns
+# Whole encoders are fine-tuned by Adam between the first two (Devlin et al., 2019), by no other.
+LOW_RATE, HIGH_RATE, NO_RATE = 1e-5, 1e-4, 1e-2
 LEAST_GAIN = 0.01  # of a score, between its last two validations: it still improves
 
 History = Sequence[Mapping[str, Any]]  # what each validation said: see CheckpointCallback
@@ -42,13 +42,18 @@ def remedy(config: RunConfig, history: History, steps: int) -> str:
     got_worse = max(losses) > 1.1 * losses[0] or not all(entry["constant"] for entry in history)
     if not isinstance(rate, int | float):
         return _longer(config, 4)
-    got_worse |= rate >= NO_RATE
-    if not got_worse and rate < LOW_RATE:
+    usual = "adam" in config.optimizer["_target_"].lower() and _learns_whole(config)
+    got_worse |= usual and rate >= NO_RATE
+    if not got_worse and usual and rate < LOW_RATE:
         return f"optimizer.lr={number(rate * 10)}"
-    if not got_worse and (steps < FEW_STEPS or rate <= HIGH_RATE):
+    if not got_worse and (not usual or steps < FEW_STEPS or rate <= HIGH_RATE):
         return _longer(config, 4)
     warmup = " scheduler.warmup=0.1" if config.scheduler.get("warmup") == 0 else ""
     return f"optimizer.lr={number(rate / 10)}{warmup}"
+
+
+def _learns_whole(config: RunConfig) -> bool:
+    return bool(config.adapt["_target_"].endswith(".full"))
 
 
 def _longer(config: RunConfig, factor: int) -> str:
@@ -64,10 +69,14 @@ def _all_empty(config: RunConfig, answers: Sequence[Answer]) -> str | None:
         return None
     highest = max(max(answer["probabilities"].values()) for answer in answers)
     what = f"every answer is empty: no label reaches task.threshold={number(threshold)}"
-    lower = number(max(math.floor(highest * 95), 1) / 100)
-    return (
-        f"{what}, the highest is {highest:.2f} (evaluate and predict --set task.threshold={lower})"
-    )
+    fix = f"evaluate and predict --set task.threshold={_two_digits(0.95 * highest)}"
+    return f"{what}, the highest is {number(highest)} ({fix})"
+
+
+def _two_digits(value: float) -> str:
+    """Write the first two digits of a positive number, which are no more than it."""
+    unit = 10.0 ** (math.floor(math.log10(max(value, 1e-9))) - 1)
+    return f"{math.floor(value / unit) * unit:.2g}"
 
 
 def _still_improves(history: History, checkpoints: CheckpointCallback, steps: int) -> bool:

@@ -115,7 +115,7 @@ def _loggers_of(saved: DictConfig, directory: Path) -> dict[str, Any]:
     """Return a run's loggers that write into its directory; a stranger's send nothing elsewhere."""
     kept, strange = loggers_in_run(saved.logger)
     if strange:
-        what = "%s: a stored run does not say where is logged to: without %s; logger=%s takes it"
+        what = "%s: a stored run does not say where to log: without %s; logger=%s takes it"
         log.warning(what, directory, ", ".join(strange), strange[0])
     return kept
 
@@ -125,15 +125,16 @@ def _newest_unfinished(composed: DictConfig) -> Path | None:
     home, identity = Path(composed.paths.runs), config_hash(composed)
     found = runs.unfinished(home, identity)
     if found is None:
-        log.warning("resume=auto begins a new run: %s", _why_none(home / composed.name, composed))
+        folder = home / composed.name
+        newest = [run for run in runs.find(folder) if not runs.is_finished(run)][-1:]
+        why = _why_another(newest[0], composed) if newest else f"{folder} has no unfinished one"
+        level = logging.WARNING if newest else logging.INFO
+        log.log(level, "resume=auto begins a new run: %s", why)
     return found
 
 
-def _why_none(folder: Path, composed: DictConfig) -> str:
-    unfinished = [run for run in runs.find(folder) if not runs.is_finished(run)]
-    if not unfinished:
-        return f"{folder} has no unfinished one"
-    newest = unfinished[-1]
+def _why_another(newest: Path, composed: DictConfig) -> str:
+    """Say why the newest unfinished run is not the one that the command asks for."""
     try:
         runs.check_format(newest)
         saved = OmegaConf.create(read_run_config(newest, composed.trust))
@@ -184,7 +185,8 @@ def _named_checkpoint(config: RunConfig) -> Path | None:
     else:
         path = Path(named) / "checkpoints/last.ckpt" if Path(named).is_dir() else Path(named)
     if not path.is_file():
-        raise ModelError("CKPT-404", f"ckpt_path={named}", "no such file")
+        fix = "callbacks.checkpoint.keep=all keeps them"
+        raise ModelError("CKPT-404", f"ckpt_path={named}", "no such file", fix)
     if (path.parent / checkpoint_io.MANIFEST).exists() and not checkpoint_io.is_intact(path):
         raise ModelError("CKPT-CORRUPT", str(path), "does not match its recorded SHA-256")
     return path

@@ -44,7 +44,8 @@ def closed_folders(folder: Path) -> list[Path]:
 
 
 def _is_closed(folder: Path) -> bool:
-    return folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
+    closed = folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
+    return closed and folder.name != "lost+found"  # of a disk of its own
 
 
 def is_run(folder: Path) -> bool:

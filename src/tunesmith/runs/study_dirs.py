@@ -62,7 +62,7 @@ def inside(study: Path, name: str) -> Path:
 
 
 def walk(folder: Path, is_one: Callable[[Path], bool], depth: int = DEEPEST) -> Iterator[Path]:
-    """Yield the folders at and below one that are what is looked for; none is looked into."""
+    """Yield each folder at or below one for which `is_one` holds; do not search inside those."""
     if is_one(folder):
         yield folder
         return

@@ -36,7 +36,9 @@ _QUERY_KEYS = frozenset({"key", "sig", "signature", "x-amz-signature", "auth", "
 # GitLab, Slack, AWS, Google, Databricks, npm, PyPI; and JSON web tokens.
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(?:"
-    r"hf_[A-Za-z0-9]{16,}|sk-(?=[\w\-]*\d)[\w\-]{20,}|gh[opsur]_[A-Za-z0-9]{16,}"
+    r"hf_(?=[A-Z0-9]*[a-z])(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{30,}"
+    r"|sk-(?:[a-z]+\d*-){0,2}(?=[A-Z0-9_]*[a-z])(?=[a-z0-9_]*[A-Z])(?=\w*\d)\w{20,}[\w\-]*"
+    r"|gh[opsur]_(?=[A-Za-z]*\d)[A-Za-z0-9]{36,}"
     r"|github_pat_\w{16,}|glpat-[\w\-]{16,}|xox[abeprs]-[\w\-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}"
     r"|AIza[\w\-]{30,}|dapi[0-9a-f]{32}|npm_[A-Za-z0-9]{30,}|pypi-[\w\-]{40,}"
     r"|eyJ[\w\-]{10,}\.[\w\-]{10,}\.[\w\-]*)"

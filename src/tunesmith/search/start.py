@@ -100,7 +100,7 @@ def _run(
             what = f"logger.{name} is another one than this command's"
             fix = "set its keys on the command line, or begin another study"
             raise SafetyError("UNSAFE-LOGGER", str(folder / "conf"), what, fix)
-    with _executor(cfg) as executor:
+    with _executor(cfg) as executor, exit_on_sigterm(INTERRUPTED, executor.close):
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
         choices = _first_choices(space, compose) if settings.lists_points else []

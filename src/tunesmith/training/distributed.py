@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 STORE = "TUNESMITH_RANK_STORE"  # the file over which the ranks that we start find each other
+PATIENCE = timedelta(minutes=30)  # of one rank for another, as Lightning's
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
@@ -41,7 +43,9 @@ def launched_ranks(processes: int, command: Sequence[str], standard_input: str) 
     """
     others: list[subprocess.Popen[str]] = []
     with ExitStack() as stack:
-        folder = stack.enter_context(TemporaryDirectory(prefix="tunesmith-"))  # for its owner alone
+        folder = stack.enter_context(
+            TemporaryDirectory(prefix="tunesmith-", dir=_local_folder(), ignore_cleanup_errors=True)
+        )
         place = {
             STORE: f"{folder}/store",
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", LOOPBACK),
@@ -93,7 +97,9 @@ def join_group(device: "torch.device") -> None:
     backend = dist.Backend.default_device_backend_map.get(device.type, "gloo")
     processes = int(os.environ["WORLD_SIZE"])
     store = dist.FileStore(os.environ[STORE], processes)
-    dist.init_process_group(backend, store=store, rank=rank(), world_size=processes)
+    dist.init_process_group(
+        backend, store=store, rank=rank(), world_size=processes, timeout=PATIENCE
+    )
 
 
 def _first_said(
@@ -108,6 +114,11 @@ def _first_said(
     if isinstance(error, subprocess.TimeoutExpired):
         return MachineError("ENV-RANK", "another rank", "did not end within 60 s of this one")
     return error
+
+
+def _local_folder() -> str | None:
+    """Return a folder of this machine itself: a network drive may know no locks between ranks."""
+    return next((path for path in ("/dev/shm", "/tmp") if os.access(path, os.W_OK)), None)
 
 
 def leave_group() -> None:

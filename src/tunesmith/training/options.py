@@ -93,7 +93,7 @@ class CheckpointOptions(Options):
     )
     keep: Literal["all", "best", "none"] = Field(
         description="Which checkpoints stay when a run has ended well: all (last, the one before "
-        "and best), best alone, or none. `model/` stays."
+        "and best), best alone, or none. `model/` stays. Of a search: see search.max_disk."
     )
     allow_worst_as_best: bool = Field(
         description="true: the worst score is meant, as in mode=min of an accuracy."

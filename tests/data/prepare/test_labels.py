@@ -17,7 +17,7 @@ from support.bad_inputs import row
 from support.load_rows import CLASSIFY, GOOD, SCORE, rows, write
 from tunesmith.data.columns import Column, ColumnType, Rows
 from tunesmith.data.prepare.choices import right_one
-from tunesmith.data.prepare.parse_cells import converter, reader
+from tunesmith.data.prepare.parse_cells import converter, reader, right_texts_of
 from tunesmith.errors import DataError, TunesmithError
 
 MANY = {"text": Column(ColumnType.TEXT), "label": Column(ColumnType.CLASSES, target=True)}
@@ -39,6 +39,22 @@ def read_labels(cells: list[str], **options: object) -> tuple[list[str] | None, 
 
 
 @row(21)
+@pytest.mark.parametrize(
+    ("cell", "texts"),
+    [
+        ('["win", "lose"]', ["win", "lose"]),
+        (["win", "lose"], ["win", "lose"]),
+        ('["a" "b"]', ['["a" "b"]']),
+        ("[1] a footnote", ["[1] a footnote"]),
+        ("win | lose", ["win | lose"]),
+        ("", [""]),
+        ("[]", ["[]"]),
+    ],
+)
+def test_a_text_to_write_is_a_list_only_where_it_is_one(cell, texts):
+    assert right_texts_of(cell) == texts
+
+
 def test_names_are_sorted_and_spaces_around_them_are_not_theirs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

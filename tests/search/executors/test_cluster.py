@@ -141,6 +141,22 @@ def test_a_stop_inside_the_handing_over_is_heard(segment: Segment, monkeypatch) 
     assert (result.state, result.failure) == ("interrupted", None)
 
 
+@pytest.mark.parametrize("end", ["stop", "close"])
+def test_a_signal_in_the_midst_of_submit_is_heard(segment: Segment, monkeypatch, end) -> None:
+    executor = Queued()
+    choose = executor._choose
+
+    def interrupted(segment, free):
+        chosen = choose(segment, free)
+        getattr(executor, end)()  # as a signal's handler does, in this very thread
+        return chosen
+
+    monkeypatch.setattr(executor, "_choose", interrupted)
+    result = executor.submit(segment).result(timeout=5)
+    assert (result.state, result.failure) == ("interrupted", None)
+    assert executor._jobs == []
+
+
 def test_a_thread_that_cannot_be_started_is_a_fault_of_the_machine(
     segment: Segment, monkeypatch
 ) -> None:

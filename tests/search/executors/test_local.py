@@ -142,6 +142,18 @@ def test_a_trial_on_two_gpus_has_two_that_no_other_has(machine, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(("visible", "workers"), [("0", 2), ("0,1", 4), ("0,1,2", 2), ("", 3)])
+@pytest.mark.parametrize("devices", [1, 2, 3, 4])
+def test_where_all_is_free_a_segment_never_waits(machine, monkeypatch, visible, workers, devices):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with local.LocalExecutor(workers=workers) as executor:
+        segment = segment_of(devices)
+        chosen = executor._choose(segment, list(range(workers)))
+        assert chosen is not None and len(chosen) >= executor.slots_of(segment)
+        gpus = {gpu for slot in chosen for gpu in executor.shares[slot].gpus}
+        assert len(gpus) >= min(devices, len(executor.gpus))
+
+
 def test_a_worker_is_used_again_for_the_same_places(machine):
     with local.LocalExecutor(workers=3) as executor:
         assert run(executor, 2) is run(executor, 2)

@@ -131,24 +131,32 @@ def test_storage_that_a_node_does_not_see_is_refused(started_with, tmp_path, mon
 
 
 STARTED = """
-import os, time
+import sys
 from tunesmith.search.executors.ray import RayExecutor
 made = RayExecutor(workers=1)
 print(made._session.folder.parent, flush=True)
-time.sleep(600)
+sys.stdin.read()
+made.close()
+print("closed", flush=True)
 """
 
 
-def test_a_killed_search_leaves_nothing_of_ray():
-    with subprocess.Popen(
-        [sys.executable, "-c", STARTED], stdout=subprocess.PIPE, text=True
-    ) as one:
+@pytest.mark.parametrize("end", ["killed", "closed"])
+def test_nothing_of_ray_is_left_and_we_are(end):
+    command = [sys.executable, "-c", STARTED]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as one:
         folder = Path(one.stdout.readline().strip())
         assert folder.is_dir() and len(users_of(str(folder))) >= 3, "the raylet and its agents"
-        one.kill()
-    end = time.monotonic() + 30
+        if end == "killed":
+            one.kill()
+        else:
+            assert one.communicate()[0] == "closed\n"
+            assert one.returncode == 0
+            assert not folder.exists()
+    latest = time.monotonic() + 30
     while folder.exists():
-        assert time.monotonic() < end, "its folder is still there"
+        assert time.monotonic() < latest, "its folder is still there"
         time.sleep(0.1)
     assert users_of(str(folder)) == []
 

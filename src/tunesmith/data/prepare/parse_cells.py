@@ -31,7 +31,7 @@ def converter(
     if kind is ColumnType.TAGS:
         return lambda cell: tags_of(cell, names, separator)
     if kind is ColumnType.TEXTS and column is not None and column.target:
-        return lambda cell: right_texts_of(cell, separator)
+        return right_texts_of
     if kind is ColumnType.TEXTS:
         return lambda cell: texts_of(cell, separator)
     if kind is ColumnType.CHOICES:
@@ -268,14 +268,20 @@ def texts_of(cell: Any, separator: str | None) -> list[str]:
     return (text.split(separator) if separator else [text]) if text else []
 
 
-def right_texts_of(cell: Any, separator: str | None) -> list[str] | None:
-    """Make the texts of which any is right of a cell; None where it holds none. Raises ValueError.
+def right_texts_of(cell: Any) -> list[str] | None:
+    """Make the texts of which any is right of a cell: of a list, or of one written as text.
 
-    An empty text is one.
+    None where it holds none. An empty text is one, and what only begins as a list does.
     """
     if is_nothing(cell) or cell == []:
         return None
-    return texts_of(cell, separator) or [text_of(cell)]
+    if isinstance(cell, list | tuple):
+        return [text_of(text) for text in cell]
+    try:
+        several = texts_in(cell)
+    except ValueError:
+        several = None
+    return several or [text_of(cell)]
 
 
 def choices_of(cell: Any, separator: str | None) -> list[str]:

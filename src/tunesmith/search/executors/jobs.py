@@ -3,11 +3,12 @@
 After `stop` nothing that waits is begun; after `close` nothing is, whoever hands it over.
 """
 
+import contextlib
 import secrets
 import threading
 from abc import abstractmethod
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,11 +75,10 @@ class JobExecutor(Executor):
     def submit(self, segment: Segment) -> "Future[Result]":
         future: Future[Result] = Future()
         with self._lock:
-            if not self._closed:
-                self._queue.append((segment, future))
-                self._start_queued()
-                return future
-        future.set_result(result_of(segment, "interrupted"))
+            self._queue.append((segment, future))
+        self._start_queued()
+        if self._closed:
+            self._give_back_queued()
         return future
 
     def worker_status(self) -> list[WorkerStatus]:
@@ -119,7 +119,7 @@ class JobExecutor(Executor):
             waiting, self._queue = list(self._queue), deque()
             jobs = list(self._jobs)
         for segment, future in waiting:
-            future.set_result(result_of(segment, "interrupted"))
+            _set_result(future, result_of(segment, "interrupted"))
         return jobs
 
     def _end(self, job: Job) -> None:
@@ -128,21 +128,26 @@ class JobExecutor(Executor):
 
     def _start_queued(self) -> None:
         with self._lock:
-            while self._queue:
+            while not self._closed and self._queue:
                 taken = {slot for job in self._jobs for slot in job.slots}
                 free = [i for i in range(self.workers) if i not in taken]
-                slots = self._choose(self._queue[0][0], free)
+                queue = self._queue  # of a signal's handler, in this thread, stop() takes another
+                slots = self._choose(queue[0][0], free)
                 if slots is None:
                     return
-                segment, future = self._queue.popleft()
+                segment, future = queue[0]
                 job = Job(segment, slots)
+                self._jobs.append(job)  # from here on stop() and close() see it
+                if self._queue is not queue:  # it has come back meanwhile
+                    self._jobs.remove(job)
+                    return
+                queue.popleft()
                 serve = threading.Thread(target=self._serve, args=(job, future), daemon=True)
-                self._jobs.append(job)
                 try:
                     serve.start()
                 except RuntimeError as error:  # this machine has no thread left
                     self._jobs.remove(job)
-                    future.set_result(_fault(segment, explain(error)))
+                    _set_result(future, _fault(segment, explain(error)))
 
     def _serve(self, job: Job, future: "Future[Result]") -> None:
         result = self._run(job)
@@ -151,7 +156,7 @@ class JobExecutor(Executor):
         finally:
             with self._lock:
                 self._jobs.remove(job)
-            future.set_result(result)
+            _set_result(future, result)
             self._start_queued()
 
     def _run(self, job: Job) -> Result:
@@ -176,6 +181,12 @@ class JobExecutor(Executor):
         if result.failure is not None:
             return result
         return result.changed(failure=CRASH, error="what runs it has stopped it")
+
+
+def _set_result(future: "Future[Result]", result: Result) -> None:
+    """Set a future; a signal's handler may have done so, in the midst of a line of this file."""
+    with contextlib.suppress(InvalidStateError):
+        future.set_result(result)
 
 
 def _crash(segment: Segment, error: str) -> Result:

@@ -67,17 +67,17 @@ class LocalExecutor(JobExecutor):
         self._maker.shutdown(wait=False, cancel_futures=True)
 
     def _choose(self, segment: Segment, free: list[int]) -> tuple[int, ...] | None:
-        """Take the first free slots, which may be warm; where there are GPUs each adds one."""
+        """Take the first free slots, which may be warm; of GPUs as many as there are devices."""
         need, devices = self.slots_of(segment), min(segment.devices, len(self.gpus))
         slots: list[int] = []
         gpus: set[str] = set()
         for slot in free:
-            if len(slots) >= need and len(gpus) >= devices:
-                break
-            if not self.gpus or not gpus.issuperset(self.shares[slot].gpus):
+            if len(gpus) < devices and not gpus.issuperset(self.shares[slot].gpus):
                 slots.append(slot)
                 gpus.update(self.shares[slot].gpus)
-        return tuple(slots) if len(slots) >= need and len(gpus) >= devices else None
+        others = [slot for slot in free if slot not in slots]
+        slots += others[: max(0, need - len(slots))]
+        return tuple(sorted(slots)) if len(slots) >= need and len(gpus) >= devices else None
 
     def _launch(self, job: Job) -> "Worker":
         """Take the warm worker of these slots, or make one."""

@@ -6,6 +6,7 @@ minutes; each has a log in the folder open, and is known by that.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import time
 from pathlib import Path
 
 PATIENCE = 5.0  # seconds that Ray's processes have to end by themselves
+LONGEST = 20.0  # seconds after which what cannot be ended is left
+RAY = re.compile(r"^ray::|(^|/)(raylet|gcs_server)$|/ray/(_private|dashboard|core|util)/")
 QUIET = 3  # looks in a row that must find none
 
 
@@ -27,7 +30,7 @@ class RaySession:
         owned = tempfile.mkdtemp(prefix="tunesmith-", dir=parent)
         self.folder = Path(owned) / "ray"  # Ray opens the one that it gets to all users
         self._keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, owned],
+            [sys.executable, "-I", "-S", __file__, owned],  # nothing but Python itself to import
             stdin=subprocess.PIPE,
             start_new_session=True,  # what ends us must not end it
         )
@@ -41,11 +44,11 @@ class RaySession:
 
 def clean_up(folder: str) -> None:
     """End the processes that have a file in the folder open, and remove it."""
-    deadline, quiet = time.monotonic() + PATIENCE, 0
-    while quiet < QUIET:
+    began, quiet = time.monotonic(), 0
+    while quiet < QUIET and time.monotonic() - began < LONGEST:
         users = users_of(folder)
         quiet = 0 if users else quiet + 1
-        if time.monotonic() > deadline:
+        if time.monotonic() - began > PATIENCE:
             for pid in users:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
@@ -54,11 +57,15 @@ def clean_up(folder: str) -> None:
 
 
 def users_of(folder: str) -> list[int]:
-    """Return the processes of this user that have a file below a folder open; Linux alone."""
+    """Return Ray's own processes that have a file below a folder open; Linux alone."""
     users = []
     for process in Path("/proc").glob("[0-9]*/fd"):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
-            if any(Path(folder) in file.readlink().parents for file in process.iterdir()):
+            words = (process.parent / "cmdline").read_text().rstrip("\0 ").split("\0")
+            is_ray = any(RAY.search(word) for word in words)  # we, and who reads a log, are not
+            if is_ray and any(
+                Path(folder) in file.readlink().parents for file in process.iterdir()
+            ):
                 users.append(int(process.parent.name))
     return users
 
