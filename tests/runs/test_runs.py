@@ -277,7 +277,7 @@ def test_uses_of_a_test_set_are_counted_over_all_runs(tmp_path: Path) -> None:
         file.write('not json\n{"data": "other"}\n[]\n{"data": "sh')  # torn
     run = make(tmp_path, "a/b")
     assert runs.count_test_use(run, "sha") == 2
-    assert runs.count_test_use(tmp_path, "sha", run) == 3
+    assert runs.count_test_use(run, "sha", tmp_path) == 3
     last = json.loads((tmp_path / "test_uses.jsonl").read_text().splitlines()[-1])
     assert last["run"] == str(run)
     assert runs.count_test_use(tmp_path, "new") == 1

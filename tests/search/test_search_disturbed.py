@@ -264,31 +264,26 @@ def test_waiting_for_a_worker_takes_none_of_the_timeout(tmp_path: Path) -> None:
 # Calls that fail from some moment on
 
 
-FAILING = {  # what fails -> the code that lets it
-    "the lock of a trial, EROFS": """
+def fails_at(call: str, ending: str, error: str) -> str:
+    """Return code that fails a call of `os` on each path that ends so."""
+    return f"""
 def act(path, *args, **options):
-    if str(path).endswith("0002/.lock"):
-        fail(errno.EROFS, str(path))
-before("os", "open", act)
-""",
+    if str(path).endswith("{ending}"):
+        fail(errno.{error}, str(path))
+before("os", "{call}", act)
+"""
+
+
+FAILING = {  # what fails -> the code that lets it
+    "the lock of a trial, EROFS": fails_at("open", "0002/.lock", "EROFS"),
     "the lock of the cache, ENOLCK": """
 def act(file, how):
     if IS_WORKER and count("locks") >= 3:
         fail(errno.ENOLCK)
 before("fcntl", "flock", act)
 """,
-    "the folder of a trial, EDQUOT": """
-def act(path, *args, **options):
-    if str(path).endswith("trials/0001"):
-        fail(errno.EDQUOT, str(path))
-before("os", "mkdir", act)
-""",
-    "train.log, EIO": """
-def act(path, *args, **options):
-    if str(path).endswith("0001/train.log"):
-        fail(errno.EIO, str(path))
-before("os", "open", act)
-""",
+    "the folder of a trial, EDQUOT": fails_at("mkdir", "trials/0001", "EDQUOT"),
+    "train.log, EIO": fails_at("open", "0001/train.log", "EIO"),
     "status.json, ESTALE": """
 def act(source, target, **options):
     if IS_WORKER and str(target).endswith("status.json") and count("files") >= 5:

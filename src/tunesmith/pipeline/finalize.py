@@ -93,7 +93,7 @@ def _test(
 
 
 def _count_test_use(home: Path, directory: Path, rows: str) -> None:
-    uses = runs.count_test_use(home, rows, directory)
+    uses = runs.count_test_use(directory, rows, home)
     if uses > 1:
         log.warning("test set used %d times: the best of many looks is lucky", uses)
     runs.write_status(directory, state="running", test_uses=uses)

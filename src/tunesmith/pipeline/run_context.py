@@ -33,6 +33,8 @@ from tunesmith.training.tracking import loggers_in_run
 
 log = logging.getLogger(__name__)
 
+KEEP = "callbacks.checkpoint.keep=all keeps them"
+
 # What the saved config says more exactly than the composed one.
 FILLED_IN = (
     ("data", "label_from"),
@@ -179,13 +181,12 @@ def _named_checkpoint(config: RunConfig) -> Path | None:
         paths = sorted((Path(config.paths.runs) / config.name).glob(f"*/checkpoints/{named}.ckpt"))
         if not paths:
             what = f"no run below {config.paths.runs}/{config.name} has one"
-            fix = "callbacks.checkpoint.keep=all keeps them"
-            raise ModelError("CKPT-404", f"ckpt_path={named}", what, fix)
+            raise ModelError("CKPT-404", f"ckpt_path={named}", what, KEEP)
         path = paths[-1]
     else:
         path = Path(named) / "checkpoints/last.ckpt" if Path(named).is_dir() else Path(named)
     if not path.is_file():
-        fix = "callbacks.checkpoint.keep=all keeps them"
+        fix = KEEP if Path(named).is_dir() else ""
         raise ModelError("CKPT-404", f"ckpt_path={named}", "no such file", fix)
     if (path.parent / checkpoint_io.MANIFEST).exists() and not checkpoint_io.is_intact(path):
         raise ModelError("CKPT-CORRUPT", str(path), "does not match its recorded SHA-256")

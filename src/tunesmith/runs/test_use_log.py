@@ -15,16 +15,16 @@ TEST_USES = "test_uses.jsonl"
 log = logging.getLogger(__name__)
 
 
-def count_test_use(runs_or_run: Path, fingerprint: str, run: Path | None = None) -> int:
+def count_test_use(run: Path, fingerprint: str, home: Path | None = None) -> int:
     """Note one more use of this test data, and return how often it has been used, this one in it.
 
-    `fingerprint` is of the test rows alone. The count belongs to the folder of all runs; from a
-    run it is looked for upwards. A run that was copied out of them counts in its own directory.
-    `run` is the one that used it, where `runs_or_run` is not.
+    `fingerprint` is of the test rows alone. The count belongs to `home`, the folder of all runs,
+    which is looked for upwards from the run where it is not said. A run that was copied out of
+    them counts in its own directory.
     """
-    path = _test_uses(Path(runs_or_run))
+    path = _test_uses(Path(run if home is None else home))
     moment = time.strftime("%Y-%m-%d %H:%M:%S")
-    use = {"data": fingerprint, "run": str(run or runs_or_run), "time": moment}
+    use = {"data": fingerprint, "run": str(run), "time": moment}
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace") as file:

@@ -21,10 +21,9 @@ def die_with_parent() -> None:
 def exit_on_sigterm(exit_code: int, record: Callable[[], None]) -> Iterator[None]:
     """At a SIGTERM call `record`, which says what was stopped, and leave with `exit_code`.
 
-    For where there is no step to wait for: before the first and after the last.
-
-    Nothing is raised: inside an import, a destructor or a library's `except:` it could be
-    swallowed or printed. What is left behind is no more than after a SIGKILL.
+    For where there is no step to wait for: before the first and after the last. Nothing is
+    raised: inside an import, a destructor or a library's `except:` it could be swallowed or
+    printed. What is left behind is no more than after a SIGKILL.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -70,8 +70,7 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResult
     leave = exit_on_sigterm(INTERRUPTED, lambda: None)  # until there is something to save
     with leave, _private_files(), runs.lock(folder), runs.setup_log(folder):
         if not known:
-            frozen_config.freeze(folder, conf, config_dir)
-            compose = frozen_config.frozen(folder, config_name_of(cfg))
+            compose = frozen_config.freeze(folder, conf, config_dir, config_name_of(cfg))
         return _run(cfg, folder, space, settings, compose)
 
 

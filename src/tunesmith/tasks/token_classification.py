@@ -140,15 +140,13 @@ class TokenClassification(
     def score(self, answers: Sequence[Answer], rows: Sequence[Row]) -> dict[str, float]:
         """Score the entities; of tags that mean none, `f1` is the mean over the tags."""
         counts = self.confusion(answers, rows)
-        accuracy = class_scores.accuracy(counts) if counts.any() else 0.0
+        has_words = bool(counts.any())
+        accuracy = class_scores.accuracy(counts) if has_words else 0.0
         if not self.entities:
-            return {
-                "f1": class_scores.f1_macro(counts) if counts.any() else 0.0,
-                "accuracy": accuracy,
-            }
+            return {"f1": class_scores.f1_macro(counts) if has_words else 0.0, "accuracy": accuracy}
         given, wanted = [a["tags"] for a in answers], [row["tags"] for row in rows]
         found = scores(map(entities, given), map(entities, wanted))
-        strict = scores(*(map(self.strict_entities_of, tags) for tags in (given, wanted)))
+        strict = scores(*([well_formed(tags, self.closed) for tags in t] for t in (given, wanted)))
         return {**found._asdict(), "f1_strict": strict.f1, "accuracy": accuracy}
 
     def confusion(self, answers: Sequence[Answer], rows: Sequence[Row]) -> np.ndarray:
@@ -188,9 +186,6 @@ class TokenClassification(
             )
             for answer, row in zip(answers, rows, strict=True)
         ]
-
-    def strict_entities_of(self, tags: Sequence[str]) -> list[Entity]:
-        return well_formed(tags, self.closed)
 
     def _answer(self, windows: Sequence[Any], words: Words) -> Answer:
         """Put the windows together: a tag a word, and the entities that the tags mean."""

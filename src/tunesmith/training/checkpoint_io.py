@@ -4,7 +4,7 @@ import json
 import os
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,10 @@ def write_manifest(folder: Path, steps: dict[str, int]) -> None:
             twin = next((k for k in known if (folder / k).samefile(path)), None)
             digest = known[twin]["sha256"] if twin else sha256(path)
             known[name] = {"sha256": digest, "size": path.stat().st_size, "step": step}
+    _write_manifest(folder, known)
+
+
+def _write_manifest(folder: Path, known: Mapping[str, Any]) -> None:
     text = json.dumps(known, indent=2, sort_keys=True).encode()
     write(folder / MANIFEST, lambda file: file.write(text))
 
@@ -97,8 +101,7 @@ def keep_only(folder: Path, keep: str) -> None:
     if names == ALL:
         return
     known = json.loads((folder / MANIFEST).read_text())
-    text = json.dumps({k: v for k, v in known.items() if k in names}, indent=2, sort_keys=True)
-    write(folder / MANIFEST, lambda file: file.write(text.encode()))
+    _write_manifest(folder, {name: entry for name, entry in known.items() if name in names})
     for name in ALL:
         if name not in names:
             (folder / name).unlink(missing_ok=True)

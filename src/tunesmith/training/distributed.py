@@ -90,9 +90,11 @@ def join_group(device: "torch.device") -> None:
     They meet over a file of their owner's. Left to itself, torch meets over a port that anyone
     who reaches this machine can connect to. Lightning uses a group that is there already.
     """
+    if STORE not in os.environ:
+        return
     import torch.distributed as dist
 
-    if STORE not in os.environ or dist.is_initialized():
+    if dist.is_initialized():
         return
     backend = dist.Backend.default_device_backend_map.get(device.type, "gloo")
     processes = int(os.environ["WORLD_SIZE"])

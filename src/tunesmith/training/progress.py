@@ -107,14 +107,8 @@ class ProgressCallback(Callback):
         shown = [
             f"{name} {_number(value)}" for name, value in sorted(scores) if _is_shown(name, value)
         ]
-        return "  ".join(
-            [
-                *filter(None, [self.name]),
-                f"step {step}/{total}",
-                *shown,
-                f"{self._left(step, total)} left",
-            ]
-        )
+        words = [self.name, f"step {step}/{total}", *shown, f"{self._left(step, total)} left"]
+        return "  ".join(filter(None, words))
 
     def _per_second(self, step: int) -> float:
         # Over this process's own steps: what ran before a resume says nothing about this machine.

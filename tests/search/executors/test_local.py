@@ -223,10 +223,14 @@ def test_a_worker_outlives_the_thread_that_asked_for_it():
         patch.setattr(local, "COMMAND", command)
         with local.LocalExecutor(workers=1) as executor:
             job, workers = Job(segment_of(1), (0,)), []
-            thread = threading.Thread(target=lambda: workers.append(executor._launch(job)))
+
+            def begin():
+                workers.append(executor._launch(job))
+                assert workers[0].process.stdout.readline() == "ready\n"  # it has asked for that
+
+            thread = threading.Thread(target=begin)
             thread.start()
             thread.join()
-            assert workers[0].process.stdout.readline() == "ready\n"
             time.sleep(0.3)
             assert workers[0].is_alive()
             workers[0].end()

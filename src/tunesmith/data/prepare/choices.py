@@ -7,6 +7,7 @@ from tunesmith.data.columns import Column, ColumnType, Raw, SourceName
 from tunesmith.data.prepare.parse_cells import INTEGRAL, cell_of, converter, is_nothing
 from tunesmith.errors import DataError
 
+BOTH = {ColumnType.CHOICE, ColumnType.CHOICES}
 WITHHELD = (-1, -100)  # as hub data sets and torch mark a hidden answer
 
 
@@ -20,7 +21,7 @@ def resolve_choice(
 ) -> None:
     """Put the number of the right choice for what a row calls it, in place."""
     kinds = {column.kind: name for name, column in columns.items()}
-    if ColumnType.CHOICE not in kinds or ColumnType.CHOICES not in kinds:
+    if not kinds.keys() >= BOTH:
         return
     ours, choices = kinds[ColumnType.CHOICE], kinds[ColumnType.CHOICES]
     names = _names_of_choices(raw, chosen[choices])
@@ -38,7 +39,7 @@ def is_counted_from_one(
 ) -> bool:
     """Tell whether right choices are numbered 1 to n: 0 is none of them, and n is one."""
     kinds = {columns[ours].kind: ours for ours in chosen if ours in columns}
-    if ColumnType.CHOICE not in kinds or ColumnType.CHOICES not in kinds:
+    if not kinds.keys() >= BOTH:
         return False
     label, choices = chosen[kinds[ColumnType.CHOICE]], chosen[kinds[ColumnType.CHOICES]]
     read = converter(columns[kinds[ColumnType.CHOICES]], None, separator)

@@ -11,7 +11,7 @@ from tunesmith.errors import DataError
 
 def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (number, row) of a document, numbered from 1. Raises DataError where it has no rows."""
-    yield from _rows_of(path, _parsed(path))
+    yield from _rows_of(path, _parsed(path), may_hold_halves=b"\\u" in path.read_bytes())
 
 
 def columns(path: Path) -> list[str]:
@@ -23,7 +23,9 @@ def columns(path: Path) -> list[str]:
     return list(dict.fromkeys(key for row in found for key in row))
 
 
-def _rows_of(path: Path, document: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows_of(
+    path: Path, document: Any, may_hold_halves: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
     if is_squad(document):
         yield from squad_rows(path, document)
         return
@@ -32,7 +34,8 @@ def _rows_of(path: Path, document: Any) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             what = f"a JSON {'list' if isinstance(row, list) else 'value'}, not an object"
             raise DataError("DATA-JSON", where, what, "a list of objects")
-        refuse_half_characters(where, row)
+        if may_hold_halves:
+            refuse_half_characters(where, row)
         yield number, row
 
 

@@ -46,7 +46,7 @@ class ClusterExecutor(JobExecutor):
 def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, Any]:
     """Run a segment in the process of a job, once no other job is at it; return its result.
 
-    `kept` holds what this process has read, for its next segment; empty at first.
+    `retained` holds what this process has read, for its next segment; empty at first.
     """
     sys.path[:] = [*payload["path"], *(p for p in sys.path if p not in payload["path"])]
     if Path(payload["cwd"]).is_dir():

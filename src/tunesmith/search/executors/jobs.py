@@ -174,13 +174,11 @@ class JobExecutor(Executor):
             said = (str(error).strip().splitlines() or [""])[-1]
             kind = "" if isinstance(error, JobLostError) else f"{type(error).__name__}: "
             result = _crash(job.segment, f"{kind}{said}")
-        if result.state != "interrupted":
-            return result
-        if job.stopped and not job.killed:
+        if result.state == "interrupted" and job.stopped and not job.killed:
             return result.changed(failure=None, error=None)
-        if result.failure is not None:
-            return result
-        return result.changed(failure=CRASH, error="what runs it has stopped it")
+        if result.state == "interrupted" and result.failure is None:
+            return result.changed(failure=CRASH, error="what runs it has stopped it")
+        return result
 
 
 def _set_result(future: "Future[Result]", result: Result) -> None:

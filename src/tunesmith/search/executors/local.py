@@ -95,15 +95,16 @@ class LocalExecutor(JobExecutor):
     def _make(self, job: Job) -> "Worker":
         """Start a process; try again for a while where this machine has none to give."""
         share = merge_resources([self.shares[slot] for slot in job.slots])
-        for pause in (*PAUSES, 0):
+        pauses = iter(PAUSES)
+        while True:
             try:
                 return self._maker.submit(Worker, share).result()
             except OSError as error:
-                if not pause or job.stopped or job.killed:
+                pause = next(pauses, None)
+                if pause is None or job.stopped or job.killed:
                     what = f"no process could be started: {error.strerror or error}"
                     raise MachineError("ENV-PROCESS", "executor=local", what) from error
                 time.sleep(pause)
-        raise AssertionError("the last try raises")
 
     def _await(self, job: Job) -> Result:
         worker: Worker = job.handle

@@ -7,7 +7,7 @@ every cluster is spoken to with a token (ShadowRay, CVE-2023-48022).
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,17 @@ class RayExecutor(ClusterExecutor):
         # stays, since Linux ends Ray with the thread that started it.
         self._starter = ThreadPoolExecutor(1, "ray")
         self._session = RaySession() if address is None else None
-        with self._closed_on_error():
+        try:
             self._start(address, host)
             resources = self._ray.cluster_resources()
-            cpus, self.gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-            count = min(max(1, cpus // threads), self.gpus or cpus)
-            super().__init__("ray", count if workers == "auto" else int(workers), threads)
-            # 0: a worker that had a GPU is used again too, and stays warm.
-            self._task = self._ray.remote(max_retries=0, max_calls=0)(_segment)
+        except BaseException:
+            self._shut_down()
+            raise
+        cpus, self.gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+        count = min(max(1, cpus // threads), self.gpus or cpus)
+        super().__init__("ray", count if workers == "auto" else int(workers), threads)
+        # 0: a worker that had a GPU is used again too, and stays warm.
+        self._task = self._ray.remote(max_retries=0, max_calls=0)(_segment)
 
     def check(self, folder: Path) -> None:
         """Refuse a directory that some node of the cluster does not see."""
@@ -111,14 +114,6 @@ class RayExecutor(ClusterExecutor):
         what = f"node {node} does not see this directory, or may not write there"
         fix = "set paths.runs to a place on storage that all nodes share"
         raise MachineError("ENV-STORAGE", str(folder), what, fix)
-
-    @contextlib.contextmanager
-    def _closed_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._shut_down()
-            raise
 
     def _shut_down(self) -> None:
         self._ray.shutdown()

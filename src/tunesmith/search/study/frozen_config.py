@@ -13,14 +13,19 @@ from tunesmith.errors import TunesmithError
 CONF, CONFIG_DIR = "conf", "config_dir"  # folders of a study
 
 
-def freeze(study: Path, conf: Path, config_dir: Path | None) -> None:
-    """Copy the config files into the study: later edits of them change nothing in it."""
+def freeze(study: Path, conf: Path, config_dir: Path | None, config_name: str) -> Composer:
+    """Copy the config files into the study: later edits of them change nothing in it.
+
+    Returns the composer of the copies.
+    """
+    is_new = not (study / CONF).exists()
     for source, name in ((conf, CONF), (config_dir, CONFIG_DIR)):
         if source is not None and not (study / name).exists():
             fresh = study / f".{name}.new"
             shutil.rmtree(fresh, ignore_errors=True)
             _copy_yaml(source, fresh, (study, study.parent))
             fresh.rename(study / name)
+    return _composer(study, config_name) if is_new else frozen(study, config_name)
 
 
 def frozen(study: Path, config_name: str) -> Composer:
@@ -28,14 +33,18 @@ def frozen(study: Path, config_name: str) -> Composer:
 
     Raises ModelError where they lack a key of this version.
     """
-    config_dir = study / CONFIG_DIR
-    compose = Composer(study / CONF, config_dir if config_dir.is_dir() else None, config_name)
+    compose = _composer(study, config_name)
     try:
         base = compose([])
     except TunesmithError:
         return compose  # it needs a choice of the command line: all is composed again with that
     refuse_other_version(study, f"its {CONF}/", base, check(base))  # type: ignore[arg-type]
     return compose
+
+
+def _composer(study: Path, config_name: str) -> Composer:
+    config_dir = study / CONFIG_DIR
+    return Composer(study / CONF, config_dir if config_dir.is_dir() else None, config_name)
 
 
 def _copy_yaml(source: Path, target: Path, without: Sequence[Path]) -> None:
