@@ -32,7 +32,7 @@ def written(folder: Path, overrides: list[str], own: Path) -> tuple[Path, Compos
     """Write the best of a study that was made with these files; then the files are gone."""
     study = folder / "runs" / "study"
     study.mkdir(parents=True)
-    freeze(study, ROOT / "conf", own)
+    freeze(study, ROOT / "conf", own, "train")
     compose = frozen(study, "train")
     export_winner.write_experiment(study, compose, overrides)
     shutil.rmtree(own)

@@ -54,7 +54,7 @@ def test_a_config_dir_around_the_runs_is_copied_without_them(tmp_path):
     (tmp_path / "nowhere.yaml").symlink_to(tmp_path / "gone.yaml")
     study = runs / "mine"
     study.mkdir()
-    freeze(study, ROOT / "conf", tmp_path)
+    freeze(study, ROOT / "conf", tmp_path, "train")
     copied = study / CONFIG_DIR
     files = [path.relative_to(copied) for path in copied.rglob("*") if not path.is_dir()]
     assert files == [Path("optimizer/mine.yaml")]
@@ -81,6 +81,6 @@ def test_a_study_can_be_searched_on_from_its_best_experiment(tmp_path):
         touched(old / name / "status.json", "{}")
         touched(old / name / "config.yaml")
     new.mkdir()
-    freeze(new, ROOT / "conf", old)
+    freeze(new, ROOT / "conf", old, "train")
     assert [path.name for path in (new / CONFIG_DIR).rglob("*.yaml")] == ["best.yaml"]
     assert Composer(new / "conf", new / CONFIG_DIR)(["experiment=best"]).name == "old"
