@@ -24,8 +24,8 @@ def test_the_contract_has_few_members() -> None:
     members = own | declared
     assert members == {
         "columns", "head", "losses", "metrics", "monitor",
-        "check", "fit_statistics", "encode", "collate", "forward", "predict", "decode",
-        "aggregate", "score", "baseline",
+        "check", "fit_statistics", "encode", "encode_batch", "collate", "forward", "predict",
+        "decode", "aggregate", "score", "baseline",
     }  # fmt: skip
 
 

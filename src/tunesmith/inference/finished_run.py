@@ -321,7 +321,7 @@ def _answers(
     """Answer a few rows: encoded, sorted by length, batched, put back in order."""
     targets_ = set(task.columns) - set(inputs_of(task))
     inputs = [{k: v for k, v in row.items() if k not in targets_} for row in rows]
-    by_row = [task.encode(row) for row in inputs]
+    by_row = task.encode_batch(inputs)
     features = [f for windows in by_row for f in windows]
     order = sorted(range(len(features)), key=lambda i: -features[i]["length"])
     predictions: list[Any] = [None] * len(features)

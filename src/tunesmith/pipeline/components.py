@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -173,6 +174,7 @@ def build_data(config: RunConfig, inputs: RunInputs, task: Task) -> DataModule:
         },
         train_rows=inputs.rows.hashes.get("train", ""),
         cache=Path(config.paths.cache),
+        processes=torch.get_num_threads(),
         seed=derive_seed(config.seed, "order"),
         micro_batches=config.trainer.micro_batches,
         limit_train_batches=config.trainer.limit_train_batches,

@@ -99,6 +99,10 @@ class Task(nn.Module, ABC):
         it would have if nothing had been truncated.
         """
 
+    def encode_batch(self, rows: Sequence[Row]) -> list[list[Features]]:
+        """Encode several rows: the same as `encode` of each, where that can be quicker."""
+        return [self.encode(row) for row in rows]
+
     @abstractmethod
     def collate(self, features: list[Features]) -> Batch:
         """Pad features to the longest and put them into one batch."""

@@ -61,6 +61,12 @@ class TaskConformance:
             )
             assert all(0 < one["length"] <= one["full_length"] for one in features)
 
+    def test_rows_are_encoded_together_as_each_by_itself(self) -> None:
+        task, rows = self.make_task(0), self.rows()
+        together = task.encode_batch(rows)
+        for row, features in zip(rows, together, strict=True):
+            np.testing.assert_equal(features, task.encode(row))
+
     def test_it_learns_one_batch_by_heart(self) -> None:
         task = self.make_task(0)
         batch = self.batch(task)

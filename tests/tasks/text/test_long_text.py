@@ -29,7 +29,8 @@ SHORT = sentences(1)[0].split()[0]
 def read(text, truncation, kind="bert"):
     tokenizer = TOKENIZERS[kind]()
     tokenizer.truncation_side = truncation_side(truncation)
-    return encoded(tokenizer, {"text": text}, LENGTH, truncation)
+    [features] = encoded(tokenizer, [{"text": text}], LENGTH, truncation)
+    return features
 
 
 def ids(text, kind="bert"):
@@ -78,7 +79,8 @@ def test_windows_that_would_not_go_on_are_refused(kind):
     )
     check_room(tokenizer, 3, "middle")
     check_room(tokenizer, 4, "windows")
-    assert len(encoded(tokenizer, {"text": LONG}, 4, "windows")) > 50
+    [windows] = encoded(tokenizer, [{"text": LONG}], 4, "windows")
+    assert len(windows) > 50
 
 
 def test_logits_of_windows_are_averaged():

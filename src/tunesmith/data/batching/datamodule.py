@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from tunesmith.data.prepare.languages import balanced, groups_of
 class Encoder(Protocol):
     """What the module needs of a task: from a row to features, from features to a batch."""
 
-    def encode(self, row: Mapping[str, Any]) -> list[Features]: ...
+    def encode_batch(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Features]]: ...
 
     def collate(self, features: list[Features]) -> Batch: ...
 
@@ -39,6 +39,7 @@ class DataModule(LightningDataModule):
 
     `identity` names all that encoding depends on (rows, tokenizer, task, lengths): it keys
     the cache and is checked when a checkpoint is loaded. `train_rows` names the train split alone.
+    Rows are encoded in at most `processes` processes.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class DataModule(LightningDataModule):
         identity: Mapping[str, Any],
         train_rows: str,
         cache: Path,
+        processes: int,
         seed: int,
         on_truncation: str,
         batch_size: int,
@@ -74,7 +76,8 @@ class DataModule(LightningDataModule):
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.encoded: dict[str, Encoded] = {}
         for split, dataset in self.rows.items():
-            self.encoded[split] = encode(dataset, task.encode, f"{self.key[:40]}-{split}", cache)
+            key = f"{self.key[:40]}-{split}"
+            self.encoded[split] = encode(dataset, task.encode_batch, key, cache, processes)
             report_truncation(self.encoded[split], split, truncation_note, on_truncation)
 
     @property

@@ -2,8 +2,13 @@
 
 import fcntl
 import logging
-from collections.abc import Callable, Iterator
+import multiprocessing
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +17,18 @@ import pyarrow as pa
 from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
 
-from tunesmith.errors import DataError, MachineError
+from tunesmith.errors import DataError, MachineError, explain, is_debugging
 from tunesmith.runtime.atomic_files import written_whole
+from tunesmith.runtime.environment import variables
+from tunesmith.runtime.processes import die_with_parent
 
 log = logging.getLogger(__name__)
 
 MUCH = 0.05  # of a split's features
-
-Encode = Callable[[dict[str, Any]], list[dict[str, Any]]]
+Features = dict[str, Any]
+Encode = Callable[[Sequence[dict[str, Any]]], list[list[Features]]]
+AT_ONCE = 256  # rows that are encoded together
+ENOUGH = 4_000  # rows of a process: fewer are encoded before it would have begun
 
 
 class Encoded(NamedTuple):
@@ -33,11 +42,11 @@ class Encoded(NamedTuple):
     full_lengths: np.ndarray  # (F,) tokens before truncation
 
 
-def encode(rows: Dataset, encode_row: Encode, key: str, cache: Path) -> Encoded:
-    """Encode a split, or open what an earlier run encoded under the same key.
+def encode(rows: Dataset, encode_batch: Encode, key: str, cache: Path, processes: int) -> Encoded:
+    """Encode a split in so many processes, or open what was encoded under the same key before.
 
-    `key` names everything that the result depends on. Two processes that build the same key
-    at once wait for each other; a file that cannot be read is built again.
+    `key` names everything that the result depends on; their number is none of it. Who builds the
+    same key at the same time waits; a file that cannot be read is built again.
     """
     path = cache / "encoded" / f"{key}.arrow"
     try:
@@ -45,7 +54,7 @@ def encode(rows: Dataset, encode_row: Encode, key: str, cache: Path) -> Encoded:
         with _locked(path.with_suffix(".lock")):
             opened = _open(path)
             if opened is None:
-                _write(rows, encode_row, path)
+                _write(rows, encode_batch, path, processes)
                 opened = _open(path)
     except OSError as error:
         raise MachineError("ENV-DIR", str(cache), f"cannot write encoded data: {error}") from error
@@ -95,14 +104,100 @@ def _open(path: Path) -> Encoded | None:
         return None
 
 
-def _write(rows: Dataset, encode_row: Encode, path: Path) -> None:
-    with written_whole(path) as temporary:
-        writer = ArrowWriter(path=str(temporary))
-        for i, row in enumerate(rows):
-            for features in encode_row(row):
+def _write(rows: Dataset, encode_batch: Encode, path: Path, processes: int) -> None:
+    can_fork = sys.platform == "linux"  # elsewhere libraries do not survive it
+    count = max(1, min(processes, len(rows) // ENOUGH)) if can_fork else 1
+    with written_whole(path) as whole:
+        if count == 1:
+            _write_part(rows, range(len(rows)), encode_batch, whole)
+            return
+        bounds = [len(rows) * i // count for i in range(count + 1)]
+        parts = {
+            whole.with_name(f"{whole.name}.{i}"): range(*bounds[i : i + 2]) for i in range(count)
+        }
+        try:
+            _in_processes(rows, parts, encode_batch)
+            _join(list(parts), whole)
+        finally:
+            for part in parts:
+                part.unlink(missing_ok=True)
+
+
+def _write_part(rows: Dataset, numbers: range, encode_batch: Encode, path: Path) -> None:
+    writer = ArrowWriter(path=str(path))
+    for start in numbers[::AT_ONCE]:
+        stop = min(start + AT_ONCE, numbers.stop)
+        columns = rows[start:stop]
+        batch = [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
+        for i, several in enumerate(encode_batch(batch), start):
+            for features in several:
                 writer.write({**features, "row": i})
-        writer.finalize()
-        writer.close()
+    writer.finalize()
+    writer.close()
+
+
+# Several processes
+
+
+def _in_processes(rows: Dataset, parts: dict[Path, range], encode_batch: Encode) -> None:
+    """Write each part in a process of its own; raises what the first of them raised.
+
+    They are forked: a task and its tokenizer need not be sent. None of them computes with torch,
+    whose threads do not survive a fork.
+    """
+    context = multiprocessing.get_context("fork")
+    started = []
+    with variables({"TOKENIZERS_PARALLELISM": "false"}):  # so that the forked one may be used
+        for path, numbers in parts.items():
+            ours, theirs = context.Pipe(duplex=False)
+            work = (rows, numbers, encode_batch, path, theirs)
+            process = context.Process(target=_work, args=work, daemon=True)
+            process.start()
+            theirs.close()
+            started.append((process, ours))
+    try:
+        for process, answer in started:
+            try:
+                error = answer.recv()
+            except EOFError:
+                process.join()
+                what = f"a process that encodes rows ended with exit code {process.exitcode}"
+                fix = "trainer.num_threads=1 encodes them in one"
+                raise MachineError("ENV-PROCESS", "encoding", what, fix) from None
+            if error is not None:
+                raise error
+    finally:
+        for process, _ in started:
+            process.kill()
+            process.join()
+
+
+def _work(
+    rows: Dataset, numbers: range, encode_batch: Encode, path: Path, answer: Connection
+) -> None:
+    die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not what this process does at one
+    try:
+        _write_part(rows, numbers, encode_batch, path)
+        answer.send(None)
+    except Exception as error:
+        if is_debugging():
+            traceback.print_exc()
+        answer.send(explain(error))
+
+
+def _join(parts: Sequence[Path], whole: Path) -> None:
+    """Put the files of several processes together, in order."""
+    maps = [pa.memory_map(str(part)) for part in parts]
+    tables = [pa.ipc.open_stream(each).read_all() for each in maps]
+    schemas = [table.schema.remove_metadata() for table in tables]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    with pa.OSFile(str(whole), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
+        for table in tables:
+            stream.write_table(table.cast(schema))
 
 
 @contextmanager

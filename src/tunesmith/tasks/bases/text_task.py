@@ -1,7 +1,7 @@
 """What tasks have in common whose model reads texts: encoding, padding, logits."""
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,11 @@ class TextTask(Task, ABC):
     def encode(self, row: Row) -> list[Features]:
         return self.encode_text(row)
 
+    def encode_batch(self, rows: Sequence[Row]) -> list[list[Features]]:
+        if type(self).encode is not TextTask.encode:  # a task that adds to what its texts are
+            return super().encode_batch(rows)
+        return self.encode_texts(rows)
+
     def collate(self, features: list[Features]) -> Batch:
         return self.collate_text(features)
 
@@ -45,13 +50,19 @@ class TextTask(Task, ABC):
 
     def encode_text(self, row: Row) -> list[Features]:
         """Encode the text of a row, or its pair, and its label where it has one."""
-        features = encoded(self.tokenizer, row, self.max_length, self.truncation)
-        if not features[0]["input_ids"]:
-            raise no_tokens(row, row["text"])
-        if row.get("label") is not None:
-            label = self.label_of(row)
-            features = [{**one, "labels": label} for one in features]
-        return features
+        return self.encode_texts([row])[0]
+
+    def encode_texts(self, rows: Sequence[Row]) -> list[list[Features]]:
+        """Encode the text of each row, as `encode_text` does."""
+        by_row = encoded(self.tokenizer, rows, self.max_length, self.truncation)
+        for row, features in zip(rows, by_row, strict=True):
+            if not features[0]["input_ids"]:
+                raise no_tokens(row, row["text"])
+            if row.get("label") is not None:
+                label = self.label_of(row)
+                for one in features:
+                    one["labels"] = label
+        return by_row
 
     def collate_text(self, features: list[Features]) -> Batch:
         """Pad to the longest: `input_ids`, `attention_mask` (B, T); `labels` (B,) or (B, C)."""

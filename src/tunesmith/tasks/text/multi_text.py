@@ -28,7 +28,8 @@ def _read(tokenizer: PreTrainedTokenizerBase, text: Text, longest: int) -> Featu
     if text is None:
         return {"length": 0, "full_length": 0}
     text, text_pair = (text, None) if isinstance(text, str) else text
-    [read] = long_text.encoded(tokenizer, {"text": text, "text_pair": text_pair}, longest, "right")
+    row = {"text": text, "text_pair": text_pair}
+    [[read]] = long_text.encoded(tokenizer, [row], longest, "right")
     return read
 
 
