@@ -261,7 +261,7 @@ def test_the_profile_is_in_the_run_directory(folder, arguments):
 def test_what_stays_of_the_checkpoints(tmp_path, kept, names):
     for name in checkpoint_io.ALL:
         (tmp_path / name).write_bytes(name.encode())
-    checkpoint_io.write_manifest(tmp_path, dict.fromkeys(checkpoint_io.ALL, 3))
+    checkpoint_io.write_manifest(tmp_path, {name: {"step": 3} for name in checkpoint_io.ALL})
     checkpoint_io.keep_only(tmp_path, kept)
     assert {file.name for file in tmp_path.iterdir()} == names
     known = json.loads((tmp_path / "manifest.json").read_text())

@@ -16,7 +16,7 @@ from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ModelError
 from tunesmith.models import media_encoder
 from tunesmith.models.encoder import save
-from tunesmith.pipeline.components import Training, build_data
+from tunesmith.pipeline.components import Training
 from tunesmith.pipeline.hints import hints
 from tunesmith.pipeline.inputs import RunInputs
 from tunesmith.pipeline.run_context import RunContext
@@ -43,14 +43,15 @@ def finalize(
     rows, checkpoints, task = inputs.rows, training.checkpoints, training.module.task
     if checkpoints.best_step is None:
         raise ModelError("TRAIN-BEST", checkpoints.monitor, "was never a number: nothing is best")
-    best = checkpoint_io.read(context.directory / "checkpoints" / "best.ckpt")
-    training.module.load_state_dict(best["state_dict"])
+    if not _has_best_weights(training, hardware):
+        best = checkpoint_io.read(context.directory / "checkpoints" / "best.ckpt")
+        training.module.load_state_dict(best["state_dict"])
     save_model(task, context.directory / "model")
     scores = dict(checkpoints.best_scores)
     if "test" in rows.hidden_labels:
         log.warning("test has hidden labels (-1): predict only, not evaluate")
     elif config.test and "test" in rows.splits:
-        scores |= _test(config, inputs, hardware, training)
+        scores |= _test(hardware, training)
         _count_test_use(Path(config.paths.runs), context.directory, rows.hashes["test"])
     baseline = _baseline(task, inputs, scores)
     _warn_if_nothing_was_learned(checkpoints, baseline)
@@ -59,6 +60,12 @@ def finalize(
         log.warning("%s", hint)
     write_metrics(context.directory, training, scores, baseline, rows.hashes)
     return scores
+
+
+def _has_best_weights(training: Training, hardware: Hardware) -> bool:
+    """Tell whether training has just ended at the best step; a sharded module has but a part."""
+    is_whole = hardware.strategy in ("auto", "ddp")
+    return is_whole and training.trainer.global_step == training.checkpoints.best_step
 
 
 def save_model(task: Task, folder: Path) -> None:
@@ -70,12 +77,9 @@ def save_model(task: Task, folder: Path) -> None:
     save(task.model, task.tokenizer, folder, labels=task.labels, extra=extra, encoders=writers)
 
 
-def _test(
-    config: RunConfig, inputs: RunInputs, hardware: Hardware, training: Training
-) -> dict[str, float]:
+def _test(hardware: Hardware, training: Training) -> dict[str, float]:
     """Score the test split on one device, whatever the training ran on; log the scores."""
-    module, checkpoints = training.module, training.checkpoints
-    data = build_data(config, inputs, module.task)
+    module, checkpoints, data = training.module, training.checkpoints, training.data
     evaluation = evaluate(
         module.task,
         data.evaluation_loader("test"),

@@ -103,7 +103,7 @@ def fit(training: Training, context: RunContext) -> None:
     trainer.callbacks.append(signals)  # type: ignore[attr-defined]
     checkpoint = str(context.checkpoint) if context.checkpoint else None
     distributed.join_group(trainer.strategy.root_device)
-    with signals, suppress(StoppedEarly):
+    with signals, training.checkpoints.writer, suppress(StoppedEarly):
         trainer.fit(module, datamodule=training.data, ckpt_path=checkpoint)
 
 

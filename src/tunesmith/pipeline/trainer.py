@@ -16,7 +16,7 @@ from tunesmith.pipeline.run_length import pause_step, validation_steps
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.training import logger_connections
 from tunesmith.training.checkpoint_callback import CheckpointCallback
-from tunesmith.training.checkpoint_io import AtomicCheckpointIO
+from tunesmith.training.checkpoint_writer import CheckpointWriter
 from tunesmith.training.hardware import Hardware
 from tunesmith.training.lightning_module import TaskModule
 from tunesmith.training.progress import ProgressCallback
@@ -40,6 +40,11 @@ def build_trainer(
     interval = options.val_check_interval
     # Fractions are planned steps: `validation_steps`. Lightning itself then never validates.
     batches = module.total_steps + 1 if isinstance(interval, float) else interval
+    writer = CheckpointWriter(
+        context.directory / "checkpoints",
+        own=context.checkpoint if context.continues_own else None,
+        in_background=hardware.strategy in ("auto", "ddp"),  # others put a state together
+    )
     return L.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
@@ -53,8 +58,8 @@ def build_trainer(
         accumulate_grad_batches=options.micro_batches,
         gradient_clip_val=options.gradient_clip_val or None,
         logger=_loggers(config, context.directory, resumed_step),
-        callbacks=_callbacks(config, context, module, data.steps_per_epoch),
-        plugins=[AtomicCheckpointIO()],
+        callbacks=_callbacks(config, context, module, data.steps_per_epoch, writer),
+        plugins=[writer],
         profiler=_profiler(options.profiler, context.directory),
         default_root_dir=context.directory,
         use_distributed_sampler=False,
@@ -85,13 +90,17 @@ def _strategy(hardware: Hardware) -> Any:
 
 
 def _callbacks(
-    config: RunConfig, context: RunContext, module: TaskModule, per_epoch: int
+    config: RunConfig,
+    context: RunContext,
+    module: TaskModule,
+    per_epoch: int,
+    writer: CheckpointWriter,
 ) -> list[L.Callback]:
     checkpoint, early_stopping = config.callbacks.checkpoint, config.callbacks.early_stopping
     monitor, mode = monitor_of(config, module.task)
     total = module.total_steps
     checkpoints = CheckpointCallback(
-        context.directory / "checkpoints",
+        writer,
         monitor=monitor,
         mode=mode,
         every_n_steps=checkpoint.every_n_steps,

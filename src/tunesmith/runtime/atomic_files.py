@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Self
 
 
 @contextlib.contextmanager
@@ -26,6 +27,37 @@ def written_whole(path: Path, private: bool = True) -> Iterator[Path]:
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class HashedFile:
+    """A new content of a file, hashed as it is written. A context manager; raises OSError.
+
+    Nothing is buffered: a process that is forked meanwhile has nothing of it to write again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._hash = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        self._hash.update(rest)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def digest(self) -> str:
+        """Return the SHA-256 of what was written, as `sha256` does of a file."""
+        return self._hash.hexdigest()
 
 
 def sync(path: Path) -> None:

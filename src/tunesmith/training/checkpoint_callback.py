@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Collection, Iterable
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,7 +11,7 @@ import lightning as L
 from tunesmith.errors import Interrupted
 from tunesmith.tasks.base import Task
 from tunesmith.tasks.capabilities import ComparesWithGuessing
-from tunesmith.training import checkpoint_io
+from tunesmith.training.checkpoint_writer import CheckpointWriter
 from tunesmith.training.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
@@ -27,14 +26,15 @@ class StoppedEarly(BaseException):
 class CheckpointCallback(L.Callback):
     """Keeps `last.ckpt`, the one before it, and `best.ckpt`; ends a run between two steps.
 
-    A checkpoint is taken when no batch is under way: after a validation, at an epoch's end,
-    and every so many steps or minutes. A run that is to stop (a signal, `pause_at_step`, early
-    stopping) saves there and raises; it neither adds a validation nor touches the schedule.
+    A checkpoint is taken when no batch is under way: after the best validation so far, every
+    so many steps or minutes, and at the end. A run that is to stop (a signal, `pause_at_step`,
+    early stopping) saves there and raises; it neither adds a validation nor touches the schedule.
+    `writer` is the trainer's plugin for checkpoint files.
     """
 
     def __init__(
         self,
-        folder: Path,
+        writer: CheckpointWriter,
         *,
         monitor: str,
         mode: str,
@@ -47,7 +47,7 @@ class CheckpointCallback(L.Callback):
         hparams: dict[str, Any] | None = None,
         group: str = "",
     ) -> None:
-        self.folder, self.monitor, self.mode = folder, monitor, mode
+        self.writer, self.monitor, self.mode = writer, monitor, mode
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.patience, self.min_delta = patience, min_delta
         self.validate_at_steps = frozenset(validate_at_steps)
@@ -109,29 +109,32 @@ class CheckpointCallback(L.Callback):
         if trainer.fit_loop._should_accumulate() or loop.batch_progress.is_last_batch:
             return
         if not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
-            self._pass(trainer, module, must_save=self._is_due(trainer.global_step))
+            self._pass(trainer, module)
 
     def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self._judge(trainer, module)
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            self._pass(trainer, module, must_save=True)
+            self._pass(trainer, module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
         if trainer.global_step >= module.total_steps and self.validated_step != trainer.global_step:
             validate_here(trainer)  # a run that ends by max_steps is scored at its last step
-        self._pass(trainer, module, must_save=True)
+        self._pass(trainer, module)
 
-    def _pass(self, trainer: L.Trainer, module: Any, must_save: bool) -> None:
+    def _pass(self, trainer: L.Trainer, module: Any) -> None:
         step = trainer.global_step
         ends = step >= module.total_steps
         self.finished = ends or (self.patience is not None and self.waited >= self.patience)
         stops = module.stop_agreed or (
             self.pause_at_step is not None and step >= self.pause_at_step
         )
-        if must_save or stops or self.finished:
+        if self.improved or stops or self.finished or self._is_due(trainer):
             self.save(trainer)
+        if stops or self.finished:
+            self.writer.wait()
+            trainer.strategy.barrier("saved")
         if self.finished and not ends:
             log.info(
                 "stopped early: %s has not improved for %d validations", self.monitor, self.waited
@@ -140,11 +143,13 @@ class CheckpointCallback(L.Callback):
         if stops and not ends:
             raise Interrupted
 
-    def _is_due(self, step: int) -> bool:
-        if self.every_n_steps and step % self.every_n_steps == 0:
+    def _is_due(self, trainer: L.Trainer) -> bool:
+        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
             return True
-        minutes = (time.monotonic() - self.saved_at) / 60
-        return self.every_n_minutes is not None and minutes >= self.every_n_minutes
+        if self.every_n_minutes is None:
+            return False
+        minutes = (time.monotonic() - self.saved_at) / 60  # the ranks' clocks differ
+        return trainer.strategy.reduce_boolean_decision(minutes >= self.every_n_minutes, all=False)
 
     # What is best
 
@@ -180,25 +185,17 @@ class CheckpointCallback(L.Callback):
     # Files
 
     def save(self, trainer: L.Trainer) -> None:
-        """Write last.ckpt, keep the one before, name it best too if it is; then the manifest."""
-        last, step = self.folder / "last.ckpt", trainer.global_step
-        if self.saved_steps.get("last.ckpt") == step and not self.improved and last.exists():
+        """Save as last.ckpt, and as best.ckpt too if it is."""
+        step = trainer.global_step
+        if self.saved_steps.get("last.ckpt") == step and not self.improved:
             return
         if "last.ckpt" in self.saved_steps:
             self.saved_steps["previous.ckpt"] = self.saved_steps["last.ckpt"]
         self.saved_steps["last.ckpt"] = step
         if self.improved:
             self.saved_steps["best.ckpt"] = step
-        fresh = self.folder / "fresh.ckpt"
-        trainer.save_checkpoint(fresh)  # every rank takes part
-        if trainer.is_global_zero:
-            if last.exists():
-                checkpoint_io.link(last, self.folder / "previous.ckpt")
-            if self.improved:
-                checkpoint_io.link(fresh, self.folder / "best.ckpt")
-            fresh.replace(last)
-            checkpoint_io.write_manifest(self.folder, self.saved_steps)
-        trainer.strategy.barrier("saved")
+        name = "best.ckpt" if self.improved else "last.ckpt"
+        trainer.save_checkpoint(self.writer.folder / name)  # every rank takes part
         self.improved = False
         self.saved_at = time.monotonic()
 

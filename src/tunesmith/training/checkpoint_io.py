@@ -9,36 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from tunesmith.errors import MachineError, ModelError, SafetyError
-from tunesmith.runtime.atomic_files import sha256, written_whole
+from tunesmith.runtime.atomic_files import HashedFile, sha256, written_whole
 
 MANIFEST = "manifest.json"
 ALL = ("last.ckpt", "previous.ckpt", "best.ckpt")
 
 
-class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's checkpoints through `write` and `read`."""
+def write(path: Path, fill: Callable[[Any], object]) -> str:
+    """Write a file under a temporary name, flush it to the disk, then give it its name.
 
-    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
-        write(Path(path), lambda file: torch.save(checkpoint, file))
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = True) -> Any:
-        return read(Path(path))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)
-
-
-def write(path: Path, fill: Callable[[Any], None]) -> None:
-    """Write a file under a temporary name, flush it to the disk, then give it its name."""
+    Returns its SHA-256. Raises MachineError.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as temporary, temporary.open("wb") as file:
+        with written_whole(path) as temporary, HashedFile(temporary) as file:
             fill(file)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise MachineError("ENV-DISK", str(path), f"cannot be written: {error}") from error
+    return file.digest()
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -75,19 +65,13 @@ def _is_of_a_run(loaded: Any) -> bool:
     )
 
 
-def write_manifest(folder: Path, steps: dict[str, int]) -> None:
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the hash, size and step of each checkpoint file by its name, as they were recorded."""
+    return json.loads((folder / MANIFEST).read_text())
+
+
+def write_manifest(folder: Path, known: Mapping[str, Any]) -> None:
     """Record the hash, size and step of each named checkpoint file, after they are in place."""
-    known: dict[str, dict[str, Any]] = {}
-    for name, step in steps.items():
-        path = folder / name
-        if path.exists():
-            twin = next((k for k in known if (folder / k).samefile(path)), None)
-            digest = known[twin]["sha256"] if twin else sha256(path)
-            known[name] = {"sha256": digest, "size": path.stat().st_size, "step": step}
-    _write_manifest(folder, known)
-
-
-def _write_manifest(folder: Path, known: Mapping[str, Any]) -> None:
     text = json.dumps(known, indent=2, sort_keys=True).encode()
     write(folder / MANIFEST, lambda file: file.write(text))
 
@@ -100,8 +84,8 @@ def keep_only(folder: Path, keep: str) -> None:
     names = {"all": ALL, "best": ("best.ckpt",), "none": ()}[keep]
     if names == ALL:
         return
-    known = json.loads((folder / MANIFEST).read_text())
-    _write_manifest(folder, {name: entry for name, entry in known.items() if name in names})
+    known = read_manifest(folder)
+    write_manifest(folder, {name: entry for name, entry in known.items() if name in names})
     for name in ALL:
         if name not in names:
             (folder / name).unlink(missing_ok=True)
@@ -110,7 +94,7 @@ def keep_only(folder: Path, keep: str) -> None:
 def is_intact(path: Path) -> bool:
     """Return whether the manifest in its folder has the hash of this file."""
     try:
-        known = json.loads((path.parent / MANIFEST).read_text())
+        known = read_manifest(path.parent)
         return path.is_file() and sha256(path) in {entry["sha256"] for entry in known.values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

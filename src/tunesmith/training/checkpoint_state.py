@@ -34,9 +34,21 @@ class Progress(BaseModel):
     saved_steps: dict[str, int]
 
 
+def tensors_of(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors in nested mappings and lists, each under a dotted name."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from tensors_of(part, f"{name}.{key}"[:120].lstrip("."))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from tensors_of(part, name)
+
+
 def check_tensors(state: Any, path: str) -> None:
     """Raise ModelError where a tensor of a checkpoint is not whole and in memory."""
-    for name, tensor in _tensors(state, ""):
+    for name, tensor in tensors_of(state):
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
             raise ModelError(CORRUPT, path, f"{name} is no plain tensor")
         size = tensor.numel() * tensor.element_size()
@@ -121,14 +133,3 @@ def alike(own: Any, other: Any) -> bool:
         is_number = isinstance(other, int | float) and not isinstance(other, bool)
         return is_number and not math.isnan(other)
     return isinstance(other, type(own))
-
-
-def _tensors(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
-    if isinstance(value, torch.Tensor):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _tensors(part, f"{name}.{key}"[:120].lstrip("."))
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part, name)

@@ -79,11 +79,11 @@ class CheckpointOptions(Options):
     """When a run saves, and which score is best."""
 
     every_n_steps: Count | None = Field(
-        description="Optimizer steps between two checkpoints, besides those after each validation "
-        "and each epoch."
+        description="Optimizer steps between two checkpoints, besides those after the best "
+        "validation so far and at the end."
     )
     every_n_minutes: Positive | None = Field(
-        description="Minutes between two checkpoints, likewise."
+        description="The most minutes between two checkpoints: what a killed run has to repeat."
     )
     monitor: Text | None = Field(
         description="The score that tells the best checkpoint, such as val/loss; null: the task's."

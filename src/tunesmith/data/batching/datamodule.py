@@ -89,9 +89,9 @@ class DataModule(LightningDataModule):
         return self._train_loader(*self._world())
 
     def val_dataloader(self) -> DataLoader:
-        return self.evaluation_loader("validation")
+        return self.evaluation_loader("validation", *self._world())
 
-    def evaluation_loader(self, split: str) -> DataLoader:
+    def evaluation_loader(self, split: str, ranks: int = 1, rank: int = 0) -> DataLoader:
         """Return the batches of a split, the same ones whoever asks: scores repeat to the bit."""
         features, lengths, _ = self.encoded[split]
         limit = self.limit_val_batches if split == "validation" else None
@@ -99,7 +99,6 @@ class DataModule(LightningDataModule):
         if limit is not None:  # the first batches would be the longest rows alone
             rows = features.data.column("row").to_numpy()
             chosen = sample_of_rows(rows, limit * self.eval_batch_size)
-        ranks, rank = self._world()
         return evaluation_loader(
             features,
             lengths,
