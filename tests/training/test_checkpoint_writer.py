@@ -7,13 +7,14 @@ import json
 import logging
 import os
 import threading
+import time
 
 import pytest
 import torch
 
 import tunesmith
-from support.commands import small
-from tunesmith.errors import MachineError
+from support.commands import only_run, small
+from tunesmith.errors import DataError, MachineError
 from tunesmith.runtime import atomic_files
 from tunesmith.training import checkpoint_io
 from tunesmith.training.checkpoint_writer import CheckpointWriter, take_snapshot
@@ -142,31 +143,49 @@ def test_a_save_in_the_foreground_returns_when_the_file_is_there(tmp_path):
     assert steps(tmp_path) == {"last.ckpt": 1}
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
-    """The first write ends only when one more step has begun; the run ends with all on disk."""
+@pytest.fixture
+def words(tmp_path):
+    """A run of five steps that saves at the third."""
+    own = ["trainer.max_epochs=1", "callbacks.checkpoint.every_n_steps=3", "logger=none"]
+    return [*small(tmp_path), *own, "name=run"]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch, words):
+    """The write of step 3 ends only once step 5 has begun; who ends training there waits for it."""
     further = threading.Event()
-    waited = []
+    went_on = []
     write, step = checkpoint_io.write, TaskModule.training_step
 
     def slow(path, fill):
-        if path.name == "fresh.ckpt" and not waited:
-            waited.append(further.wait(60))
+        if path.name == "fresh.ckpt":
+            went_on.append(further.wait(60))
+            time.sleep(0.5)
         return write(path, fill)
 
     def training_step(module, batch, index):
-        if module.trainer.global_step == 4:  # the first checkpoint is of step 3
+        if module.trainer.global_step == 4:
             further.set()
+            raise DataError("DATA-X", "", "a row is bad")
         return step(module, batch, index)
 
     monkeypatch.setattr(checkpoint_io, "write", slow)
     monkeypatch.setattr(TaskModule, "training_step", training_step)
-    words = ["trainer.max_epochs=1", "callbacks.checkpoint.every_n_steps=3", "logger=none"]
-    run = tunesmith.train([*small(tmp_path), *words])
-    assert waited == [True]
-    folder = run.directory / "checkpoints"
-    found = steps(folder)
-    assert found["last.ckpt"] == 5
-    assert (
-        found["best.ckpt"] == json.loads((run.directory / "metrics.json").read_text())["best_step"]
-    )
-    assert all(checkpoint_io.is_intact(folder / name) for name in found)
+    with pytest.raises(DataError, match="DATA-X"):
+        tunesmith.train(words)
+    assert went_on == [True]
+    folder = only_run(tmp_path, "run") / "checkpoints"
+    assert steps(folder) == {"last.ckpt": 3}
+    assert checkpoint_io.is_intact(folder / "last.ckpt")
+
+
+def test_a_disk_that_is_full_for_the_thread_ends_the_run(tmp_path, monkeypatch, words):
+    def fsync(descriptor, usual=os.fsync):
+        is_writer = threading.current_thread().name.startswith("checkpoint")
+        return no_space(descriptor) if is_writer else usual(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(MachineError, match=r"ENV-DISK.*No space left"):
+        tunesmith.train(words)
+    status = json.loads((only_run(tmp_path, "run") / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert status["error"].startswith("error[ENV-DISK]")
