@@ -17,7 +17,6 @@ from tunesmith.errors import MachineError
 from tunesmith.runtime.atomic_files import sha256
 
 VERSION = 3  # of what is stored; a higher one leaves older files alone
-BATCH_ROWS, BATCH_CHARACTERS = 1000, 8_000_000
 FILE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
 TYPES = {
     ColumnType.TEXT: pyarrow.string(),
@@ -61,6 +60,7 @@ def cached_dataset(
 ) -> Dataset:
     """Open the rows stored under the key; store them first if they are not, or damaged.
 
+    `rows` yields {column: values} of some rows at once.
     Processes that store the same key at once each write a folder of their own; the first to
     finish gives it its name, the others take that one. Memory stays constant.
     """
@@ -93,30 +93,10 @@ def write(rows: Iterator[dict[str, Any]], schema: pyarrow.Schema, folder: Path) 
     """Write rows.arrow and, last, its hash and the stamp of the files that its cells name."""
     path = folder / "rows.arrow"
     with path.open("wb") as handle, pyarrow.ipc.new_stream(handle, schema) as writer:
-        for batch in batches(rows):
-            writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
+        for columns in rows:
+            arrays = [pyarrow.array(columns[field.name], field.type) for field in schema]
+            writer.write_batch(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
     (folder / "rows.sha256").write_text(f"{sha256(path)} {media_fingerprint(opened(folder))}")
-
-
-def batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Group rows so that neither many nor long ones need much memory."""
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += sum(map(size_of, row.values()))
-        if len(batch) >= BATCH_ROWS or size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def size_of(cell: Any) -> int:
-    """Return about how much of the memory a cell takes, of those that can take much."""
-    if isinstance(cell, dict):
-        return len(cell["bytes"] or b"")
-    return len(cell) if isinstance(cell, str) else 0
 
 
 def publish(fresh: Path, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ def hash_of_rows(texts: np.ndarray, labels: Iterable[Any] = ()) -> str:
     labels are withheld.
     """
     wanted = np.zeros(len(texts), dtype="<u8")
+    hashed = {}  # few labels stand in many rows
     for i, label in enumerate(labels):
-        wanted[i] = digest(json.dumps(label, sort_keys=True))
+        key = label if isinstance(label, str) else json.dumps(label, sort_keys=True).encode()
+        if key not in hashed:
+            hashed[key] = digest(json.dumps(label, sort_keys=True))
+        wanted[i] = hashed[key]
     order = np.lexsort((wanted, texts))
     pairs = np.stack([texts.astype("<u8"), wanted], axis=1)[order]  # (N, 2)
     return hashlib.sha256(pairs.tobytes()).hexdigest()
@@ -24,5 +29,15 @@ def hash_of_rows(texts: np.ndarray, labels: Iterable[Any] = ()) -> str:
 
 def digest(text: str) -> int:
     """Hash a text to 64 bits; half of 2^32 texts would be needed for a likely collision."""
-    data = text.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+    return int(digests([text])[0])
+
+
+def digests(texts: Iterable[str]) -> np.ndarray:
+    """Return the hash of each of N texts, (N,): see `digest`."""
+    return digests_of_bytes(text.encode("utf-8", "surrogatepass") for text in texts)
+
+
+def digests_of_bytes(parts: Iterable[bytes]) -> np.ndarray:
+    """Return 64 bits of BLAKE2b of each of N byte strings, (N,)."""
+    blake = partial(hashlib.blake2b, digest_size=8)
+    return np.frombuffer(b"".join([blake(part).digest() for part in parts]), dtype="<u8")

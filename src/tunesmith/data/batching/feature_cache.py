@@ -28,6 +28,7 @@ MUCH = 0.05  # of a split's features
 Features = dict[str, Any]
 Encode = Callable[[Sequence[dict[str, Any]]], list[list[Features]]]
 AT_ONCE = 256  # rows that are encoded together
+WRITTEN = 1_000  # features that are written together
 ENOUGH = 4_000  # rows of a process: fewer are encoded before it would have begun
 
 
@@ -124,7 +125,9 @@ def _write(rows: Dataset, encode_batch: Encode, path: Path, processes: int) -> N
 
 
 def _write_part(rows: Dataset, numbers: range, encode_batch: Encode, path: Path) -> None:
+    """Encode rows and write their features; few are in memory at a time."""
     writer = ArrowWriter(path=str(path))
+    encoded: list[Features] = []
     for start in numbers[::AT_ONCE]:
         stop = min(start + AT_ONCE, numbers.stop)
         columns = rows[start:stop]
@@ -133,8 +136,10 @@ def _write_part(rows: Dataset, numbers: range, encode_batch: Encode, path: Path)
             for values in zip(*columns.values(), strict=True)
         ]
         for i, several in enumerate(encode_batch(batch), start):
-            for features in several:
-                writer.write({**features, "row": i})
+            encoded += [features | {"row": i} for features in several]
+        if encoded and (len(encoded) >= WRITTEN or stop == numbers.stop):
+            writer.write_batch({name: [one[name] for one in encoded] for name in encoded[0]})
+            encoded = []
     writer.finalize()
     writer.close()
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tunesmith.data.columns import MEDIA, TABULAR, TEXTUAL, Column, ColumnType, SourceName, names_of
 from tunesmith.data.prepare.choices import resolve_choice
 from tunesmith.data.prepare.media import digest_of
 from tunesmith.data.prepare.parse_cells import cell_of, converter, is_nothing, nested_names
-from tunesmith.data.row_hashes import digest
+from tunesmith.data.row_hashes import digests
 from tunesmith.data.sources.csv import header_options, suggested_names
 from tunesmith.data.sources.files import Raw
 from tunesmith.errors import DataError, did_you_mean, raise_all
@@ -18,6 +20,8 @@ from tunesmith.errors import DataError, did_you_mean, raise_all
 # Nothing to read: white space, control characters, zero-width marks.
 EMPTY = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*")
 HAS_EMPTY, HAS_NUL, IS_MISPLACED = 1, 2, 4  # bits of `_flags`
+MANY, FEW, CHARACTERS = 1000, 16, 8_000_000  # rows that are read at once; few where cells are files
+Columns = dict[str, Any]  # {column: one value a row}
 
 
 @dataclass(frozen=True)
@@ -176,38 +180,113 @@ def normalized_rows(
     separator: str | None,
     media: str | None = None,
     label_from: int = 0,
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows under our names, with what later checks need to know of each.
+) -> Iterator[Columns]:
+    """Yield the rows under our names, some at once, with what later checks need to know of each.
 
     `media` is the folder that paths in cells are relative to; None: the source's own.
-    `label_from` is the number of the first choice.
+    `label_from` is the number of the first choice. Raises DataError for the first bad row.
     """
     folder = source.folder if media is None else Path(media).expanduser()
     convert = {
         ours: converter(columns.get(ours), source.classes.get(str(theirs)), separator, folder)
         for ours, theirs in chosen.items()
     }
-    read = {c: columns[c] for c in chosen if c in columns}
-    texts = {
-        c: column.kind for c, column in read.items() if column.kind in TEXTUAL and not column.target
-    }
-    # What is of use to the train split alone makes no other row: a copy in test lacks it.
-    telling = [c for c in texts if not read[c].learning]
-    for position, (number, raw) in enumerate(source.rows()):
-        row: dict[str, Any] = {"row": position, "_line": number}
-        for ours, theirs in chosen.items():
-            if ours in texts and raw.keys().isdisjoint(roots_of(theirs)):
-                raise DataError("DATA-COL", source.at(number), f"key {theirs!r} missing")
+    reading = Reading(source, columns, chosen, convert, label_from)
+    position = 0
+    for batch in batches(source.rows(), FEW if reading.has_media else MANY):
+        try:
+            yield reading.columns_of(batch, position)
+        except DataError:
+            for i, one in enumerate(batch):
+                reading.columns_of([one], position + i)
+            raise
+        position += len(batch)
+
+
+def batches(rows: Iterable[Raw], count: int) -> Iterator[list[Raw]]:
+    """Group rows so that neither many nor long ones need much memory."""
+    batch: list[Raw] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum([len(cell) for cell in row[1].values() if isinstance(cell, str)])
+        if len(batch) >= count or size >= CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rows of a source become columns under our names."""
+
+    source: RowSource
+    columns: Mapping[str, Column]
+    chosen: Mapping[str, SourceName]
+    convert: Mapping[str, Callable[[Any], Any]]
+    label_from: int
+
+    @property
+    def known(self) -> dict[str, Column]:
+        return {c: self.columns[c] for c in self.chosen if c in self.columns}
+
+    @property
+    def has_media(self) -> bool:
+        return any(column.kind in MEDIA for column in self.known.values())
+
+    def columns_of(self, rows: Sequence[Raw], position: int) -> Columns:
+        """Return {column: values} of rows, of which the first is number `position` of the source.
+
+        Raises DataError, which names the row where there is but one.
+        """
+        source, known = self.source, self.known
+        numbers, raws = [number for number, _ in rows], [raw for _, raw in rows]
+        location = source.at(numbers[0])
+        texts = {
+            c: column.kind
+            for c, column in known.items()
+            if column.kind in TEXTUAL and not column.target
+        }
+        cells: Columns = {}
+        for ours, theirs in self.chosen.items():
+            roots = roots_of(theirs)
+            if ours in texts and any(raw.keys().isdisjoint(roots) for raw in raws):
+                raise DataError("DATA-COL", location, f"key {theirs!r} missing")
             try:
-                row[ours] = read_cells(raw, theirs, columns.get(ours), convert[ours])
+                cells[ours] = self._read(raws, ours)
             except ValueError as error:
-                raise DataError("DATA-CELL", source.at(number), str(error)) from None
-        resolve_choice(row, raw, read, chosen, source.at(number), label_from)
-        check_lengths(row, read, source.at(number))
-        others = [c for c in read if read[c].kind in (*MEDIA, *TABULAR)]
-        row |= identity(row, telling, others) | {"_flags": flags(row, texts)}
-        row["_flags"] |= IS_MISPLACED * any(misplaced(row))
-        yield row
+                raise DataError("DATA-CELL", location, str(error)) from None
+        wrong = [0] * len(rows)
+        kinds = {column.kind for column in known.values()}
+        if kinds & {ColumnType.CHOICE, ColumnType.TAGS} or "answers" in cells:
+            for i, raw in enumerate(raws):
+                row = {name: values[i] for name, values in cells.items()}
+                where = source.at(numbers[i])
+                resolve_choice(row, raw, known, self.chosen, where, self.label_from)
+                check_lengths(row, known, where)
+                wrong[i] = IS_MISPLACED * any(misplaced(row))
+                for name in cells:
+                    cells[name][i] = row[name]
+        # What is of use to the train split alone makes no other row: a copy in test lacks it.
+        telling = [c for c in texts if not known[c].learning]
+        others = [c for c in known if known[c].kind in (*MEDIA, *TABULAR)]
+        odd = zip(flags(cells, texts, len(rows)), wrong, strict=True)
+        marks = {"_flags": [one | more for one, more in odd]}
+        numbered = {"row": list(range(position, position + len(rows))), "_line": numbers}
+        return numbered | cells | identities(cells, telling, others, len(rows)) | marks
+
+    def _read(self, raws: Sequence[Mapping[str, Any]], ours: str) -> list[Any]:
+        """Return the cells of a column; a label that stands in many rows is read once."""
+        theirs, convert, column = self.chosen[ours], self.convert[ours], self.columns.get(ours)
+        if column is None or column.kind is not ColumnType.CLASS or not isinstance(theirs, str):
+            return [read_cells(raw, theirs, column, convert) for raw in raws]
+        values = [cell_of(raw, theirs) for raw in raws]
+        if not all(type(value) is str for value in values):
+            return [read_cells(raw, theirs, column, convert) for raw in raws]
+        first = dict(zip(values, raws, strict=True))
+        read = {value: read_cells(raw, theirs, column, convert) for value, raw in first.items()}
+        return [read[value] for value in values]
 
 
 def check_lengths(row: Mapping[str, Any], columns: Mapping[str, Column], location: str) -> None:
@@ -231,29 +310,36 @@ def misplaced(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield answer
 
 
-def identity(
-    row: Mapping[str, Any], texts: Sequence[str], others: Sequence[str] = ()
-) -> dict[str, int]:
-    """Return hashes of the texts (and of the id), by which rows are compared and split.
+def identities(
+    cells: Columns, texts: Sequence[str], others: Sequence[str], count: int
+) -> dict[str, np.ndarray]:
+    """Return hashes (N,) of the texts (and of the id), by which rows are compared and split.
 
     `others` are columns of files and of tables: the same text with others is another row.
     """
-    told = cells_of(row, texts) or [""]
-    beside = [digest_of(row[c]) if isinstance(row[c], dict | None) else str(row[c]) for c in others]
-    loose = "\0".join([*(" ".join(t.casefold().split()) for t in told), *beside])
-    found = {"_text": digest("\0".join([*told, *beside])), "_loose": digest(loose)}
-    return found | ({"_id": digest(row["id"])} if "id" in row else {})
+    exact, loose = [], []
+    for i, own in enumerate(texts_of_rows(cells, texts, count)):
+        values = [cells[c][i] for c in others]
+        beside = [digest_of(v) if isinstance(v, dict | None) else str(v) for v in values]
+        exact.append("\0".join([*own, *beside]))
+        loose.append("\0".join([*[" ".join(t.casefold().split()) for t in own], *beside]))
+    found = {"_text": digests(exact), "_loose": digests(loose)}
+    return found | ({"_id": digests(cells["id"])} if "id" in cells else {})
 
 
-def flags(row: Mapping[str, Any], texts: Mapping[str, ColumnType]) -> int:
-    """Return the bits of what is odd in the texts, those of use in learning alone too."""
-    given = cells_of(row, texts) or [""]
-    # One odd word empties no sentence.
-    whole = [" ".join(row[c]) for c in texts if texts[c] is ColumnType.WORDS] or given
-    is_empty = any(EMPTY.fullmatch(text) is not None for text in whole)
-    return HAS_EMPTY * is_empty | HAS_NUL * any("\0" in text for text in given)
+def flags(cells: Columns, texts: Mapping[str, ColumnType], count: int) -> Iterator[int]:
+    """Yield the bits of what is odd in the texts of a row, those of use in learning alone too."""
+    words = [c for c in texts if texts[c] is ColumnType.WORDS]
+    for i, own in enumerate(texts_of_rows(cells, list(texts), count)):
+        # One odd word empties no sentence.
+        whole = [" ".join(cells[c][i]) for c in words] or own
+        is_empty = any([EMPTY.fullmatch(text) is not None for text in whole])
+        yield HAS_EMPTY * is_empty | HAS_NUL * any(["\0" in text for text in own])
 
 
-def cells_of(row: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Return the texts of some columns, whether a cell holds one or several."""
-    return [cell for c in names for cell in ([row[c]] if isinstance(row[c], str) else row[c])]
+def texts_of_rows(cells: Columns, names: Sequence[str], count: int) -> Iterator[list[str]]:
+    """Yield the texts of each row's columns, whether a cell holds one or several; none: [""]."""
+    for i in range(count):
+        values = [cells[name][i] for name in names]
+        own = [t for value in values for t in ([value] if isinstance(value, str) else value)]
+        yield own or [""]

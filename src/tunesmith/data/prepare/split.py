@@ -1,6 +1,5 @@
 """Who trains, who validates, who tests: decided by the text alone."""
 
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tunesmith.data.options import SplitOptions
+from tunesmith.data.row_hashes import digests_of_bytes
 from tunesmith.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -19,13 +19,10 @@ def fractions(texts: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     Each purpose draws independently, so that a fold does not depend on the test split.
     """
     salt = f"{seed}/{purpose}/".encode()
-    drawn = np.empty(len(texts), dtype=np.float64)
-    for i, text in enumerate(texts.tolist()):
-        data = salt + text.to_bytes(8, "little")
-        # 53 bits fill a float exactly, so that no value rounds up to 1.
-        bits = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") >> 11
-        drawn[i] = bits / 2**53
-    return drawn
+    data = texts.astype("<u8").tobytes()
+    hashes = digests_of_bytes(salt + data[i : i + 8] for i in range(0, len(data), 8))
+    # 53 bits fill a float exactly, so that no value rounds up to 1.
+    return (hashes >> np.uint64(11)) / 2**53
 
 
 def split_rows(

@@ -5,8 +5,9 @@ Labeled (the labels have their names) -> the rows of a split.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -290,11 +291,15 @@ def finished(
         data = data.remove_columns(name).add_column(name, named.to_pylist(), feature=feature)
     data = data.remove_columns([c for c in data.column_names if c.startswith("_")])
     chosen = part.rows[sample(part.column("_text"), options.limit, options.split.seed)]
-    data = data.select(chosen)
-    labels = data.select_columns(name) if name in data.column_names else None
-    batches = labels.iter(10_000) if labels is not None else ()
-    answers = (label for batch in batches for label in batch[name])
-    return data, hash_of_rows(part.whole("_text")[chosen], answers)
+    answers = _values(data, name, chosen) if name in data.column_names else ()
+    return data.select(chosen), hash_of_rows(part.whole("_text")[chosen], answers)
+
+
+def _values(data: Dataset, name: str, rows: np.ndarray) -> Iterator[Any]:
+    """Yield the values of a column, some at a time: they may be long texts."""
+    column = data.data.column(name)
+    for start in range(0, len(rows), 10_000):
+        yield from column.take(rows[start : start + 10_000]).to_pylist()
 
 
 def noted(notes: Sequence[str]) -> list[str]:

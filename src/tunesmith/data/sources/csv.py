@@ -47,9 +47,13 @@ def csv_rows(
     rows = records(path, lines, sep, has_quotes)
     head = header(path, rows) if names is None else list(names)
     named = [number for number, name in enumerate(head) if name.strip()]
+    width, all_named = len(head), len(named) == len(head)
     for number, cells in rows:
         if not any(cells):
             continue  # as Excel leaves rows that were emptied
+        if len(cells) == width and all_named:
+            yield number, dict(zip(head, cells, strict=True))
+            continue
         extra = cells[len(head) :]
         if len(cells) < len(head) or (names is None and any(extra)):
             many = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
@@ -120,65 +124,47 @@ def header_options(names: Sequence[str]) -> str:
     return f'data.header=none "data.column_names=[{",".join(names)}]"'
 
 
-class Feed:
-    """Lines for the csv parser, which may not pull more than one longest row for a record."""
-
-    def __init__(self, path: Path, lines: Iterable[str]) -> None:
-        self.path, self.lines = path, iter(lines)
-        self.first = self.number = 0  # lines, from 1
-        self.size = 0  # characters of this record
-
-    def begin(self) -> None:
-        self.first, self.size = self.number + 1, 0
-
-    def __iter__(self) -> "Feed":
-        return self
-
-    def __next__(self) -> str:
-        line = next(self.lines)
-        self.number += 1
-        self.size += len(line)
-        if self.size > LONGEST_ROW:
-            raise never_closed(self.path, self.first)
-        return line
-
-
 def records(
     path: Path, lines: Iterable[str], sep: str, has_quotes: bool
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its first line, cells) of each record; blank lines are skipped."""
-    csv.field_size_limit(LONGEST_ROW + 1)
-    feed = Feed(path, lines)
+    """Yield (number of its first line, cells) of each record; blank lines are skipped.
+
+    A quote that stays open is refused once its cell is longer than a row may be.
+    """
+    csv.field_size_limit(LONGEST_ROW)
     how: dict[str, Any] = {} if has_quotes else {"quoting": csv.QUOTE_NONE}
-    reader = csv.reader(feed, delimiter=sep, strict=True, **how)
-    while True:
-        feed.begin()
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise broken_record(path, feed, str(error)) from None
-        if cells is None:
-            return
-        if sep == "\t" and feed.number > feed.first:
-            refuse_swallowed(path, feed, cells)
-        if cells and not (feed.first == 1 and DIRECTIVE.fullmatch(sep.join(cells).strip())):
-            yield feed.first, cells
+    reader = csv.reader(lines, delimiter=sep, strict=True, **how)
+    last = 0  # line of the record before
+    try:
+        for cells in reader:
+            first, last = last + 1, reader.line_num
+            if last > first:
+                refuse_swallowed(path, first, last, sep, cells)
+            if cells and not (first == 1 and DIRECTIVE.fullmatch(sep.join(cells).strip())):
+                yield first, cells
+    except csv.Error as error:
+        raise broken_record(path, last + 1, reader.line_num, str(error)) from None
 
 
-def refuse_swallowed(path: Path, feed: Feed, cells: list[str]) -> None:
-    """Refuse a quoted cell of several lines with tabs in them: whole rows, one may be sure."""
-    if any("\t" in cell and ("\n" in cell or "\r" in cell) for cell in cells):
-        what = f"quoted cell swallows rows up to line {feed.number}"
-        raise DataError("DATA-CSV", f"{path}:{feed.first}", what, NOT_QUOTED)
+def refuse_swallowed(path: Path, first: int, last: int, sep: str, cells: list[str]) -> None:
+    """Refuse a record of lines `first` to `last` that one may be sure is several rows.
+
+    So is one longer than a row may be, and, between tabs, a quoted cell of lines with tabs.
+    """
+    if sum(map(len, cells)) > LONGEST_ROW:
+        raise never_closed(path, first)
+    if sep == "\t" and any("\t" in cell and ("\n" in cell or "\r" in cell) for cell in cells):
+        what = f"quoted cell swallows rows up to line {last}"
+        raise DataError("DATA-CSV", f"{path}:{first}", what, NOT_QUOTED)
 
 
-def broken_record(path: Path, feed: Feed, error: str) -> DataError:
+def broken_record(path: Path, first: int, last: int, error: str) -> DataError:
     # A quote that stays open swallows lines until the next quote, which then stands wrong.
-    if feed.number > feed.first or "unexpected end" in error:
-        return never_closed(path, feed.first)
+    if last > first or "unexpected end" in error:
+        return never_closed(path, first)
     what = "text after a closing quote"
     fix = f'write a quote in a cell as "", or {NOT_QUOTED}'
-    return DataError("DATA-CSV", f"{path}:{feed.first}", what, fix)
+    return DataError("DATA-CSV", f"{path}:{first}", what, fix)
 
 
 def never_closed(path: Path, number: int) -> DataError:
