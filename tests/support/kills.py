@@ -22,7 +22,7 @@ from hydra import compose, initialize_config_dir
 
 from support.commands import make_inputs, use_inputs
 from support.preloaded import LIBRARIES
-from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.fast_import import fast_import
 
 
 def overrides(folder: Path, precision: str, micro_batches: int, interval: str, workers: int):
@@ -207,7 +207,7 @@ def main() -> None:
     arguments = overrides(folder, precision, int(micro_batches), interval, int(workers))
     if not (folder / "model").exists():
         make_inputs_in_child(folder)
-    with gc_paused_for_import():
+    with fast_import():
         for name in [*LIBRARIES, "tunesmith.pipeline.train"]:  # once, for all the children
             importlib.import_module(name)
 

@@ -21,7 +21,7 @@ from tunesmith.errors import (
     is_debugging,
     raise_all,
 )
-from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.fast_import import fast_import
 from tunesmith.runtime.mask_secrets import mask_plain_secrets
 
 CTRL_C = 130
@@ -49,7 +49,7 @@ def train_from_config(cfg: Any) -> float | None:
     try:
         _refuse_trust_of_files(cfg)
         raise_all(config.check(cfg))
-        with gc_paused_for_import():
+        with fast_import():
             from tunesmith.pipeline.train import train
 
         return train(cfg)

@@ -10,7 +10,7 @@ from tunesmith import __version__
 from tunesmith.cli import file_commands, study_commands
 from tunesmith.cli.entry import run_cli, train_from_config
 from tunesmith.config import CONF
-from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.fast_import import fast_import
 
 
 def main() -> None:
@@ -110,7 +110,7 @@ def _with_options(parser: argparse.ArgumentParser) -> None:
 def _opened(options: argparse.Namespace) -> Any:
     from tunesmith.config import inference_options
 
-    with gc_paused_for_import():
+    with fast_import():
         from tunesmith.inference.finished_run import load
 
     return load(

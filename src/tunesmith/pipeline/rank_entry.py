@@ -6,14 +6,14 @@ import sys
 import traceback
 
 from tunesmith.errors import INTERRUPTED, Interrupted, explain, is_debugging
-from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.fast_import import fast_import
 
 
 def main() -> None:
     """Train as standard input says: what `launched_ranks` writes there."""
     payload = json.load(sys.stdin)
     sys.path[:] = payload["path"]  # so that the user's own code is found where the first found it
-    with gc_paused_for_import():
+    with fast_import():
         from tunesmith.pipeline.train import train_as_rank
 
     logging.disable(logging.WARNING)  # the first process says it

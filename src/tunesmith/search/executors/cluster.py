@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.fast_import import fast_import
 from tunesmith.search.executors.jobs import Job, JobExecutor
 from tunesmith.search.trial import Result, Segment
 
@@ -55,7 +55,7 @@ def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, A
     marker = Path(payload["marker"])
     marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     marker.touch(mode=0o600)
-    with gc_paused_for_import():
+    with fast_import():
         from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment
 

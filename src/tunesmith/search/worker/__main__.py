@@ -12,7 +12,7 @@ import os
 import sys
 from typing import IO, Any
 
-from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.fast_import import fast_import
 from tunesmith.runtime.processes import die_with_parent
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     answers = _own_output()
     setup = json.loads(sys.stdin.readline())
     _prepare(setup)
-    with gc_paused_for_import():
+    with fast_import():
         from tunesmith.search.trial import Segment
         from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment
