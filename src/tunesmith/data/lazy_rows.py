@@ -6,6 +6,21 @@ from typing import Any, overload
 import pyarrow as pa
 from datasets import Dataset
 
+AT_ONCE = 10_000  # values
+
+
+def values_of(rows: Any, name: str) -> Iterator[Any]:
+    """Yield the values of a column of a dataset, or of {column: values}, in the order of the rows.
+
+    Many are read at once, yet few are in memory: one by one, as `rows[name]` of a dataset yields
+    them, takes 20 microseconds each.
+    """
+    if not isinstance(rows, Dataset):
+        yield from rows[name]
+        return
+    for batch in rows.select_columns(name).iter(AT_ONCE):
+        yield from batch[name]
+
 
 class LazyRows(Sequence[Mapping[str, Any]]):
     """The rows of a dataset; each is read from its file, value by value, when it is asked for.

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Output, Row
 from tunesmith.tasks.bases.numeric import Numeric, pairs_with_number
@@ -18,7 +19,7 @@ class CrossEncoderSimilarity(Numeric):
     monitor = "spearman"
 
     def fit_statistics(self, train: Any) -> None:
-        labels = np.asarray(train["label"], dtype=np.float64)
+        labels = np.asarray(list(values_of(train, "label")), dtype=np.float64)
         self.measure(float(labels.mean()), float(labels.std()))
 
     def forward(self, batch: Batch) -> Output:

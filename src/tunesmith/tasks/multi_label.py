@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from tunesmith.data.columns import ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.models import heads
 from tunesmith.runtime.options import Inside
 from tunesmith.tasks.base import Answer, Row
@@ -78,7 +79,7 @@ class MultiLabel(TextTask, HasUndefinedMetrics, ComparesWithGuessing, TruncatesL
         return held
 
     def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
-        positive = self._indicators(train["label"]).mean(0)  # (C,)
+        positive = self._indicators(list(values_of(train, "label"))).mean(0)  # (C,)
         odds = positive / np.maximum(1 - positive, 1e-9)
         if self.loss.class_weight is not None:
             odds = odds * self.loss.class_weight.cpu().numpy()
@@ -95,7 +96,7 @@ class MultiLabel(TextTask, HasUndefinedMetrics, ComparesWithGuessing, TruncatesL
         return {"auroc": f"all rows or none are {one_sided[0]!r}"} if one_sided else {}
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
-        shares = self._indicators(train["label"]).mean(0)  # (C,)
+        shares = self._indicators(list(values_of(train, "label"))).mean(0)  # (C,)
         return [self._answer(shares)] * len(rows)
 
     def _answer(self, probabilities: np.ndarray) -> Answer:

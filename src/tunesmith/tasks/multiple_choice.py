@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.data.columns import Column, ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.models import heads
 from tunesmith.models.scatter import scatter_rows
 from tunesmith.tasks.base import Answer, Batch, Features, Row
@@ -82,7 +83,7 @@ class MultipleChoice(TextTask, NotesTruncation, ComparesWithGuessing, ShowsExamp
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the place that is right most often in the train split."""
-        index, count = Counter(train["label"]).most_common(1)[0]
+        index, count = Counter(values_of(train, "label")).most_common(1)[0]
         same = {"choice": None, "index": index, "probabilities": [count / len(train)]}
         return [same] * len(rows)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.data.columns import Column, ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.errors import ConfigError
 from tunesmith.models import heads
 from tunesmith.runtime.options import Count, CountOrZero
@@ -220,13 +221,14 @@ class QuestionAnswering(
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the commonest first answer of the train split, or none where none is commoner."""
-        given = Counter(answers[0]["text"] if answers else "" for answers in train["answers"])
+        all_answers = values_of(train, "answers")
+        given = Counter(answers[0]["text"] if answers else "" for answers in all_answers)
         text, count = given.most_common(1)[0]
         same = {"answer": text, "start": None, "end": None, "probability": count / len(train)}
         return [same] * len(rows)
 
     def undefined_metrics(self, rows: Any) -> dict[str, str]:
-        with_answer = sum(bool(answers) for answers in rows["answers"])
+        with_answer = sum(bool(answers) for answers in values_of(rows, "answers"))
         return {
             name: f"{what} question has an answer"
             for name, what, count in (

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.columns import ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Output, Row
 from tunesmith.tasks.bases.numeric import Numeric
@@ -28,7 +29,7 @@ class Regression(Numeric, TruncatesLongTexts):
 
     def fit_statistics(self, rows: Any) -> None:
         if self.standardize:
-            labels = np.asarray(rows["label"], dtype=np.float64)
+            labels = np.asarray(list(values_of(rows, "label")), dtype=np.float64)
             self.measure(float(labels.mean()), float(labels.std()))
 
     def forward(self, batch: Batch) -> Output:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.data.columns import Column, ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.data.row_hashes import digest
 from tunesmith.errors import ConfigError
 from tunesmith.models import heads
@@ -136,11 +137,11 @@ class Retrieval(TextTask, UsesOtherRows, HasUndefinedMetrics, ShowsExamples):
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the commonest passage of the train split: as a rule no candidate here."""
-        [(passage, _)] = Counter(train["text_pair"]).most_common(1)
+        [(passage, _)] = Counter(values_of(train, "text_pair")).most_common(1)
         return [NOTHING | {"passage": passage}] * len(rows)
 
     def undefined_metrics(self, rows: Any) -> dict[str, str]:
-        if any(map(is_pair, rows["text"], rows["text_pair"])):
+        if any(map(is_pair, values_of(rows, "text"), values_of(rows, "text_pair"))):
             return {}
         return dict.fromkeys(self.metrics, "no row has a query and a passage")
 

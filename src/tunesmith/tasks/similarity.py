@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Features, Output, Row
 from tunesmith.tasks.bases.numeric import Numeric, pairs_with_number
@@ -30,7 +31,7 @@ class Similarity(Numeric):
         self.pooling = pooling
 
     def fit_statistics(self, train: Any) -> None:
-        labels = np.asarray(train["label"], dtype=np.float64)
+        labels = np.asarray(list(values_of(train, "label")), dtype=np.float64)
         self.measure(float(labels.min()), float(np.ptp(labels)))
 
     def encode(self, row: Row) -> list[Features]:

@@ -12,6 +12,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from tunesmith.data.columns import Column, ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.errors import ConfigError
 from tunesmith.models import heads
 from tunesmith.models.encoder_decoder import decoder_of, tie_weights
@@ -217,7 +218,7 @@ class Summarization(TextTask, Generates, ComparesWithGuessing, NotesTruncation, 
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
         """Give the commonest target text of the train split."""
-        text, count = Counter(first for first, *_ in train["target"]).most_common(1)[0]
+        text, count = Counter(first for first, *_ in values_of(train, "target")).most_common(1)[0]
         answer = {"summary": text, "probability": count / len(train), "tokens": len(text.split())}
         return [answer] * len(rows)
 

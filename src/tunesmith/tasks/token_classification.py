@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tunesmith.data.columns import Column, ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.models import heads
 from tunesmith.runtime.options import CountOrZero
@@ -83,7 +84,7 @@ class TokenClassification(
             raise DataError("DATA-TAGS", "", what, fix)
 
     def fit_statistics(self, rows: Any) -> None:
-        counts = Counter(tag for tags in rows["tags"] for tag in tags)
+        counts = Counter(tag for tags in values_of(rows, "tags") for tag in tags)
         self.loss.weigh_classes([counts[label] for label in self.label_to_id])
 
     def encode(self, row: Row) -> list[Features]:
@@ -160,7 +161,7 @@ class TokenClassification(
         return counts
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
-        counts = self._counts(train["tags"])  # (C,)
+        counts = self._counts(values_of(train, "tags"))  # (C,)
         texts = [split_words(row["words"]) for row in rows]
         each = [
             (range(len(t.words)), np.tile(counts / counts.sum(), (len(t.words), 1))) for t in texts
@@ -169,7 +170,8 @@ class TokenClassification(
 
     def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
         truths = [self.label_to_id[tag] for row in rows for tag in row["tags"]]
-        return losses_of_guessing(self.loss, self._counts(train["tags"]).tolist(), truths)
+        counts = self._counts(values_of(train, "tags"))  # (C,)
+        return losses_of_guessing(self.loss, counts.tolist(), truths)
 
     def _counts(self, tags: Iterable[Sequence[str]]) -> np.ndarray:
         """Count each tag over rows: (C,)."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
 from tunesmith.data.columns import Column, ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.tasks.base import Answer, Row
 from tunesmith.tasks.bases.text_task import TextTask
 from tunesmith.tasks.capabilities import ComparesWithGuessing, HasUndefinedMetrics
@@ -58,7 +59,7 @@ class Numeric(TextTask, HasUndefinedMetrics, ComparesWithGuessing, ABC):
 
     def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
         labels = torch.tensor([row["label"] for row in rows], dtype=torch.float64)
-        mean = torch.tensor(float(np.mean(train["label"])), dtype=torch.float64)
+        mean = torch.tensor(float(np.mean(list(values_of(train, "label")))), dtype=torch.float64)
         device = self.zero.device
         own, guess = (self.in_own_units(x.to(device)) for x in (labels, mean))
         loss = float(self.loss(guess.expand(len(own)), own).mean)
@@ -68,7 +69,7 @@ class Numeric(TextTask, HasUndefinedMetrics, ComparesWithGuessing, ABC):
         return float(row["label"])
 
     def undefined_metrics(self, rows: Any) -> dict[str, str]:
-        if len(set(rows["label"])) > 1:
+        if len(set(values_of(rows, "label"))) > 1:
             return {}
         return dict.fromkeys(("pearson", "spearman", "r2"), f"all labels are {rows['label'][0]}")
 
@@ -78,7 +79,7 @@ class Numeric(TextTask, HasUndefinedMetrics, ComparesWithGuessing, ABC):
         return {**correlations(guesses, truths), **errors(guesses, truths)}
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
-        return [{"label": float(np.mean(train["label"]))}] * len(rows)
+        return [{"label": float(np.mean(list(values_of(train, "label"))))}] * len(rows)
 
 
 def pairs_with_number() -> Mapping[str, Column]:

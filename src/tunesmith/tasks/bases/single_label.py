@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from tunesmith.data.columns import ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.tasks.base import Answer, Row
 from tunesmith.tasks.bases.text_task import TextTask, texts_with
 from tunesmith.tasks.capabilities import (
@@ -47,7 +48,7 @@ class SingleLabel(
     def weigh_classes(self, train: Any) -> None:
         """Let a loss that weighs classes count them."""
         if isinstance(self.loss, ClassWeighted):
-            counts = Counter(train["label"])
+            counts = Counter(values_of(train, "label"))
             self.loss.weigh_classes([counts[label] for label in self.label_to_id])
 
     def label_of(self, row: Row) -> int:
@@ -85,20 +86,18 @@ class SingleLabel(
     def guessing_loss(self, train: Any, rows: Sequence[Row]) -> tuple[float, float] | None:
         if not isinstance(self.loss, CrossEntropy):
             return None
-        counts = Counter(train["label"])
+        counts = Counter(values_of(train, "label"))
         by_label = [counts[label] for label in self.label_to_id]
         return losses_of_guessing(self.loss, by_label, self._indices(rows).tolist())
 
     def undefined_metrics(self, rows: Any) -> dict[str, str]:
-        count, absent = (
-            len(self.label_to_id),
-            [x for x in self.label_to_id if x not in set(rows["label"])],
-        )
+        present, count = set(values_of(rows, "label")), len(self.label_to_id)
+        absent = [label for label in self.label_to_id if label not in present]
         found = {"auroc": f"no row is {absent[0]!r}"} if absent else {}
         return found if count == 2 else {**found, "f1": f"{count} labels, not two"}
 
     def baseline(self, train: Any, rows: Sequence[Row]) -> list[Answer]:
-        counts = Counter(train["label"])
+        counts = Counter(values_of(train, "label"))
         shares = np.array([counts[label] / len(train) for label in self.label_to_id])
         return [answer(self.label_to_id, shares)] * len(rows)
 
