@@ -2,8 +2,9 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,11 @@ from tunesmith.tasks.capabilities import (
     HasModalities,
     HasUndefinedMetrics,
     NotesTruncation,
+    fillers_of,
     modality_columns,
 )
-from tunesmith.training import checkpoint_io, checkpoint_state, distributed
+from tunesmith.tasks.text import padding
+from tunesmith.training import checkpoint_io, checkpoint_state, cuda_graphs, distributed
 from tunesmith.training.adapt.base import Adaptation
 from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.hardware import Hardware
@@ -65,7 +68,8 @@ def build_training(
 ) -> Training:
     """Load the weights and put the run together; read the checkpoint that it goes on from."""
     task, adaptation = build_task(config, inputs)
-    data = build_data(config, inputs, task)
+    lengths = graphed_lengths(config, inputs, task, hardware)
+    data = build_data(config, inputs, task, lengths)
     note = note_of_end(config, data.steps_per_epoch)
     if note is not None and distributed.rank() == 0:
         log.warning("%s", note)
@@ -75,7 +79,7 @@ def build_training(
         if random and distributed.rank() == 0:
             what = "%s: random weights are frozen and never learn; adapt=full, or pretrained ones"
             log.warning(what, ", ".join(random))
-    module = build_module(config, inputs, task, adaptation, data.steps_per_epoch, hardware)
+    module = build_module(config, inputs, task, adaptation, data.steps_per_epoch, hardware, lengths)
     state = checkpoint_io.read(context.checkpoint) if context.checkpoint is not None else None
     trainer = build_trainer(config, hardware, context, module, data, _resumed_step(context, state))
     checkpoints = next(c for c in trainer.callbacks if isinstance(c, CheckpointCallback))  # type: ignore[attr-defined]
@@ -154,13 +158,19 @@ def _check_monitor(config: RunConfig, task: Task, rows: Rows) -> None:
 # Data and module
 
 
-def build_data(config: RunConfig, inputs: RunInputs, task: Task) -> DataModule:
-    """Encode the splits, or open what was encoded before."""
+def build_data(
+    config: RunConfig, inputs: RunInputs, task: Task, lengths: Sequence[int] = ()
+) -> DataModule:
+    """Encode the splits, or open what was encoded before.
+
+    Batches of training are padded to the next of `lengths` tokens; none: to their longest row.
+    """
     names = ("on_truncation", "batch_size", "eval_batch_size", "bucket_window", "workers")
     return DataModule(
         inputs.rows.splits,
         task,
         augment=task.augment if isinstance(task, Augments) else no_augmentation,
+        widen=partial(padding.widen, lengths, fillers_of(task)) if lengths else None,
         truncation_note=_truncation_note(task),
         identity={
             "features": FORMAT,
@@ -190,6 +200,30 @@ def _truncation_note(task: Task) -> str:
     return f"texts truncated at {task.max_length} tokens"
 
 
+def graphed_lengths(
+    config: RunConfig, inputs: RunInputs, task: Task, hardware: Hardware
+) -> tuple[int, ...]:
+    """Return the lengths of batches whose steps are CUDA graphs; none where steps are none.
+
+    Raises ConfigError where they are asked for and cannot be.
+    """
+    asked = config.trainer.cuda_graphs
+    if asked is False:
+        return ()
+    optimizer = instantiate.resolve(config.optimizer[instantiate.TARGET], trust=config.trust)
+    fused = bool(config.optimizer.get("fused"))
+    micro_batches = config.trainer.micro_batches
+    reason = cuda_graphs.reason_against(hardware, task, optimizer, fused, micro_batches)
+    if reason is None:
+        return cuda_graphs.lengths_up_to(inputs.max_length)
+    if asked is True:
+        fix = "set it to auto, which says why they are not used"
+        raise ConfigError("CONF-GRAPHS", "trainer.cuda_graphs=true", reason, fix)
+    if hardware.accelerator == "gpu" and distributed.rank() == 0:
+        log.info("steps are no CUDA graphs: %s", reason)
+    return ()
+
+
 def build_module(
     config: RunConfig,
     inputs: RunInputs,
@@ -197,8 +231,12 @@ def build_module(
     adaptation: Adaptation,
     per_epoch: int,
     hardware: Hardware,
+    lengths: Sequence[int] = (),
 ) -> TaskModule:
-    """Put the task under its optimizer and schedule."""
+    """Put the task under its optimizer and schedule.
+
+    Steps of whole batches of one of `lengths` tokens are CUDA graphs.
+    """
     steps = total_steps(config, per_epoch)
     check_interval(config, steps)
     schedule = dict(config.scheduler)
@@ -220,6 +258,7 @@ def build_module(
         scheduler_monitor=monitor,
         micro_batches=config.trainer.micro_batches,
         log_every_n_steps=config.trainer.log_every_n_steps,
+        graph_shapes=[(config.data.batch_size, length) for length in lengths],
     )
 
 

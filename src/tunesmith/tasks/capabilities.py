@@ -12,6 +12,7 @@ from torch import nn
 
 from tunesmith.models.encoder import head_parameters
 from tunesmith.tasks.base import Answer, Batch, Features, Row, Task
+from tunesmith.tasks.text import padding
 
 
 class LabeledExample(NamedTuple):
@@ -143,6 +144,16 @@ class NotesTruncation(ABC):
         """Say what is truncated, and at how many tokens; continues "5% of ..."."""
 
 
+class Capturable(ABC):  # noqa: B024
+    """Runs the same kernels for all batches of one shape, and reads no number on the host.
+
+    So CUDA can capture its training step as a graph. Its `forward` chooses by arithmetic, not by
+    a boolean mask, and makes no tensor from Python numbers.
+    """
+
+    token_fillers: ClassVar[Mapping[str, int]] = {}  # pads its own tensors (B, T, ...) of tokens
+
+
 class HasModalities(ABC):
     """Reads columns other than the text, which have encoders of their own."""
 
@@ -155,6 +166,12 @@ class HasModalities(ABC):
 
 
 # What follows from them
+
+
+def fillers_of(task: Task) -> dict[str, int]:
+    """Return what pads each tensor of tokens (B, T, ...) in a batch of a task."""
+    own = task.token_fillers if isinstance(task, Capturable) else {}
+    return {**padding.fillers_of(task.tokenizer), **own}
 
 
 def modality_columns(task: type[Task]) -> tuple[str, ...]:

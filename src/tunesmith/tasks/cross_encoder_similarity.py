@@ -9,9 +9,10 @@ from tunesmith.data.lazy_rows import values_of
 from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Output, Row
 from tunesmith.tasks.bases.numeric import Numeric, pairs_with_number
+from tunesmith.tasks.capabilities import Capturable
 
 
-class CrossEncoderSimilarity(Numeric):
+class CrossEncoderSimilarity(Numeric, Capturable):
     """Predicts a number for a pair of texts; its one output learns it in standard units."""
 
     columns = pairs_with_number()

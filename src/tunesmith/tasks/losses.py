@@ -71,7 +71,7 @@ class SpanCrossEntropy(nn.Module):
     """Where a span starts and where it ends: logits (N, T, 2), labels (N, 2); the mean of both."""
 
     def forward(self, logits: Tensor, labels: Tensor) -> Loss:
-        windows = torch.tensor(float(len(labels)), device=labels.device)
+        windows = logits.new_full((), len(labels), dtype=torch.float32)
         return Loss(F.cross_entropy(logits.float(), labels), windows)
 
 
@@ -89,7 +89,7 @@ class ChoiceCrossEntropy(nn.Module):
         is_choice = logits > -torch.inf
         evenly = costs.masked_fill(~is_choice, 0.0).sum(-1) / is_choice.sum(-1)  # (N,)
         mixed = (1 - self.label_smoothing) * right + self.label_smoothing * evenly
-        return Loss(mixed.mean(), torch.tensor(float(len(labels)), device=labels.device))
+        return Loss(mixed.mean(), logits.new_full((), len(labels)))
 
 
 class InfoNCE(nn.Module):
@@ -104,7 +104,7 @@ class InfoNCE(nn.Module):
 
     def forward(self, cosines: Tensor, labels: Tensor) -> Loss:
         summed = F.cross_entropy(cosines.float() / self.temperature, labels, reduction="sum")
-        weight = torch.tensor(float(len(labels)), device=labels.device)
+        weight = cosines.new_full((), len(labels), dtype=torch.float32)
         return Loss(summed / weight.clamp(min=1e-12), weight)
 
 
@@ -142,7 +142,7 @@ class MeanSquaredError(nn.Module):
     """A number: predictions (N,), labels (N,)."""
 
     def forward(self, predictions: Tensor, labels: Tensor) -> Loss:
-        rows = torch.tensor(float(len(labels)), device=labels.device)
+        rows = predictions.new_full((), len(labels), dtype=torch.float32)
         return Loss(F.mse_loss(predictions.float(), labels.float()), rows)
 
 

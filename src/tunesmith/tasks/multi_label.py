@@ -14,6 +14,7 @@ from tunesmith.runtime.options import Inside
 from tunesmith.tasks.base import Answer, Row
 from tunesmith.tasks.bases.text_task import TextTask, texts_with
 from tunesmith.tasks.capabilities import (
+    Capturable,
     ComparesWithGuessing,
     HasUndefinedMetrics,
     TruncatesLongTexts,
@@ -24,7 +25,9 @@ from tunesmith.tasks.metrics.class_scores import Probabilities
 from tunesmith.tasks.text.long_text import OF_A_TEXT, pooled
 
 
-class MultiLabel(TextTask, HasUndefinedMetrics, ComparesWithGuessing, TruncatesLongTexts):
+class MultiLabel(
+    TextTask, HasUndefinedMetrics, ComparesWithGuessing, TruncatesLongTexts, Capturable
+):
     """Scores every label by itself; the answer is all that reach the threshold."""
 
     columns = texts_with(ColumnType.CLASSES)

@@ -25,6 +25,7 @@ from tunesmith.tasks.base import (
 from tunesmith.tasks.bases.text_task import TextTask
 from tunesmith.tasks.capabilities import (
     Calibrates,
+    Capturable,
     ComparesWithGuessing,
     HasUndefinedMetrics,
     LabeledExample,
@@ -48,6 +49,7 @@ from tunesmith.tasks.text.long_text import overlap
 class QuestionAnswering(
     TextTask,
     Calibrates,
+    Capturable,
     ComparesWithGuessing,
     HasUndefinedMetrics,
     NotesTruncation,
@@ -73,6 +75,7 @@ class QuestionAnswering(
     )
     monitor = "f1"
     decision = "answer"
+    token_fillers: ClassVar[Mapping[str, int]] = {"offsets": -1}
 
     loss: SpanCrossEntropy
     null_threshold: Tensor  # (); infinite: every question is answered

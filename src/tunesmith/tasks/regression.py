@@ -11,11 +11,11 @@ from tunesmith.models import heads
 from tunesmith.tasks.base import Answer, Batch, Output, Row
 from tunesmith.tasks.bases.numeric import Numeric
 from tunesmith.tasks.bases.text_task import texts_with
-from tunesmith.tasks.capabilities import TruncatesLongTexts
+from tunesmith.tasks.capabilities import Capturable, TruncatesLongTexts
 from tunesmith.tasks.text.long_text import OF_A_TEXT
 
 
-class Regression(Numeric, TruncatesLongTexts):
+class Regression(Numeric, TruncatesLongTexts, Capturable):
     """Predicts a number; it learns in standard units of the train split where asked to."""
 
     columns = texts_with(ColumnType.NUMBER)

@@ -22,6 +22,7 @@ from tunesmith.tasks.base import (
 )
 from tunesmith.tasks.bases.text_task import TextTask, no_tokens
 from tunesmith.tasks.capabilities import (
+    Capturable,
     ComparesWithGuessing,
     LabeledExample,
     ShowsConfusion,
@@ -37,7 +38,7 @@ from tunesmith.tasks.text.word_windows import NO_WORD, Words, split_words, windo
 
 
 class TokenClassification(
-    TextTask, SplitsRows, ComparesWithGuessing, ShowsExamples, ShowsConfusion
+    TextTask, Capturable, ComparesWithGuessing, ShowsConfusion, ShowsExamples, SplitsRows
 ):
     """Scores every tag of each word, on its first token; entities are read from the tags.
 

@@ -19,6 +19,7 @@ from tunesmith.errors import ConfigError, TrainingError
 from tunesmith.tasks.base import Batch, Output, Task
 from tunesmith.tasks.capabilities import FitsHead
 from tunesmith.training import checkpoint_state
+from tunesmith.training.cuda_graphs import CapturedStep, CudaCapture, Learnt, StepGraphs
 from tunesmith.training.evaluation import Evaluation, ScoredBatch, score_batch, score_split
 from tunesmith.training.param_groups import parameter_groups
 
@@ -51,6 +52,7 @@ class TaskModule(L.LightningModule):
         scheduler_monitor: str | None = None,
         micro_batches: int = 1,
         log_every_n_steps: int = 10,
+        graph_shapes: Collection[tuple[int, int]] = (),
     ) -> None:
         super().__init__()
         self.task = task
@@ -60,6 +62,9 @@ class TaskModule(L.LightningModule):
         self.total_steps = total_steps
         self.scheduler_every, self.scheduler_monitor = scheduler_every, scheduler_monitor
         self.micro_batches, self.log_every_n_steps = micro_batches, log_every_n_steps
+        self.graph_shapes = graph_shapes  # (B, T) of batches whose step is a CUDA graph
+        self.graphs: StepGraphs | None = None
+        self.captured: CapturedStep | None = None  # of the step under way
         self.plateau: ReduceLROnPlateau | None = None
         self.plateau_state: dict[str, Any] | None = None
         self.from_other_run = False  # from another run's checkpoint: rates and decay are this run's
@@ -75,15 +80,60 @@ class TaskModule(L.LightningModule):
     # Training
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        if self.captured is not None:
+            assert self.graphs is not None
+            learnt = self.graphs.run(self.captured, batch)
+            self.batch_loss, self.batch_weight = learnt.batch_loss, learnt.batch_weight
+            self._end_of_batch(index)
+            return learnt.loss
+        loss, weight = self._forward(batch)
+        if self.micro_batches == 1:
+            total = self._reduce_loss()
+            self._end_of_batch(index)
+            return loss * (weight * self._ranks / total)
+        if len(self.window) == self.micro_batches:
+            self._reduce_loss()
+            self._end_of_batch(index)
+        return loss * weight  # divided by the batch's weight before the step
+
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of a piece, and its weight."""
         output: Output = self.task(batch)
         weight = output.weight.detach() * (~batch["blank"])
         self.window.append(torch.stack([weight, weight * output.loss.detach()]).float())
-        if self.micro_batches == 1:
-            total = self._reduce_loss(index)
-            return output.loss * (weight * self._ranks / total)
-        if len(self.window) == self.micro_batches:
-            self._reduce_loss(index)
-        return output.loss * weight  # divided by the batch's weight before the step
+        return output.loss, weight
+
+    def _learn(self, batch: Batch) -> Learnt:
+        """Compute the gradients of a whole batch as `training_step` and Lightning do."""
+        self.zero_grad(set_to_none=True)
+        with self.trainer.precision_plugin.train_step_context():
+            mean, weight = self._forward(batch)
+            loss = mean * (weight / self._reduce_loss())
+        loss.backward()
+        assert self.batch_loss is not None and self.batch_weight is not None
+        self.configure_gradient_clipping(None, self.trainer.gradient_clip_val)
+        return Learnt(loss.detach(), self.batch_loss, self.batch_weight)
+
+    # A captured step is taken whole by `training_step`: what Lightning does after it is done.
+
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        self.captured = self.graphs.step_for(batch) if self.graphs is not None else None
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.captured is None:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        if self.captured is None:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        if self.captured is None:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        else:
+            optimizer_closure()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         if self.micro_batches == 1:
@@ -111,23 +161,27 @@ class TaskModule(L.LightningModule):
         """The highest learning rate of any parameter group, for the next step."""
         return max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
 
-    def _reduce_loss(self, index: int) -> Tensor:
+    def _reduce_loss(self) -> Tensor:
         """Add up the batch's pieces over the ranks; return its weight. Agree whether to stop."""
         weight, loss = torch.stack(self.window).sum(0)
         self.window = []
-        totals = torch.stack([weight, loss, loss.new_tensor(float(self.stop_requested))])
         if self._ranks > 1:
+            totals = torch.stack([weight, loss, loss.new_tensor(float(self.stop_requested))])
             dist.all_reduce(totals)
-            self.stop_agreed = bool(totals[2] > 0)
-        else:
+            weight, loss, stop = totals
+            self.stop_agreed = bool(stop > 0)
+        self.batch_weight = weight.clamp(min=1e-12)
+        self.batch_loss = loss / self.batch_weight
+        return self.batch_weight
+
+    def _end_of_batch(self, index: int) -> None:
+        """Look at the loss of a whole batch, now and then on a GPU: it would have to wait."""
+        if self._ranks == 1:
             self.stop_agreed = self.stop_requested
-        self.batch_weight = totals[0].clamp(min=1e-12)
-        self.batch_loss = totals[1] / self.batch_weight
         self.rate_used = self.rate
         if self.device.type == "cpu" or self.trainer.global_step % self.log_every_n_steps == 0:
             self._refuse_nan(index)
         self._log_step(self.trainer.global_step + 1)
-        return self.batch_weight
 
     def _log_step(self, step: int) -> None:
         """Log here, before the step: at a batch's end a run may already have been stopped."""
@@ -203,6 +257,17 @@ class TaskModule(L.LightningModule):
     def on_train_start(self) -> None:
         if self.from_other_run:
             self._take_own_settings()
+        if self.graph_shapes:
+            self.graphs = StepGraphs(
+                CudaCapture(),
+                self._learn,
+                self.trainer.optimizers[0],
+                self.device,
+                self.graph_shapes,
+            )
+
+    def on_train_end(self) -> None:
+        self.graphs = self.captured = None  # and with them the memory of what they compute
 
     def _take_own_settings(self) -> None:
         """Keep the moments that the checkpoint had; rates, decay and schedule are this run's."""

@@ -66,6 +66,10 @@ class TrainerOptions(Options):
         description="The norm at which gradients are clipped; 0: never."
     )
     gradient_checkpointing: bool = Field(description="true: less memory for more time.")
+    cuda_graphs: Literal["auto"] | bool = Field(
+        description="Whether a step on a GPU is launched as one graph, not kernel by kernel; auto: "
+        "where task, model, optimizer and precision allow it (train.log says why not)."
+    )
     deterministic: bool = Field(description="true: the same bits each time, at some cost in speed.")
     log_every_n_steps: Count = Field(description="Optimizer steps between two logged losses.")
     limit_train_batches: Count | None = Field(description="Batches per epoch, for debugging.")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from tunesmith.data.batching.feature_cache import Encoded, encode, report_truncation
+from tunesmith.data.batching.feature_table import FeatureTable
 from tunesmith.data.batching.loaders import (
     Augment,
     Batch,
@@ -39,7 +40,7 @@ class DataModule(LightningDataModule):
 
     `identity` names all that encoding depends on (rows, tokenizer, task, lengths): it keys
     the cache and is checked when a checkpoint is loaded. `train_rows` names the train split alone.
-    Rows are encoded in at most `processes` processes.
+    Rows are encoded in at most `processes` processes. `widen` pads batches of training further.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class DataModule(LightningDataModule):
         task: Encoder,
         *,
         augment: Augment,
+        widen: Callable[[Batch], Batch] | None = None,
         truncation_note: str,
         identity: Mapping[str, Any],
         train_rows: str,
@@ -66,7 +68,7 @@ class DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.rows, self.train_rows = dict(rows), train_rows
-        self.task, self.augment = task, augment
+        self.task, self.augment, self.widen = task, augment, widen
         self.seed, self.workers = seed, workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_window, self.micro_batches = bucket_window, micro_batches
@@ -75,10 +77,12 @@ class DataModule(LightningDataModule):
         self.limit_val_batches = limit_val_batches
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.encoded: dict[str, Encoded] = {}
+        self.tables: dict[str, FeatureTable] = {}
         for split, dataset in self.rows.items():
             key = f"{self.key[:40]}-{split}"
             self.encoded[split] = encode(dataset, task.encode_batch, key, cache, processes)
             report_truncation(self.encoded[split], split, truncation_note, on_truncation)
+            self.tables[split] = FeatureTable(self.encoded[split].features)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -100,7 +104,7 @@ class DataModule(LightningDataModule):
             rows = features.data.column("row").to_numpy()
             chosen = sample_of_rows(rows, limit * self.eval_batch_size)
         return evaluation_loader(
-            features,
+            self.tables[split],
             lengths,
             self.augment,
             self.task.collate,
@@ -113,10 +117,9 @@ class DataModule(LightningDataModule):
 
     def whole(self, split: str) -> DataLoader:
         """Return every row of a split once, as it was encoded, on every rank alike."""
-        features, lengths, _ = self.encoded[split]
         return evaluation_loader(
-            features,
-            lengths,
+            self.tables[split],
+            self.encoded[split].lengths,
             no_augmentation,
             self.task.collate,
             batch_size=self.eval_batch_size,
@@ -124,12 +127,11 @@ class DataModule(LightningDataModule):
         )
 
     def _train_loader(self, ranks: int, rank: int) -> TrainLoader:
-        features, lengths, _ = self.encoded["train"]
         return TrainLoader(
-            features,
-            lengths,
+            self.tables["train"],
+            self.encoded["train"].lengths,
             self.augment,
-            self.task.collate,
+            self._collate_training,
             batch_size=self.batch_size,
             window=self.bucket_window,
             order=self._order(),
@@ -140,7 +142,12 @@ class DataModule(LightningDataModule):
             ranks=ranks,
             rank=rank,
             limit=self.limit_train_batches,
+            pinned=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
+
+    def _collate_training(self, features: list[Features]) -> Batch:
+        batch = self.task.collate(features)
+        return batch if self.widen is None else self.widen(batch)
 
     def _order(self) -> Order:
         """Return how an epoch's features are drawn."""

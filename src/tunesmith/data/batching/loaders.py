@@ -1,6 +1,9 @@
 """Which rows meet in a batch, in which order: a function of seed and epoch, resumable anywhere."""
 
+import contextlib
+import queue
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -36,9 +39,12 @@ class AugmentedDataset(Dataset):
         return len(self.features)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Features]:
+        found = self.features.__getitems__(indices)
+        if self.augment is no_augmentation:
+            return found
         return [
             self.augment(features, np.random.default_rng([*self.seed, i]), self.features)
-            for i, features in zip(indices, self.features.__getitems__(indices), strict=True)
+            for i, features in zip(indices, found, strict=True)
         ]
 
 
@@ -109,8 +115,9 @@ class TrainLoader:
         rank: int = 0,
         limit: int | None = None,
         order: Order = shuffled,
+        pinned: bool = False,
     ) -> None:
-        self.order = order
+        self.order, self.pinned = order, pinned
         self.features, self.lengths, self.augment, self.collate = (
             features,
             lengths,
@@ -155,9 +162,17 @@ class TrainLoader:
         ][self.position :]
         features = AugmentedDataset(self.features, self.augment, [self.seed, self.epoch])
         loader = _data_loader(features, [rows for rows, _ in parts], self.collate, self.workers)
-        for batch, (_, blank) in zip(loader, parts, strict=True):
+        blanks = (torch.tensor(blank) for _, blank in parts)
+        batches: Iterator[Batch] = (
+            {**batch, "blank": blank} for batch, blank in zip(loader, blanks, strict=True)
+        )
+        if self.pinned:
+            batches = map(pin, batches)
+        if self.pinned and not self.workers:  # which make batches ahead themselves
+            batches = made_ahead(batches)
+        for batch in batches:
             self.position += 1
-            yield {**batch, "blank": torch.tensor(blank)}
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "position": self.position, "identity": self.identity}
@@ -168,6 +183,48 @@ class TrainLoader:
         self.epoch, self.position = state["epoch"], state["position"]
         if self.position >= len(self):
             self.epoch, self.position = self.epoch + 1, 0
+
+
+def pin(batch: Batch) -> Batch:
+    """Move a batch into page-locked memory, which a GPU reads while the CPU goes on."""
+    return {name: tensor.pin_memory() for name, tensor in batch.items()}
+
+
+def made_ahead(batches: Iterator[Batch], count: int = 4) -> Iterator[Batch]:
+    """Yield the batches, of which a thread makes at most `count` before they are asked for.
+
+    An error is raised where its batch would have been. The thread ends with the iterator.
+    """
+    done = object()
+    ready: queue.Queue[Any] = queue.Queue(count)
+    stopped = threading.Event()
+
+    def put(item: Any) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def make() -> None:
+        try:
+            for batch in batches:
+                put(batch)
+                if stopped.is_set():
+                    return
+            put(done)
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=make, name="batches", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not done:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
 
 
 def sample_of_rows(rows: np.ndarray, limit: int) -> np.ndarray:
