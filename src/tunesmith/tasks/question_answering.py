@@ -182,7 +182,7 @@ class QuestionAnswering(
         output = self.model(**self.model_inputs(batch))
         logits = torch.stack([output.start_logits, output.end_logits], dim=-1).float()
         is_possible = batch["offsets"] >= 0  # (B, T, 2)
-        is_possible[:, 0] = True  # no answer
+        is_possible[:, 0].fill_(True)  # no answer
         return logits.masked_fill(~is_possible, -math.inf)
 
     def decode(self, batch: Batch, output: Output) -> list[Window]:

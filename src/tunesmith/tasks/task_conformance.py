@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tunesmith.tasks.base import Answer, Batch, Features, Task
 from tunesmith.tasks.capabilities import (
     Augments,
+    Capturable,
     HasUndefinedMetrics,
     SplitsRows,
     UsesOtherRows,
+    fillers_of,
     head_names,
 )
+from tunesmith.tasks.text import padding
 
 
 class TaskConformance:
@@ -95,6 +100,23 @@ class TaskConformance:
         is_mean = torch.allclose(mean, whole.loss, atol=1e-5, rtol=1e-4)
         assert is_mean or isinstance(task, UsesOtherRows)
 
+    def test_one_that_can_be_captured_reads_no_number_on_the_host(self) -> None:
+        """Tensors without values stand for those of a GPU; one that fills up a batch is whole."""
+        task = self.make_task(0).train()
+        if not isinstance(task, Capturable):
+            return
+        batch = self.batch(task)
+        wide = padding.widen([batch["input_ids"].size(1) + 3], fillers_of(task), batch)
+        assert wide["input_ids"].size(1) == batch["input_ids"].size(1) + 3
+        task.eval()
+        torch.testing.assert_close(task(wide).loss, task(batch).loss, atol=1e-5, rtol=1e-4)
+        with FakeTensorMode() as fake, _NoTensorFromNumbers():
+            own = [*task.train().named_parameters(), *task.named_buffers()]
+            state = {name: fake.from_tensor(value) for name, value in own}
+            empty = {name: fake.from_tensor(value) for name, value in wide.items()}
+            torch.func.functional_call(task, state, (empty,)).loss.backward()
+            assert any(value.grad is not None for value in state.values())
+
     def test_a_second_seed_draws_another_head(self) -> None:
         first, same, other = (self.make_task(seed) for seed in (0, 0, 1))
         names = {name for name, p in first.named_parameters() if p.ndim > 1} & head_names(first)
@@ -157,6 +179,12 @@ class TaskConformance:
         other = self.make_task(1).eval()
         other.load_state_dict(state)
         assert self.answers(other, 8) == self.answers(task, 8)
+
+
+class _NoTensorFromNumbers(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert "lift_fresh" not in str(func), "a tensor is made from Python numbers"
+        return func(*args, **(kwargs or {}))
 
 
 class _Columns(Sequence[Features]):

@@ -58,6 +58,7 @@ class TokenClassification(
     )
     monitor = "f1"
     decision = "tags"
+    token_fillers: ClassVar[Mapping[str, int]] = {"words": NO_WORD, "labels": IGNORE}
 
     loss: CrossEntropy
 

@@ -176,8 +176,8 @@ class StepGraphs:
             log.warning("steps are no CUDA graphs: %s", str(error).splitlines()[0])
             return None
         finally:
+            generator.set_state(state)
             self.optimizer.zero_grad(set_to_none=True)
-        generator.set_state(state)
         return CapturedStep(static, learnt, replay)
 
     def _prepare_optimizer(self) -> None:

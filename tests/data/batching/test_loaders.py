@@ -1,12 +1,14 @@
 """The order of batches: every row once, short padding, a function of seed and epoch alone."""
 
 import logging
+import threading
 from itertools import chain
 
 import numpy as np
 import pytest
 import torch
 
+from tunesmith.data.batching import loaders
 from tunesmith.data.batching.feature_cache import Encoded, report_truncation
 from tunesmith.data.batching.loaders import (
     TrainLoader,
@@ -191,3 +193,33 @@ def test_much_that_is_truncated_is_seen_on_the_screen(caplog, cut, level, part):
     [record] = caplog.records
     assert record.levelno == level
     assert record.getMessage() == f"train: {part} of texts truncated at 64 tokens (longest 90)"
+
+
+def test_batches_that_a_thread_makes_are_the_same_and_the_state_counts_those_handed_out(
+    monkeypatch,
+):
+    pinned = []
+    monkeypatch.setattr(loaders, "pin", lambda batch: pinned.append(batch) or batch)
+    whole = rows_of(loader(batch_size=100))
+    first = loader(batch_size=100, pinned=True)
+    batches = iter(first)
+    seen = rows_of([next(batches) for _ in range(3)])
+    assert first.state_dict()["position"] == 3
+    batches.close()
+    assert 3 <= len(pinned) <= 3 + 1 + 4  # one under way, four ahead
+    assert not [t for t in threading.enumerate() if t.name == "batches"]
+    second = loader(batch_size=100, pinned=True)
+    second.load_state_dict(first.state_dict())
+    assert seen + rows_of(second) == whole
+
+
+def test_an_error_of_the_thread_comes_where_its_batch_would():
+    def make():
+        yield {"number": 1}
+        raise ModelError("INTERNAL", "row 2", "is broken")
+
+    batches = loaders.prefetched(make())
+    assert next(batches) == {"number": 1}
+    with pytest.raises(ModelError, match="row 2: is broken"):
+        next(batches)
+    assert not [t for t in threading.enumerate() if t.name == "batches"]

@@ -169,7 +169,7 @@ class TrainLoader:
         if self.pinned:
             batches = map(pin, batches)
         if self.pinned and not self.workers:  # which make batches ahead themselves
-            batches = made_ahead(batches)
+            batches = prefetched(batches)
         for batch in batches:
             self.position += 1
             yield batch
@@ -190,7 +190,7 @@ def pin(batch: Batch) -> Batch:
     return {name: tensor.pin_memory() for name, tensor in batch.items()}
 
 
-def made_ahead(batches: Iterator[Batch], count: int = 4) -> Iterator[Batch]:
+def prefetched(batches: Iterator[Batch], count: int = 4) -> Iterator[Batch]:
     """Yield the batches, of which a thread makes at most `count` before they are asked for.
 
     An error is raised where its batch would have been. The thread ends with the iterator.
