@@ -22,6 +22,7 @@ from tunesmith.data.columns import Rows
 from tunesmith.data.prepare.media import without_files
 from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models import media_encoder
+from tunesmith.models.compilation import compile_forward
 from tunesmith.models.encoder import load_model
 from tunesmith.pipeline.inputs import RunInputs, task_class
 from tunesmith.pipeline.probe import check_limits
@@ -79,6 +80,8 @@ def build_training(
         if random and distributed.rank() == 0:
             what = "%s: random weights are frozen and never learn; adapt=full, or pretrained ones"
             log.warning(what, ", ".join(random))
+    if config.trainer.compile:  # not before the limits were met: that is on the CPU
+        compile_forward(task.model, Path(config.paths.cache) / "compiled")
     module = build_module(config, inputs, task, adaptation, data.steps_per_epoch, hardware, lengths)
     state = checkpoint_io.read(context.checkpoint) if context.checkpoint is not None else None
     trainer = build_trainer(config, hardware, context, module, data, _resumed_step(context, state))

@@ -70,6 +70,10 @@ class TrainerOptions(Options):
         description="Whether a step on a GPU is launched as one graph, not kernel by kernel; auto: "
         "where task, model, optimizer and precision allow it (train.log says why not)."
     )
+    compile: bool = Field(
+        description="true: torch.compile makes kernels for the model, once for all runs that share "
+        "paths.cache; minutes at first, for a GPU."
+    )
     deterministic: bool = Field(description="true: the same bits each time, at some cost in speed.")
     log_every_n_steps: Count = Field(description="Optimizer steps between two logged losses.")
     limit_train_batches: Count | None = Field(description="Batches per epoch, for debugging.")
