@@ -112,7 +112,7 @@ class TaskConformance:
         torch.testing.assert_close(task(wide).loss, task(batch).loss, atol=1e-5, rtol=1e-4)
         with FakeTensorMode() as fake, _NoTensorFromNumbers():
             own = [*task.train().named_parameters(), *task.named_buffers()]
-            state = {name: fake.from_tensor(value) for name, value in own}
+            state: dict[str, Any] = {name: fake.from_tensor(value) for name, value in own}
             empty = {name: fake.from_tensor(value) for name, value in wide.items()}
             torch.func.functional_call(task, state, (empty,)).loss.backward()
             assert any(value.grad is not None for value in state.values())
