@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.errors import ModelError
 from tunesmith.models.encoder_decoder import encoder_of, freeze, is_pair, tensors_as, untied_state
+from tunesmith.models.first_token import skip_other_tokens
 from tunesmith.models.heads import class_of, head_names, meta_model, model_kwargs
 from tunesmith.models.hf_logging import quiet
 from tunesmith.models.spec import ModelSpec
@@ -35,6 +36,8 @@ def load_model(source: ModelSpec) -> PreTrainedModel:
     if is_pair(model.config):  # a summary is written from the tokens: the pooler lies idle
         freeze(getattr(encoder_of(model), "pooler", None))
         model.fresh_pooler = set()  # type: ignore[assignment]
+    if source.head.reads_first_token:
+        skip_other_tokens(model, encoder_layers(model)[-1])
     return model.float().train()
 
 

@@ -46,6 +46,7 @@ class Head:
     among: Any = None  # {config class: ...}: of `models` only these do it
     instead: str = ""  # what to do with any other model
     role: Role = Role.ENCODER  # what the checkpoint becomes
+    reads_first_token: bool = False  # of the last layer, and nothing else, in BERT and its like
 
     def takes(self, config: PreTrainedConfig) -> bool:
         """Tell whether an architecture can do it."""
@@ -67,12 +68,13 @@ _WRITERS: dict[str, Any] = {
     "among": MODEL_FOR_MASKED_LM_MAPPING,  # the rest are no encoders
     "instead": "BERT, RoBERTa, ELECTRA and XLM-R can",
 }
-SINGLE_LABEL = Head(*_CLASSIFY, problem_type="single_label_classification")
-MULTI_LABEL = Head(*_CLASSIFY, problem_type="multi_label_classification")
-REGRESSION = Head(*_CLASSIFY, outputs=1, problem_type="regression")
+_FIRST: dict[str, Any] = {"reads_first_token": True}
+SINGLE_LABEL = Head(*_CLASSIFY, problem_type="single_label_classification", **_FIRST)
+MULTI_LABEL = Head(*_CLASSIFY, problem_type="multi_label_classification", **_FIRST)
+REGRESSION = Head(*_CLASSIFY, outputs=1, problem_type="regression", **_FIRST)
 TOKEN_CLASSIFICATION = Head(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, "tag words")
 QUESTION_ANSWERING = Head(MODEL_FOR_QUESTION_ANSWERING_MAPPING, "find answers", outputs=2)
-MULTIPLE_CHOICE = Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1)
+MULTIPLE_CHOICE = Head(MODEL_FOR_MULTIPLE_CHOICE_MAPPING, "choose", outputs=1, **_FIRST)
 MASKED_LM = Head(MODEL_FOR_MASKED_LM_MAPPING, "fill in words", outputs=2)
 MASKED_LM_AND_PAIRS = Head(
     MODEL_FOR_PRETRAINING_MAPPING,
