@@ -135,18 +135,18 @@ def test_the_one_thread_that_torchrun_sets_by_itself_is_no_limit(
 
 
 @pytest.mark.parametrize("told", [None, "5"])
-def test_a_run_holds_its_threads_and_leaves_no_limit_behind(
+def test_a_run_holds_its_settings_and_leaves_none_behind(
     told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lightning sets threads of its own for ranks, unless the variable says how many."""
     monkeypatch.setenv("OMP_NUM_THREADS", told or "")
     if told is None:
         monkeypatch.delenv("OMP_NUM_THREADS")
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     with hardware.torch_settings(
-        hardware.resolve_hardware("cpu", 1, 1, "auto", "32", 3), deterministic=False
+        hardware.resolve_hardware("cpu", 1, 1, "auto", "32", 3, "medium"), deterministic=False
     ):
         _set_num_threads_if_needed(2)
-        assert torch.get_num_threads() == 3
-    assert torch.get_num_threads() == before
+        assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (3, "medium")
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
     assert os.environ.get("OMP_NUM_THREADS") == told

@@ -230,15 +230,15 @@ def inputs_of(task: Task) -> dict[str, Column]:
 
 
 def _hardware(config: RunConfig) -> Hardware:
-    """Take the precision and threads of the run; its device where this machine has it."""
-    threads = config.trainer.num_threads
+    """Take the precisions and threads of the run; its device where this machine has it."""
+    rest = config.trainer.num_threads, config.trainer.float32_matmul_precision
     try:
-        return resolve_hardware("auto", 1, 1, "auto", config.trainer.precision, threads)
+        return resolve_hardware("auto", 1, 1, "auto", config.trainer.precision, *rest)
     except MachineError as error:
         if error.code != "ENV-PRECISION":
             raise
         log.warning("%s: %s; used with 32: scores may differ a little", error.where, error.what)
-        return resolve_hardware("auto", 1, 1, "auto", "32", threads)
+        return resolve_hardware("auto", 1, 1, "auto", "32", *rest)
 
 
 @contextmanager

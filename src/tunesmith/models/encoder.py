@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.errors import ModelError
+from tunesmith.models.cpu_kernels import use_cpu_kernels
 from tunesmith.models.encoder_decoder import encoder_of, freeze, is_pair, tensors_as, untied_state
 from tunesmith.models.first_token import skip_other_tokens
 from tunesmith.models.heads import class_of, head_names, meta_model, model_kwargs
@@ -38,6 +39,7 @@ def load_model(source: ModelSpec) -> PreTrainedModel:
         model.fresh_pooler = set()  # type: ignore[assignment]
     if source.head.reads_first_token:
         skip_other_tokens(model, encoder_layers(model)[-1])
+    use_cpu_kernels(model)
     return model.float().train()
 
 

@@ -79,7 +79,8 @@ def train_run(composed: DictConfig, overrides: list[str]) -> Outcome:
 
 def choose_hardware(config: RunConfig) -> Hardware:
     """Resolve device, precision and threads by the `trainer` group."""
-    names = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+    names = ["accelerator", "devices", "num_nodes", "strategy", "precision"]
+    names += ["float32_matmul_precision"]
     requested = {name: getattr(config.trainer, name) for name in names}
     if config.trainer.num_nodes > 1 and not distributed.is_launched():
         what = "no launcher has started the processes of other machines"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from tunesmith.errors import MachineError
+from tunesmith.runtime.allocator import keep_freed_memory
 from tunesmith.runtime.environment import usable_cores, usable_threads, variables
 
 
@@ -22,6 +23,7 @@ class Hardware:
     strategy: str  # auto (one device), ddp, fsdp, deepspeed
     precision: str  # 32, bf16-mixed, 16-mixed
     threads: int  # of each process
+    float32_matmul_precision: str = "highest"  # highest, high, medium: torch's own names
 
     @property
     def processes(self) -> int:
@@ -35,6 +37,7 @@ def resolve_hardware(
     strategy: str,
     precision: str | int,
     threads: int | None,
+    float32_matmul_precision: str = "highest",
 ) -> Hardware:
     """Settle what `auto` means here; refuse in one line what this machine cannot run."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -69,6 +72,7 @@ def resolve_hardware(
         strategy,
         _precision(str(precision), accelerator),
         threads or usable_threads(usable_cores() // count),
+        float32_matmul_precision,
     )
 
 
@@ -94,18 +98,23 @@ def _has_fast_bf16(accelerator: str) -> bool:
 
 @contextmanager
 def torch_settings(machine: Hardware, deterministic: bool) -> Iterator[None]:
-    """Set threads and determinism for a run, and put them back after it."""
+    """Set threads, determinism and float32 products for a run, and put them back after it."""
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    matmul = torch.get_float32_matmul_precision()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # Filling costs time and changes no result.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if machine.accelerator == "cpu":
+        keep_freed_memory()
     # Where it is not set, Lightning chooses other threads for ranks, and leaves its choice there.
     with variables({"OMP_NUM_THREADS": str(machine.threads)}):
         torch.set_num_threads(machine.threads)
         torch.use_deterministic_algorithms(deterministic)
+        torch.set_float32_matmul_precision(machine.float32_matmul_precision)
         try:
             yield
         finally:
+            torch.set_float32_matmul_precision(matmul)
             torch.use_deterministic_algorithms(before)
             torch.set_num_threads(threads)

@@ -19,6 +19,7 @@ from tunesmith.errors import ConfigError, TrainingError
 from tunesmith.tasks.base import Batch, Output, Task
 from tunesmith.tasks.capabilities import FitsHead
 from tunesmith.training import checkpoint_state
+from tunesmith.training.clipping import clip_gradients
 from tunesmith.training.cuda_graphs import CapturedStep, CudaCapture, Learnt, StepGraphs
 from tunesmith.training.evaluation import Evaluation, ScoredBatch, score_batch, score_split
 from tunesmith.training.param_groups import parameter_groups
@@ -154,7 +155,7 @@ class TaskModule(L.LightningModule):
         if hasattr(whole, "clip_grad_norm_"):  # sharded: the norm is over all shards
             whole.clip_grad_norm_(gradient_clip_val)
         else:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            clip_gradients(list(self.parameters()), gradient_clip_val)
 
     @property
     def rate(self) -> float:

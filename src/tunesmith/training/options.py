@@ -47,6 +47,10 @@ class TrainerOptions(Options):
     precision: Literal["auto", 32, "32", "bf16-mixed", "16-mixed"] = Field(
         description="auto: bf16-mixed where the hardware is fast at it, else 32."
     )
+    float32_matmul_precision: Literal["highest", "high", "medium"] = Field(
+        description="Of matrix products in float32, as torch has it: medium may be faster where "
+        "precision is 32, and on GPUs and on CPUs with AMX rounds their inputs."
+    )
     num_threads: Annotated[int, Ge(1), Le(1024)] | None = Field(
         description="Threads per process; null: all cores, or OMP_NUM_THREADS."
     )
