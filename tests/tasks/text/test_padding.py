@@ -12,10 +12,12 @@ def test_a_batch_is_padded_as_the_tokenizer_pads_it(kind):
     tokenizer = TOKENIZERS[kind]()
     features = [dict(tokenizer(text)) for text in sentences(5)]
     expected = tokenizer.pad(features, return_tensors="pt", padding_side="right")
-    batch = pad(tokenizer, [{**one, "labels": 1} for one in features])
-    assert batch.keys() == expected.keys()
-    for name, table in batch.items():
-        assert table.dtype == torch.int64 and torch.equal(table, expected[name])
+    unmasked = [{k: v for k, v in one.items() if k != "attention_mask"} for one in features]
+    for rows in (features, unmasked):  # also of rows that say nothing of a mask
+        batch = pad(tokenizer, [{**one, "labels": 1} for one in rows])
+        assert batch.keys() == expected.keys()
+        for name, table in batch.items():
+            assert table.dtype == torch.int64 and torch.equal(table, expected[name])
 
 
 def test_rows_of_fewer_texts_get_empty_ones():
