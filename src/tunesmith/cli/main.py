@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tunesmith import __version__
-from tunesmith.cli import file_commands, study_commands
+from tunesmith.cli import doctor, file_commands, study_commands
 from tunesmith.cli.entry import run_cli, train_from_config
 from tunesmith.config import CONF
 from tunesmith.runtime.fast_import import fast_import
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     runs = commands.add_parser("runs", help="a table of runs and scores")
     runs.add_argument("folder", nargs="?", type=Path, default=Path("runs"))
     runs.set_defaults(run_command=_runs)
+    doctor.add_commands(commands)
     file_commands.add_commands(commands)
     study_commands.add_commands(commands)
     return parser

@@ -43,7 +43,7 @@ from tunesmith.tasks.text import padding
 from tunesmith.training import checkpoint_io, checkpoint_state, cuda_graphs, distributed
 from tunesmith.training.adapt.base import Adaptation
 from tunesmith.training.checkpoint_callback import CheckpointCallback
-from tunesmith.training.hardware import Hardware
+from tunesmith.training.hardware import Hardware, fused_optimizer
 from tunesmith.training.lightning_module import MakeScheduler, TaskModule
 from tunesmith.training.schedulers import step_every
 from tunesmith.training.step_seeds import set_seed
@@ -246,8 +246,8 @@ def build_module(
     every = schedule.pop("frequency") * (per_epoch if schedule.pop("interval") == "epoch" else 1)
     monitor = schedule.pop("monitor")
     optimizer = dict(config.optimizer)
-    if hardware.precision == "16-mixed" and "fused" in optimizer:
-        optimizer["fused"] = None  # a fused step unscales gradients after they were clipped
+    if "fused" in optimizer:
+        optimizer["fused"], _ = fused_optimizer(optimizer["fused"], hardware.precision)
     return TaskModule(
         task,
         instantiate.instantiate(optimizer, trust=config.trust),

@@ -134,6 +134,18 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
 
 
+def misfit_versions() -> list[str]:
+    """Return the installed packages that are not of the versions which we ask for, in words."""
+    from packaging.requirements import Requirement
+
+    asked = [Requirement(line) for line in metadata.requires("tunesmith") or ()]
+    return [
+        f"{one.name} {version}, and it must be {one.specifier}"
+        for one in asked
+        if (version := _version(one.name)) and not one.specifier.contains(version, True)
+    ]
+
+
 @functools.cache
 def _version(package: str) -> str | None:
     try:

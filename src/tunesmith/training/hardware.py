@@ -2,9 +2,9 @@
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -24,6 +24,8 @@ class Hardware:
     precision: str  # 32, bf16-mixed, 16-mixed
     threads: int  # of each process
     float32_matmul_precision: str = "highest"  # highest, high, medium: torch's own names
+    # Of each choice, in words: `tunesmith doctor` shows them.
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def processes(self) -> int:
@@ -41,56 +43,103 @@ def resolve_hardware(
 ) -> Hardware:
     """Settle what `auto` means here; refuse in one line what this machine cannot run."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if accelerator == "auto":
-        accelerator = "gpu" if gpus else "cpu"
-    if accelerator == "gpu" and not gpus:
+    reasons: dict[str, str] = {}
+    accelerator, reasons["accelerator"] = _accelerator(accelerator, gpus)
+    count, reasons["devices"] = _devices(devices, accelerator, gpus)
+    strategy, reasons["strategy"] = _strategy(strategy, accelerator, count * num_nodes)
+    precision, reasons["precision"] = _precision(str(precision), accelerator)
+    threads, reasons["threads"] = _threads(threads, count)
+    choices = (accelerator, count, num_nodes, strategy, precision, threads)
+    return Hardware(*choices, float32_matmul_precision, reasons)
+
+
+# Each choice, with its reason
+
+
+def _accelerator(requested: str, gpus: int) -> tuple[str, str]:
+    if requested == "gpu" and not gpus:
         raise MachineError(
             "ENV-DEVICE", "trainer.accelerator=gpu", "no GPU is visible", "use trainer=cpu"
         )
-    count = (gpus if accelerator == "gpu" else 1) if devices == "auto" else int(devices)
+    if requested == "auto":
+        return ("gpu", f"{gpus} GPUs are visible") if gpus else ("cpu", "no GPU is visible")
+    unused = f", though {gpus} GPUs are visible" if requested == "cpu" and gpus else ""
+    return requested, f"trainer.accelerator={requested}{unused}"
+
+
+def _devices(requested: int | str, accelerator: str, gpus: int) -> tuple[int, str]:
+    if requested == "auto":
+        return (gpus, "all visible GPUs") if accelerator == "gpu" else (1, "one CPU process")
+    count = int(requested)
     if accelerator == "gpu" and count > gpus:
         raise MachineError(
             "ENV-DEVICE", f"trainer.devices={count}", f"only {gpus} GPUs are visible"
         )
-    if strategy in ("fsdp", "deepspeed") and accelerator == "cpu":
+    unused = f" of {gpus} visible GPUs" if accelerator == "gpu" else ""
+    return count, f"trainer.devices={count}{unused}"
+
+
+def _strategy(requested: str, accelerator: str, processes: int) -> tuple[str, str]:
+    if requested in ("fsdp", "deepspeed") and accelerator == "cpu":
         raise MachineError(
-            "ENV-DEVICE", f"trainer.strategy={strategy}", "needs GPUs", "use trainer.strategy=ddp"
+            "ENV-DEVICE", f"trainer.strategy={requested}", "needs GPUs", "use trainer.strategy=ddp"
         )
-    if strategy == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
+    if requested == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
         raise MachineError(
             "ENV-PACKAGE",
             "trainer=deepspeed",
             "not installed",
             "pip install 'tunesmith[deepspeed]'",
         )
-    if count * num_nodes > 1 and strategy == "auto":
-        strategy = "ddp"
-    return Hardware(
-        accelerator,
-        count,
-        num_nodes,
-        strategy,
-        _precision(str(precision), accelerator),
-        threads or usable_threads(usable_cores() // count),
-        float32_matmul_precision,
-    )
+    if requested != "auto":
+        return requested, f"trainer.strategy={requested}"
+    if processes > 1:
+        return "ddp", f"{processes} processes average their gradients"
+    return "auto", "one device has nothing to share"
 
 
-def _precision(requested: str, accelerator: str) -> str:
+def _precision(requested: str, accelerator: str) -> tuple[str, str]:
+    fast = has_fast_bf16(accelerator)
     if requested == "auto":
-        return "bf16-mixed" if _has_fast_bf16(accelerator) else "32"
+        if fast:
+            return "bf16-mixed", f"this {accelerator.upper()} is fast at bf16"
+        return "32", f"this {accelerator.upper()} is not fast at bf16"
     if requested == "16-mixed" and accelerator == "cpu":
         raise MachineError(
             "ENV-PRECISION", "trainer.precision=16-mixed", "needs a GPU", "use bf16-mixed or 32"
         )
-    if requested == "bf16-mixed" and accelerator == "gpu" and not _has_fast_bf16(accelerator):
+    if requested == "bf16-mixed" and accelerator == "gpu" and not fast:
         raise MachineError(
             "ENV-PRECISION", "trainer.precision=bf16-mixed", "this GPU has no bf16", "use 16-mixed"
         )
-    return requested
+    slower = "; auto is bf16-mixed here, and faster" if requested == "32" and fast else ""
+    return requested, f"trainer.precision={requested}{slower}"
 
 
-def _has_fast_bf16(accelerator: str) -> bool:
+def _threads(requested: int | None, processes: int) -> tuple[int, str]:
+    if requested is not None:
+        return requested, f"trainer.num_threads={requested}"
+    cores = usable_cores()
+    share = cores // processes
+    threads = usable_threads(share)
+    if threads < share:
+        return threads, f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}, of {cores} usable cores"
+    if processes > 1:
+        return threads, f"{cores} usable cores are shared by {processes} processes"
+    return threads, f"all {cores} usable cores"
+
+
+def fused_optimizer(requested: bool | None, precision: str) -> tuple[bool | None, str]:
+    """Return `optimizer.fused` as a run of this precision uses it, and why."""
+    if requested and precision == "16-mixed":
+        return None, "16-mixed: a fused step unscales gradients after they were clipped"
+    if requested is None:
+        return None, "optimizer.fused=null: torch decides"
+    return requested, f"optimizer.fused={str(requested).lower()}"
+
+
+def has_fast_bf16(accelerator: str) -> bool:
+    """Say whether this machine has instructions for bf16, and does not emulate it."""
     if accelerator == "gpu":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
