@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "error: Tunesmith needs Python 3.11 or newer, and $(PYTHON) is not; try: make $(or $(MAKECMDGOALS),install) PYTHON=python3.11" >&2; exit 5; }
 	test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing into $(VENV); this takes a minute or two"
-	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[demo,dev]'
+	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[demo,dev,bench]'
 	@touch $@
 
 train: install  ## install if needed, then train the default model (ARGS='optimizer.lr=3e-5')

@@ -163,7 +163,8 @@ def pins() -> dict[str, Version]:
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return [Requirement(r) for r in project["dependencies"] + extras["demo"] + extras["dev"]]
+    installed = project["dependencies"] + extras["demo"] + extras["dev"] + extras["bench"]
+    return [Requirement(r) for r in installed]
 
 
 def test_constraints_pin_nothing_with_a_known_hole() -> None:

@@ -1,24 +1,18 @@
 """From the command to its answer: `--help`, `--cfg job`, and the first optimizer step.
 
-    python -m pytest -s -m benchmark tests/benchmarks/test_startup.py
-
-The first step is taken as done when the loss of the second is in metrics.csv: a little late,
-never early.
+python -m pytest -s -m benchmark tests/benchmarks/test_startup.py
 """
 
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from support.benchmark_report import report, spread
 from support.commands import ROOT, small
-
-STARTED = ["trainer.max_epochs=null", "trainer.max_steps=3", "trainer.limit_val_batches=1"]
-STARTED += ["trainer.log_every_n_steps=1", "logger=[tensorboard,csv]", "test=false"]
+from support.first_step import first_step
 
 
 def seconds(*arguments: str) -> float:
@@ -30,28 +24,12 @@ def seconds(*arguments: str) -> float:
     return time.perf_counter() - start
 
 
-def seconds_to_first_step(folder: Path, *arguments: str) -> float:
-    """Time `python train.py` until it has taken a step; the run then ends by itself."""
-    before = set(folder.rglob("metrics.csv"))
-    command = [sys.executable, str(ROOT / "train.py"), *STARTED, f"paths.runs={folder}"]
-    start = time.perf_counter()
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL) as process:
-        while not any(has_two_steps(path) for path in set(folder.rglob("metrics.csv")) - before):
-            assert process.poll() in (None, 0), "the run failed"
-            time.sleep(0.01)
-        end = time.perf_counter()
-    assert process.returncode == 0
-    return end - start
-
-
-def has_two_steps(path: Path) -> bool:
-    return "\n2,train/loss," in path.read_text().replace("\r", "")
-
-
 def test_a_start_can_be_timed(tmp_path, capsys):
     arguments = [word for word in small(tmp_path) if not word.startswith("paths.")]
-    report("startup", first_step=seconds_to_first_step(tmp_path / "runs", *arguments))
+    started = first_step(tmp_path / "runs", *arguments)
+    report("startup", first_step=started.seconds)
     assert '"benchmark": "startup", "first_step": ' in capsys.readouterr().out
+    assert 100 < started.peak_mb < 4000
 
 
 @pytest.mark.benchmark
@@ -65,7 +43,7 @@ def test_help_and_cfg_job_take_less_than_a_second():
 @pytest.mark.benchmark
 def test_the_first_step_of_a_run_comes_within_eight_seconds(tmp_path):
     os.sync()  # the disk owes nothing to what ran before
-    cold = seconds_to_first_step(tmp_path)
-    warm = [seconds_to_first_step(tmp_path) for _ in range(5)]
+    cold = first_step(tmp_path).seconds
+    warm = [first_step(tmp_path).seconds for _ in range(5)]
     report("first step", seconds={"cold": round(cold, 4), "warm": spread(warm)})
     assert spread(warm)["median"] < 8.0

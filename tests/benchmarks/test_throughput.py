@@ -6,28 +6,22 @@ Repeats are paired and take turns at going first. Both start from the same weigh
 dropout, so that the losses at the end say whether they did the same work.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
-from hydra import compose, initialize_config_dir
 
 from support.benchmark_report import report, spread
 from support.commands import small
-from tunesmith.config import CONF, RunConfig, resolved
+from support.own_loop import batches_of, config_without_dropout, train_with_clock
+from tunesmith.config import RunConfig
 from tunesmith.pipeline import components
 from tunesmith.pipeline.inputs import RunInputs, load_inputs
-from tunesmith.pipeline.run_context import RunContext
 from tunesmith.pipeline.train import choose_hardware
-from tunesmith.pipeline.trainer import build_trainer
-from tunesmith.training.checkpoint_callback import StoppedEarly
 from tunesmith.training.hardware import Hardware, torch_settings
 
 WARM_UP = 4  # steps before the clock starts: kernels are compiled for each shape
@@ -39,44 +33,8 @@ class Result(NamedTuple):
     loss: float  # of the last measured step
 
 
-class Clock(L.Callback):
-    """Notes when each step ended."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-        self.losses: list[float] = []
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-        self.ends.append(time.perf_counter())
-        self.losses.append(float(module.batch_loss))
-
-
-def config(folder: Path, *more: str) -> RunConfig:
-    arguments = [
-        "model.hidden_dropout=0.0",
-        "model.attention_dropout=0.0",
-        "model.classifier_dropout=0.0",
-        "trainer.max_epochs=null",
-        "trainer.limit_val_batches=1",
-        "callbacks.figures=false",
-        f"paths.runs={folder}/runs",
-        *more,
-    ]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolved(compose("train", arguments))
-
-
 def ours(cfg: RunConfig, parts: RunInputs, machine: Hardware, folder: Path) -> Result:
-    """Train as `python train.py` does, with all its callbacks and loggers."""
-    task, adaptation = components.build_task(cfg, parts)
-    data = components.build_data(cfg, parts, task)
-    module = components.build_module(cfg, parts, task, adaptation, data.steps_per_epoch, machine)
-    trainer = build_trainer(cfg, machine, RunContext(folder, False, None), module, data, None)
-    clock = Clock()
-    trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-    task.train()
-    with contextlib.suppress(StoppedEarly):
-        trainer.fit(module, datamodule=data)
+    clock = train_with_clock(cfg, parts, machine, folder)
     # The last step is left out: what follows it (validation, checkpoints) is no training.
     ends = clock.ends[WARM_UP - 1 : -1]
     return Result(ends[-1] - ends[0], len(ends) - 1, clock.losses[-2])
@@ -100,7 +58,7 @@ def raw(cfg: RunConfig, parts: RunInputs, machine: Hardware) -> Result:
         optimizer, lambda i: min(i / warm, (steps - i) / (steps - warm))
     )
     ends, loss = [], torch.tensor(torch.nan)
-    for batch in endless(data, steps - 1):
+    for batch in batches_of(data, steps - 1):
         inputs = task.model_inputs(batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=machine.precision == "bf16-mixed"):
             loss = F.cross_entropy(model(**inputs).logits.float(), batch["labels"])
@@ -112,19 +70,6 @@ def raw(cfg: RunConfig, parts: RunInputs, machine: Hardware) -> Result:
         ends.append(time.perf_counter())
     ends = ends[WARM_UP - 1 :]
     return Result(ends[-1] - ends[0], len(ends) - 1, loss.item())
-
-
-def endless(data, steps: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the batches that our loop sees, in its order."""
-    loader, epoch = data.train_dataloader(), 0
-    while steps > 0:
-        loader.set_epoch(epoch)
-        for batch in loader:
-            if steps == 0:
-                return
-            steps -= 1
-            yield batch
-        epoch += 1
 
 
 def compare(cfg: RunConfig, folder: Path, repeats: int) -> tuple[list[Result], list[Result]]:
@@ -163,7 +108,7 @@ def show(cfg: RunConfig, mine: list[Result], bare: list[Result]) -> float:
 
 
 def test_both_loops_run_and_do_the_same_work(tmp_path, capsys):
-    cfg = config(
+    cfg = config_without_dropout(
         tmp_path,
         *(word for word in small(tmp_path) if not word.startswith("paths.")),
         f"trainer.max_steps={WARM_UP + 6}",
@@ -178,6 +123,7 @@ def test_both_loops_run_and_do_the_same_work(tmp_path, capsys):
 
 @pytest.mark.benchmark
 def test_our_loop_is_nearly_as_fast_as_a_raw_one(tmp_path):
-    cfg = config(tmp_path, "trainer.max_steps=40")  # less than an epoch: no validation inside
+    # Less than an epoch: no validation inside.
+    cfg = config_without_dropout(tmp_path, "trainer.max_steps=40")
     mine, bare = compare(cfg, tmp_path, repeats=7)
     assert show(cfg, mine, bare) >= 0.9

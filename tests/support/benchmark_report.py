@@ -15,10 +15,14 @@ def spread(values: list[float]) -> dict[str, Any]:
     return {"median": round(median(values), 4), "min": min(rounded), "max": max(rounded)}
 
 
-def report(benchmark: str, precision: str = "auto", **numbers: Any) -> None:
-    """Print the numbers with versions, processor and command."""
+def facts(precision: str = "auto") -> dict[str, Any]:
+    """Return the command, the versions and the machine."""
     machine = environment.describe(precision)
     kept = ("packages", "python", "system", "processor", "cores", "threads", "precision", "git")
-    facts = {name: machine[name] for name in kept}
     command = mask_arguments(["python", *sys.orig_argv[1:]])
-    print(json.dumps({"benchmark": benchmark, **numbers, "command": command, "machine": facts}))
+    return {"command": command, "machine": {name: machine[name] for name in kept}}
+
+
+def report(benchmark: str, precision: str = "auto", **numbers: Any) -> None:
+    """Print the numbers with versions, processor and command."""
+    print(json.dumps({"benchmark": benchmark, **numbers, **facts(precision)}))
