@@ -13,7 +13,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install browser train test check format reference torture bench experiments clean
+.PHONY: help install browser train test check format reference torture bench gpu experiments clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -57,6 +57,9 @@ torture: install  ## kills, faults and long repeats, one after the other
 
 bench: install  ## measure speed, one after the other
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -s -m benchmark $(ARGS)
+
+gpu: install  ## prove and measure runs on a GPU, in at most eight minutes (ARGS='--device cpu --tiny')
+	$(BIN)/python tests/benchmarks/gpu.py $(ARGS)
 
 experiments: install  ## train every experiment over three seeds, and see that it learns
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -s -m experiment $(ARGS)
