@@ -271,25 +271,27 @@ def several_trials(shop: Workshop) -> Line:
 
 
 def memory_of_trials(shop: Workshop) -> Line:
-    """Trials in one worker, one after the other: the second half needs no more than the first."""
-    trials = 4 if shop.tiny else 16
+    """Trials in one worker, one after the other: the last ones need no more than the second."""
+    trials = 6 if shop.tiny else 16
     with sampled_memory(shop) as samples:
         searched(shop, "many", trials, 1)
-    half = len(samples) // 2
-    first, second = max(samples[:half]), max(samples[half:])
+    ends = [f.stat().st_mtime for f in (shop.folder / "runs/many/trials").glob("*/metrics.json")]
+    begin, middle, *_, last = sorted(ends)
+    first = statistics.median(used for at, used in samples if begin < at <= middle)
+    second = statistics.median(used for at, used in samples if middle < at <= last)
     value = f"{trials} trials: {first / 1e6:,.0f} MB, then {second / 1e6:,.0f} MB"
     numbers = {"first": first, "second": second}
     return Line("memory after many trials", value, second < 1.15 * first, numbers)
 
 
 @contextmanager
-def sampled_memory(shop: Workshop) -> Iterator[list[int]]:
-    """Note twice a second what is used of the GPU, or by our processes on the CPU."""
-    samples, ended = list[int](), threading.Event()
+def sampled_memory(shop: Workshop) -> Iterator[list[tuple[float, int]]]:
+    """Note often what is used of the GPU, or by our processes on the CPU: (time, bytes)."""
+    samples, ended = list[tuple[float, int]](), threading.Event()
 
     def sample() -> None:
-        while not ended.wait(0.5):
-            samples.append(memory_in_use(shop))
+        while not ended.wait(0.05):
+            samples.append((time.time(), memory_in_use(shop)))
 
     thread = threading.Thread(target=sample)
     thread.start()

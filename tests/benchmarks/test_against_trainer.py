@@ -6,6 +6,7 @@ Results are in runs/benchmarks/, as JSON and as the tables of docs/speed.md. Wha
 target is printed and written as falling short; nothing fails for it.
 """
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def test_200_losses_are_those_of_the_trainer(tmp_path):
 @pytest.mark.benchmark
 def test_200_losses_of_minilm_are_those_of_the_trainer(tmp_path):
     job = real_job(tmp_path, train_rows=2048)
-    words = ["data=files", "data.max_length=128", "trainer.max_steps=200", "trainer.precision=32"]
+    words = ["data=files", "data.batch_size=8", "trainer.max_steps=200", "trainer.precision=32"]
     words += [f"data.{split}_file={job.data}/{split}.csv" for split in ("train", "validation")]
     losses = losses_of_both(config_without_dropout(tmp_path, *words), tmp_path)
     apart = [abs(a - b) for a, b in zip(losses.ours, losses.peer, strict=True)]
@@ -139,6 +140,25 @@ def test_200_losses_of_minilm_are_those_of_the_trainer(tmp_path):
 
 
 # Rows
+
+
+def test_real_sentences_are_in_one_split_each_and_as_many_as_asked(tmp_path):
+    write_splits(tmp_path, train=4096, validation=500, test=1000)
+    splits = {}
+    for split, count in {"train": 4096, "validation": 500, "test": 1000}.items():
+        with (tmp_path / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == count
+        assert {row["label"] for row in rows} == {
+            *("business", "entertainment", "politics", "sports", "tech")
+        }
+        splits[split] = {row["text"] for row in rows}
+        assert len(splits[split]) == count
+    assert not splits["train"] & splits["test"]
+    assert not (splits["train"] | splits["test"]) & splits["validation"]
+    write_many(tmp_path / "many.csv", 60_000)
+    lines = (tmp_path / "many.csv").read_text(encoding="utf-8").splitlines()
+    assert len(set(lines)) == 60_001
 
 
 @pytest.mark.benchmark

@@ -28,13 +28,15 @@ def sentences_of(file: Path) -> list[str]:
 
 
 def write_splits(folder: Path, **rows: int) -> None:
-    """Write so many rows of each split into folder/<split>.csv; no article is in two splits."""
+    """Write so many rows of each split into folder/<split>.csv; no sentence is in two."""
     folder.mkdir(parents=True, exist_ok=True)
-    every, begin = articles(), 0.0
+    every, begin, seen = articles(), 0.0, set[str]()
     for split, share in SHARES.items():
         chosen = every[int(begin * len(every)) : int((begin + share) * len(every))]
         begin += share
-        pairs = sorted({(text, topic) for topic, texts in chosen for text in texts})
+        topics = {text: topic for topic, texts in chosen for text in texts if text not in seen}
+        seen |= topics.keys()
+        pairs = sorted(topics.items())
         random.Random(1).shuffle(pairs)
         assert len(pairs) >= rows[split], f"{split} has {len(pairs)} sentences"
         write_rows(folder / f"{split}.csv", iter(pairs[: rows[split]]))
