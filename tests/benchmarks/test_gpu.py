@@ -52,4 +52,5 @@ def test_the_dry_run_does_each_step(tmp_path):
         ms = measured[f"ms/step, tiny, {tokens} tokens"]
         assert min(ms["ours"], ms["Trainer tuned"], ms["Trainer default"]) > 0
         assert ms["ratio"] == pytest.approx(ms["Trainer tuned"] / ms["ours"])
+        assert ms["falls_short"] == (ms["ratio"] < 1.0)
     assert 0 < measured["checkpoints of tiny"]["share"] < 1
