@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tunesmith.runtime.fast_import import gc_paused_for_import
+from tunesmith.runtime.fast_import import fast_import
 
 Rows = list[tuple[str, str, str]]  # what, its value, a reason or the rest of it
 
@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> None:
 def _doctor(options: argparse.Namespace) -> None:
     # A config is checked before torch is imported, which takes seconds.
     run = _run_config(options.overrides)
-    with gc_paused_for_import():
+    with fast_import():
         facts = settings(run) if options.overrides else machine(Path(run.paths.runs))
     if options.json:
         print(json.dumps(facts))

@@ -101,7 +101,7 @@ class TaskConformance:
         assert is_mean or isinstance(task, UsesOtherRows)
 
     def test_one_that_can_be_captured_reads_no_number_on_the_host(self) -> None:
-        """Tensors without values stand for those of a GPU; dropout, which is torch's own, is off."""
+        """Tensors without values stand for those of a GPU; dropout, which is torch's, is off."""
         task = self.make_task(0).eval()
         if not isinstance(task, Capturable):
             return
