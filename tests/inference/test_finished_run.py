@@ -271,7 +271,7 @@ def test_a_copy_elsewhere_writes_nothing_beside_it(run, tmp_path):
 
 
 def test_a_run_in_half_precision_is_used_without_a_gpu(run, tmp_path, caplog):
-    half = changed(run, tmp_path / "half", r"precision: .*", "precision: 16-mixed")
+    half = changed(run, tmp_path / "half", r"\bprecision: .*", "precision: 16-mixed")
     assert load(half).predict(["lovely"])[0]["label"] in ("neg", "pos")
     assert "trainer.precision=16-mixed: needs a GPU; used with 32" in caplog.text
 
