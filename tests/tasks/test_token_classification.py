@@ -99,7 +99,7 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(inputs):
     folder, arguments = inputs
-    done = train([*arguments, "trainer.max_epochs=4"])
+    done = train([*arguments, "trainer.max_epochs=6"])
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, only_run(folder)
 

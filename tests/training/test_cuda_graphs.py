@@ -143,30 +143,25 @@ def test_where_recording_fails_kernels_are_launched_and_it_is_said(
     assert same(failed, eager)
 
 
-@pytest.fixture
-def task(tmp_path, overrides):
+def test_why_steps_are_no_graphs(overrides):
     config = resolved(composed(*overrides))
-    return components.build_task(config, load_inputs(config))[0]
+    task = components.build_task(config, load_inputs(config))[0]
 
+    def why(hardware=GPU, optimizer=torch.optim.AdamW, fused=True, **options):
+        options = config.trainer.model_copy(update=options)
+        return cuda_graphs.reason_against(hardware, task, optimizer, fused, options)
 
-def test_why_steps_are_no_graphs(task):
-    adam = torch.optim.AdamW
-    why = cuda_graphs.reason_against
-    assert why(GPU, task, adam, True, 1) is None
-    assert why(Hardware("cpu", 1, 1, "auto", "32", 1), task, adam, True, 1) == "they need a GPU"
+    assert why() is None
+    assert why(Hardware("cpu", 1, 1, "auto", "32", 1)) == "they need a GPU"
     two = Hardware("gpu", 2, 1, "ddp", "bf16-mixed", 1)
-    assert why(two, task, adam, True, 1) == "several devices wait for each other"
-    half = Hardware("gpu", 1, 1, "auto", "16-mixed", 1)
-    assert why(half, task, adam, True, 1) == "precision 16-mixed skips steps"
-    assert why(GPU, task, adam, True, 2) == "a batch has several micro-batches"
-    unfused = "the optimizer is no fused Adam or AdamW"
-    assert why(GPU, task, adam, False, 1) == unfused
-    assert why(GPU, task, torch.optim.SGD, True, 1) == unfused
-    task.model.gradient_checkpointing_enable()
-    assert why(GPU, task, adam, True, 1) == "gradient checkpointing computes twice"
-    task.model.gradient_checkpointing_disable()
+    assert why(two) == "several devices wait for each other"
+    assert why(Hardware("gpu", 1, 1, "auto", "16-mixed", 1)) == "precision 16-mixed skips steps"
+    assert why(micro_batches=2) == "a batch has several micro-batches"
+    assert why(fused=False) == "the optimizer is no fused Adam or AdamW"
+    assert why(optimizer=torch.optim.SGD) == "the optimizer is no fused Adam or AdamW"
+    assert why(gradient_checkpointing=True) == "gradient checkpointing computes twice"
     task.model.config.model_type = "longformer"
-    assert why(GPU, task, adam, True, 1) == "longformer models are not known to allow it"
+    assert why() == "longformer models are not known to allow it"
 
 
 def test_graphs_that_are_asked_for_and_cannot_be_are_refused(tmp_path, overrides):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
-from tunesmith.models.first_token import LIKE_BERT, LIKE_DISTILBERT
+from tunesmith.models.first_token import KNOWN
 
 ATTENTION = "tunesmith_eager"  # the name under which transformers knows it
 SHORT = 32  # tokens: torch's softmax in bf16 is quick from here on
@@ -82,7 +82,7 @@ def use_cpu_kernels(model: PreTrainedModel) -> None:
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:
                 setattr(parent, name, Dropout(child.p).train(child.training))
-    is_known = model.config.model_type in (*LIKE_BERT, *LIKE_DISTILBERT)
+    is_known = model.config.model_type in KNOWN
     if is_known and model.config._attn_implementation == "eager":
         AttentionInterface.register(ATTENTION, attend)
         AttentionMaskInterface.register(ATTENTION, AttentionMaskInterface()["eager"])

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tunesmith.errors import ModelError
 from tunesmith.models.cpu_kernels import use_cpu_kernels
 from tunesmith.models.encoder_decoder import encoder_of, freeze, is_pair, tensors_as, untied_state
-from tunesmith.models.first_token import skip_other_tokens
+from tunesmith.models.first_token import KNOWN, skip_other_tokens
 from tunesmith.models.heads import class_of, head_names, meta_model, model_kwargs
 from tunesmith.models.hf_logging import quiet
 from tunesmith.models.spec import ModelSpec
@@ -37,7 +37,7 @@ def load_model(source: ModelSpec) -> PreTrainedModel:
     if is_pair(model.config):  # a summary is written from the tokens: the pooler lies idle
         freeze(getattr(encoder_of(model), "pooler", None))
         model.fresh_pooler = set()  # type: ignore[assignment]
-    if source.head.reads_first_token:
+    if source.head.reads_first_token and model.config.model_type in KNOWN:
         skip_other_tokens(model, encoder_layers(model)[-1])
     use_cpu_kernels(model)
     return model.float().train()

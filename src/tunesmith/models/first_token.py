@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 # Architectures whose heads on a text read the first token, and whose last layer is known here.
 LIKE_BERT = ("bert", "camembert", "electra", "roberta", "xlm-roberta")
 LIKE_DISTILBERT = ("distilbert",)
+KNOWN = (*LIKE_BERT, *LIKE_DISTILBERT)
 
 
 class _AllTokens:

@@ -215,8 +215,7 @@ def graphed_lengths(
         return ()
     optimizer = instantiate.resolve(config.optimizer[instantiate.TARGET], trust=config.trust)
     fused = bool(config.optimizer.get("fused"))
-    micro_batches = config.trainer.micro_batches
-    reason = cuda_graphs.reason_against(hardware, task, optimizer, fused, micro_batches)
+    reason = cuda_graphs.reason_against(hardware, task, optimizer, fused, config.trainer)
     if reason is None:
         return cuda_graphs.lengths_up_to(inputs.max_length)
     if asked is True:

@@ -16,6 +16,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from tunesmith.tasks.base import Batch, Task
 from tunesmith.tasks.capabilities import Capturable
 from tunesmith.training.hardware import Hardware
+from tunesmith.training.options import TrainerOptions
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def lengths_up_to(longest: int) -> tuple[int, ...]:
 
 
 def reason_against(
-    hardware: Hardware, task: Task, optimizer: Any, fused: bool, micro_batches: int
+    hardware: Hardware, task: Task, optimizer: Any, fused: bool, options: TrainerOptions
 ) -> str | None:
     """Say why steps cannot be graphs; None where they can. `optimizer` is its class."""
     kind = task.model.config.model_type
@@ -40,17 +41,13 @@ def reason_against(
         "they need a GPU": hardware.accelerator != "gpu",
         "several devices wait for each other": hardware.processes > 1,
         f"precision {hardware.precision} skips steps": hardware.precision == "16-mixed",
-        "a batch has several micro-batches": micro_batches > 1,
-        "gradient checkpointing computes twice": _checkpoints_gradients(task),
+        "a batch has several micro-batches": options.micro_batches > 1,
+        "gradient checkpointing computes twice": options.gradient_checkpointing,
         f"{type(task).__name__} chooses by what is in a batch": not isinstance(task, Capturable),
         f"{kind} models are not known to allow it": kind not in MODELS,
         "the optimizer is no fused Adam or AdamW": not fused or optimizer not in (Adam, AdamW),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _checkpoints_gradients(task: Task) -> bool:
-    return bool(getattr(task.model, "is_gradient_checkpointing", False))
 
 
 class Learnt(NamedTuple):
