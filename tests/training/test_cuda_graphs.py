@@ -109,6 +109,22 @@ def test_captured_steps_are_the_steps_that_kernels_take(tmp_path, overrides, pla
     assert scores["scores"] == others["scores"]
 
 
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
+def test_an_optimizer_that_was_prepared_steps_as_a_new_one(optimizer):
+    def stepped(prepared):
+        weights = torch.nn.Parameter(torch.ones(3))
+        made = optimizer([weights], lr=0.01, weight_decay=0.5, amsgrad=True, fused=True)
+        if prepared:
+            weights.grad = torch.ones(3)
+            device = torch.device("cpu")
+            cuda_graphs.StepGraphs(Playback(), None, made, device, [])._prepare_optimizer()
+        weights.grad = torch.arange(3.0)
+        made.step()
+        return weights.detach(), *made.state[weights].values()
+
+    assert all(map(torch.equal, stepped(prepared=True), stepped(prepared=False)))
+
+
 def test_a_paused_run_takes_the_steps_of_an_undisturbed_one(tmp_path, overrides, playback):
     whole, _ = trained(tmp_path, *overrides, name="whole")
     with pytest.raises(BaseException) as stopped:

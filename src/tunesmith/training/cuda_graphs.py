@@ -181,7 +181,7 @@ class StepGraphs:
         """Let the optimizer make its moments, and load its kernel, before a step is recorded.
 
         Parameters that have gradients and no moments take a step at rate 0, on gradients of 0,
-        which moves nothing and is not counted.
+        which moves nothing; its count, and the decay that Adam adds to moments, are taken back.
         """
         groups, state = self.optimizer.param_groups, self.optimizer.state
         learning = [p for group in groups for p in group["params"] if p.grad is not None]
@@ -195,8 +195,8 @@ class StepGraphs:
         self.optimizer.step()
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate
-        for parameter in new:
-            state[parameter]["step"].zero_()
+        for value in (value for parameter in new for value in state[parameter].values()):
+            value.zero_()
         if not new:
             alone = torch.zeros(1, device=self.device, requires_grad=True)
             alone.grad = torch.zeros_like(alone)
