@@ -44,6 +44,21 @@ def test_three_processes_encode_what_one_does(tmp_path):
     }
 
 
+def test_of_long_texts_few_are_encoded_together(tmp_path, monkeypatch):
+    rows = Dataset.from_dict({"text": ["x" * (i % 60) for i in range(200)]})
+    sizes = []
+
+    def measured(batch):
+        sizes.append(sum(len(row["text"]) for row in batch))
+        return windows(batch)
+
+    many = encode(rows, windows, "many", tmp_path, 1)
+    monkeypatch.setattr(feature_cache, "CHARACTERS", 50)
+    few = encode(rows, measured, "few", tmp_path, 1)
+    assert max(sizes) < 50 + 60
+    assert few.features[:] == many.features[:]
+
+
 def test_a_few_rows_start_no_process(tmp_path, monkeypatch):
     monkeypatch.setattr(feature_cache, "ENOUGH", 501)
     monkeypatch.setattr(feature_cache, "_in_processes", None)

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, groupby
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 MUCH = 0.05  # of a split's features
 Features = dict[str, Any]
 Encode = Callable[[Sequence[dict[str, Any]]], list[list[Features]]]
-AT_ONCE = 256  # rows that are encoded together
+AT_ONCE, CHARACTERS = 256, 500_000  # rows that are encoded together, of long texts fewer
 WRITTEN = 1_000  # features that are written together
 ENOUGH = 4_000  # rows of a process: fewer are encoded before it would have begun
 
@@ -128,20 +129,29 @@ def _write_part(rows: Dataset, numbers: range, encode_batch: Encode, path: Path)
     """Encode rows and write their features; few are in memory at a time."""
     writer = ArrowWriter(path=str(path))
     encoded: list[Features] = []
-    for start in numbers[::AT_ONCE]:
-        stop = min(start + AT_ONCE, numbers.stop)
-        columns = rows[start:stop]
-        batch = [
-            dict(zip(columns, values, strict=True))
-            for values in zip(*columns.values(), strict=True)
-        ]
-        for i, several in enumerate(encode_batch(batch), start):
+    for batch in _batches(rows, numbers):
+        by_row = encode_batch([row for _, row in batch])
+        for (i, _), several in zip(batch, by_row, strict=True):
             encoded += [features | {"row": i} for features in several]
-        if encoded and (len(encoded) >= WRITTEN or stop == numbers.stop):
+        if encoded and (len(encoded) >= WRITTEN or batch[-1][0] == numbers[-1]):
             writer.write_batch({name: [one[name] for one in encoded] for name in encoded[0]})
             encoded = []
     writer.finalize()
     writer.close()
+
+
+def _batches(rows: Dataset, numbers: range) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """Yield (number, row) of those that are encoded together."""
+    for start in numbers[::AT_ONCE]:
+        columns = rows[start : min(start + AT_ONCE, numbers.stop)]
+        some = [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
+        ends = accumulate(sum(len(v) for v in row.values() if isinstance(v, str)) for row in some)
+        numbered = zip(ends, enumerate(some, start), strict=True)
+        for _, part in groupby(numbered, lambda one: one[0] // CHARACTERS):
+            yield [row for _, row in part]
 
 
 # Several processes
