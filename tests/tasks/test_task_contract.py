@@ -3,10 +3,16 @@
 import ast
 import inspect
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
 
 import tunesmith.tasks
 from tunesmith.tasks import capabilities
 from tunesmith.tasks.base import Task
+from tunesmith.tasks.task_conformance import TaskConformance
 
 FOLDER = Path(tunesmith.tasks.__file__).parent
 
@@ -58,3 +64,28 @@ def test_what_a_final_class_overrides_it_overrides_whole() -> None:
     ]
     assert len(functions) > 100
     assert [name for name, function in functions if calls_super(function)] == []
+
+
+class Appends:
+    """Adds two tokens to each text, as one adds to a list."""
+
+    def encode(self, row: dict[str, str]) -> list[dict[str, Any]]:
+        return [{"input_ids": [1, 2], "length": 2, "full_length": 2}]
+
+    def collate(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        return {"input_ids": torch.tensor(np.stack([f["input_ids"] + [8, 9] for f in features]))}
+
+
+class OfAppends(TaskConformance):
+    __test__ = False
+
+    def make_task(self, seed: int) -> Any:
+        return Appends()
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [{"text": "a"}] * 8
+
+
+def test_a_task_that_takes_what_is_read_from_a_file_for_a_list_keeps_no_promise() -> None:
+    with pytest.raises(AssertionError, match="input_ids"):
+        OfAppends().test_features_read_from_their_file_make_the_same_batch()

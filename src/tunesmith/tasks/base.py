@@ -105,7 +105,12 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def collate(self, features: list[Features]) -> Batch:
-        """Pad features to the longest and put them into one batch."""
+        """Pad features to the longest and put them into one batch.
+
+        They are as `encode` returned them; or, in training and evaluation, read from their file:
+        without `length` and `full_length`, and a list of numbers is a numpy array, which nobody
+        may write to, and to whose numbers `+` adds.
+        """
 
     # Batches to predictions
 

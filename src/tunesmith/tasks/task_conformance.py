@@ -1,14 +1,15 @@
 """What every task promises, as tests: subclass `TaskConformance` in a test file of yours."""
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tunesmith.data.batching.feature_table import FeatureTable
 from tunesmith.tasks.base import Answer, Batch, Features, Task
 from tunesmith.tasks.capabilities import (
     Augments,
@@ -41,15 +42,17 @@ class TaskConformance:
     # Batches
 
     def features(self, task: Task) -> list[Features]:
-        """Return the features of the rows, augmented as an epoch does, each with its `row`."""
-        pairs = enumerate(self.rows())
-        plain = [{**one, "row": i} for i, row in pairs for one in task.encode(row)]
+        """Return the features of the rows, read and augmented as in training, each with `row`."""
+        table: Any = _as_read(self.encoded(task))
         if not isinstance(task, Augments):
-            return plain
-        others: Any = _Columns(plain)
+            return list(table)
         return [
-            task.augment(one, np.random.default_rng([0, i]), others) for i, one in enumerate(plain)
+            task.augment(one, np.random.default_rng([0, i]), table) for i, one in enumerate(table)
         ]
+
+    def encoded(self, task: Task) -> list[Features]:
+        """Return the features of the rows as the task makes them, each with its `row`."""
+        return [{**one, "row": i} for i, row in enumerate(self.rows()) for one in task.encode(row)]
 
     def batch(self, task: Task, size: int = 8) -> Batch:
         return task.collate(self.features(task)[:size])
@@ -71,6 +74,16 @@ class TaskConformance:
         together = task.encode_batch(rows)
         for row, features in zip(rows, together, strict=True):
             np.testing.assert_equal(features, task.encode(row))
+
+    def test_features_read_from_their_file_make_the_same_batch(self) -> None:
+        """As training reads them, a list of numbers is a numpy array."""
+        task = self.make_task(0)
+        made = self.encoded(task)[:8]
+        batch = task.collate(copy.deepcopy(made))
+        read = task.collate(list(_as_read(made)))
+        assert read.keys() == batch.keys()
+        for name, tensor in batch.items():
+            torch.testing.assert_close(read[name], tensor, atol=0, rtol=0, equal_nan=True, msg=name)
 
     def test_it_learns_one_batch_by_heart(self) -> None:
         task = self.make_task(0)
@@ -186,17 +199,8 @@ class _NoTensorFromNumbers(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Columns(Sequence[Features]):
-    """Features as a split holds them: by their index, or one of their columns by its name."""
-
-    def __init__(self, features: list[Features]) -> None:
-        self.features = features
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def __getitem__(self, key: Any) -> Any:
-        return [f[key] for f in self.features] if isinstance(key, str) else self.features[key]
+def _as_read(features: list[Features]) -> FeatureTable:
+    return FeatureTable(Dataset.from_list(features).remove_columns(["length", "full_length"]))
 
 
 def _numbers(answer: Any) -> list[float]:
