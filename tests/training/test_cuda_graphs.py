@@ -7,6 +7,7 @@ import copy
 
 import pytest
 import torch
+from torch.optim import lr_scheduler
 
 from support.commands import make_inputs, use_inputs
 from support.runs import composed, trained
@@ -60,9 +61,7 @@ def playback(monkeypatch):
 
     monkeypatch.setattr(lightning_module.TaskModule, "on_train_start", on_train_start)
     monkeypatch.setattr(lightning_module, "CudaCapture", lambda: played)
-    monkeypatch.setattr(
-        cuda_graphs, "reason_against", lambda *_: None if played else "not this time"
-    )
+    monkeypatch.setattr(cuda_graphs, "reason_in_config", lambda choices: None)
     return played
 
 
@@ -161,23 +160,33 @@ def test_where_recording_fails_kernels_are_launched_and_it_is_said(
 
 def test_why_steps_are_no_graphs(overrides):
     config = resolved(composed(*overrides))
-    task = components.build_task(config, load_inputs(config))[0]
+    choices = components.graph_choices(config, GPU)
 
-    def why(hardware=GPU, optimizer=torch.optim.AdamW, fused=True, **options):
-        options = config.trainer.model_copy(update=options)
-        return cuda_graphs.reason_against(hardware, task, optimizer, fused, options)
+    def why(options=None, **changed):
+        trainer = config.trainer.model_copy(update=options or {})
+        return cuda_graphs.reason_in_config(choices._replace(options=trainer, **changed))
 
     assert why() is None
-    assert why(Hardware("cpu", 1, 1, "auto", "32", 1)) == "they need a GPU"
-    two = Hardware("gpu", 2, 1, "ddp", "bf16-mixed", 1)
-    assert why(two) == "several devices wait for each other"
-    assert why(Hardware("gpu", 1, 1, "auto", "16-mixed", 1)) == "precision 16-mixed skips steps"
-    assert why(micro_batches=2) == "a batch has several micro-batches"
+    cpu, two = Hardware("cpu", 1, 1, "auto", "32", 1), Hardware("gpu", 2, 1, "ddp", "32", 1)
+    assert why(hardware=cpu) == "they need a GPU"
+    assert why(hardware=two) == "several devices wait for each other"
+    half = Hardware("gpu", 1, 1, "auto", "16-mixed", 1)
+    assert why(hardware=half) == "precision 16-mixed skips steps"
+    assert why({"micro_batches": 2}) == "a batch has several micro-batches"
+    assert why({"gradient_checkpointing": True}) == "gradient checkpointing computes twice"
     assert why(fused=False) == "the optimizer is no fused Adam or AdamW"
     assert why(optimizer=torch.optim.SGD) == "the optimizer is no fused Adam or AdamW"
-    assert why(gradient_checkpointing=True) == "gradient checkpointing computes twice"
+    assert why(scheduler=lr_scheduler.ReduceLROnPlateau) is None
+    said = "OneCycleLR may change more than the rate"
+    assert why(scheduler=lr_scheduler.OneCycleLR) == said
+
+    task = components.build_task(config, load_inputs(config))[0]
+    assert cuda_graphs.reason_in_task(task) is None
     task.model.config.model_type = "longformer"
-    assert why() == "longformer models are not known to allow it"
+    assert cuda_graphs.reason_in_task(task) == "longformer models are not known to allow it"
+    task.model.config.model_type = "bert"
+    task.loss = torch.nn.CrossEntropyLoss()  # stands for one that a stranger wrote
+    assert cuda_graphs.reason_in_task(task) == "CrossEntropyLoss is not known to allow it"
 
 
 def test_graphs_that_are_asked_for_and_cannot_be_are_refused(tmp_path, overrides):

@@ -213,9 +213,8 @@ def graphed_lengths(
     asked = config.trainer.cuda_graphs
     if asked is False:
         return ()
-    optimizer = instantiate.resolve(config.optimizer[instantiate.TARGET], trust=config.trust)
-    fused = bool(config.optimizer.get("fused"))
-    reason = cuda_graphs.reason_against(hardware, task, optimizer, fused, config.trainer)
+    choices = graph_choices(config, hardware)
+    reason = cuda_graphs.reason_in_config(choices) or cuda_graphs.reason_in_task(task)
     if reason is None:
         return cuda_graphs.lengths_up_to(inputs.max_length)
     if asked is True:
@@ -224,6 +223,16 @@ def graphed_lengths(
     if hardware.accelerator == "gpu" and distributed.rank() == 0:
         log.info("steps are no CUDA graphs: %s", reason)
     return ()
+
+
+def graph_choices(config: RunConfig, hardware: Hardware) -> cuda_graphs.Choices:
+    """Return what a config says of CUDA graphs."""
+    optimizer, scheduler = (
+        instantiate.resolve(group[instantiate.TARGET], trust=config.trust)
+        for group in (config.optimizer, config.scheduler)
+    )
+    fused = bool(config.optimizer.get("fused"))
+    return cuda_graphs.Choices(hardware, config.trainer, optimizer, fused, scheduler)
 
 
 def build_module(
