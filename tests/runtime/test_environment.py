@@ -134,6 +134,15 @@ def test_the_one_thread_that_torchrun_sets_by_itself_is_no_limit(
         assert environment.usable_threads(4) == threads
 
 
+def settings() -> tuple[int, str, bool, bool]:
+    return (
+        torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+    )
+
+
 @pytest.mark.parametrize("told", [None, "5"])
 def test_a_run_holds_its_settings_and_leaves_none_behind(
     told: str | None, monkeypatch: pytest.MonkeyPatch
@@ -142,11 +151,10 @@ def test_a_run_holds_its_settings_and_leaves_none_behind(
     monkeypatch.setenv("OMP_NUM_THREADS", told or "")
     if told is None:
         monkeypatch.delenv("OMP_NUM_THREADS")
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    with hardware.torch_settings(
-        hardware.resolve_hardware("cpu", 1, 1, "auto", "32", 3, "medium"), deterministic=False
-    ):
+    machine = hardware.resolve_hardware("cpu", 1, 1, "auto", "32", 3, "medium")
+    before = settings()
+    with hardware.torch_settings(machine, deterministic=True):
         _set_num_threads_if_needed(2)
-        assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (3, "medium")
-    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
+        assert settings() == (3, "medium", True, False)
+    assert settings() == before
     assert os.environ.get("OMP_NUM_THREADS") == told

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -150,10 +151,11 @@ def torch_settings(machine: Hardware, deterministic: bool) -> Iterator[None]:
     """Set threads, determinism and float32 products for a run, and put them back after it."""
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     matmul = torch.get_float32_matmul_precision()
+    memory: Any = torch.utils.deterministic
+    fills = memory.fill_uninitialized_memory
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # Filling costs time and changes no result.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        memory.fill_uninitialized_memory = False  # which costs time and changes no result
     if machine.accelerator == "cpu":
         keep_freed_memory()
     # Where it is not set, Lightning chooses other threads for ranks, and leaves its choice there.
@@ -164,6 +166,7 @@ def torch_settings(machine: Hardware, deterministic: bool) -> Iterator[None]:
         try:
             yield
         finally:
+            memory.fill_uninitialized_memory = fills
             torch.set_float32_matmul_precision(matmul)
             torch.use_deterministic_algorithms(before)
             torch.set_num_threads(threads)
