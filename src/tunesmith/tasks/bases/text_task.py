@@ -26,7 +26,9 @@ class TextTask(Task, ABC):
         return self.encode_text(row)
 
     def encode_batch(self, rows: Sequence[Row]) -> list[list[Features]]:
-        if type(self).encode is not TextTask.encode:  # a task that adds to what its texts are
+        own = type(self)
+        if (own.encode, own.encode_text) != (TextTask.encode, TextTask.encode_text):
+            # A task that adds to what its texts are.
             return super().encode_batch(rows)
         return self.encode_texts(rows)
 
