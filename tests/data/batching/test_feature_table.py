@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -52,3 +54,13 @@ def test_a_slice_of_a_table_reads_its_own_rows():
 def test_no_features_are_no_rows():
     empty = Dataset(pa.table({"input_ids": pa.array([], pa.list_(pa.int32()))}))
     assert len(FeatureTable(empty)) == 0
+
+
+def test_a_process_that_is_not_forked_gets_the_name_of_the_file_and_no_copy(tmp_path):
+    Dataset.from_list(ROWS * 100).save_to_disk(tmp_path)
+    [file] = tmp_path.glob("*.arrow")
+    features = FeatureTable(Dataset.from_file(str(file)))
+    assert plain(features[3]) == ROWS[3]
+    sent = pickle.dumps(features)
+    assert file.name.encode() in sent and len(sent) < file.stat().st_size / 4
+    assert plain(pickle.loads(sent)[13]) == ROWS[3]  # noqa: S301 - our own

@@ -25,6 +25,9 @@ class FeatureTable:
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         self._readers: list[list[Callable[[int], Any]] | None] = [None] * len(sizes)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FeatureTable, (self._features,)  # a data set is sent as the name of its file
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 
