@@ -64,6 +64,11 @@ def embeddings(model: PreTrainedModel) -> nn.Module:
     return module if isinstance(module, nn.Module) else model.get_input_embeddings()
 
 
+def checkpoints_gradients(model: nn.Module) -> bool:
+    """Tell whether a layer computes its activations again in the backward pass."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
 def save(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

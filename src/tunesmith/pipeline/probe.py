@@ -10,6 +10,7 @@ import torch
 from tunesmith.data.batching.datamodule import DataModule
 from tunesmith.data.batching.loaders import evaluation_loader
 from tunesmith.errors import ModelError, explain
+from tunesmith.models.encoder import checkpoints_gradients
 from tunesmith.models.encoder_decoder import encoder_of
 from tunesmith.tasks.base import Batch, Task
 
@@ -102,7 +103,7 @@ def _explained(task: Task, batch: Batch, max_length: int, error: Exception) -> M
     if shorter is not None:
         what = f"cannot read {length} tokens ({type(error).__name__})"
         return ModelError("MODEL-LIMIT", name, what, f"set data.max_length={shorter}")
-    if getattr(task.model, "is_gradient_checkpointing", False):
+    if checkpoints_gradients(task.model):
         what = f"cannot learn with gradient checkpointing: {reason}"
         return ModelError("MODEL-LIMIT", name, what, "set trainer.gradient_checkpointing=false")
     return ModelError("MODEL-LIMIT", name, f"cannot read the longest rows: {reason}")
