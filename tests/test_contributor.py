@@ -167,4 +167,4 @@ def test_their_options_are_checked_by_their_ranges(stranger: Path) -> None:
 def test_they_are_held_to_what_ours_promise(stranger: Path) -> None:
     done = run(stranger, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gauss.py")
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "11 passed" in done.stdout
+    assert "12 passed" in done.stdout
