@@ -137,6 +137,17 @@ def test_what_a_write_met_is_raised_once_by_what_comes_next(tmp_path, monkeypatc
     assert checkpoint_io.is_intact(tmp_path / "last.ckpt")
 
 
+def test_a_disk_that_fills_up_within_a_file_is_told_of_as_one(tmp_path, monkeypatch):
+    write = atomic_files.HashedFile.write
+
+    def fills_up(file, data):
+        return write(file, data) if len(data) < 1_000 else no_space(0)
+
+    monkeypatch.setattr(atomic_files.HashedFile, "write", fills_up)
+    with pytest.raises(MachineError, match=r"cannot be written: \[Errno 28\] No space left"):
+        save(CheckpointWriter(tmp_path, in_background=False), 1)
+
+
 def test_a_save_in_the_foreground_returns_when_the_file_is_there(tmp_path):
     writer = CheckpointWriter(tmp_path, in_background=False)
     save(writer, 1)

@@ -26,8 +26,10 @@ def write(path: Path, fill: Callable[[Any], object]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as temporary, HashedFile(temporary) as file:
             fill(file)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        raise MachineError("ENV-DISK", str(path), f"cannot be written: {error}") from error
+    except (OSError, RuntimeError) as error:
+        below = error.__context__  # torch.save reports a full disk as "unexpected pos"
+        reason = below if isinstance(below, OSError) else error
+        raise MachineError("ENV-DISK", str(path), f"cannot be written: {reason}") from error
     return file.digest()
 
 
