@@ -82,6 +82,11 @@ def test_every_setting_of_a_run_has_a_reason_that_follows_the_config(
         "threads": {"value": 4, "reason": "all 4 usable cores"},
         "deterministic": {"value": True, "reason": "the same bits each time"},
         "fused optimizer": {"value": True, "reason": "optimizer.fused=true"},
+        "CUDA graphs": {"value": False, "reason": "they need a GPU"},
+        "float32 products": {
+            "value": "highest",
+            "reason": "trainer.float32_matmul_precision=highest",
+        },
         "loader workers": {"value": 0, "reason": "data.workers=0: the training process collates"},
     }
     words = ["trainer.precision=32", "trainer.devices=2", "trainer.deterministic=false"]
@@ -95,6 +100,8 @@ def test_every_setting_of_a_run_has_a_reason_that_follows_the_config(
         "threads": (2, "4 usable cores are shared by 2 processes"),
         "deterministic": (False, "speed before bits"),
         "fused optimizer": (None, "optimizer.fused=null: torch decides"),
+        "CUDA graphs": (False, "they need a GPU"),
+        "float32 products": ("highest", "trainer.float32_matmul_precision=highest"),
         "loader workers": (2, "data.workers=2"),
     }
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -131,3 +138,14 @@ def test_what_cannot_be_is_one_line(word, code, line, capsys):
     said = capsys.readouterr().err
     assert said.startswith(line)
     assert said.count("\n") == 1
+
+
+def test_a_config_says_whether_its_steps_would_be_cuda_graphs(capsys):
+    said = printed(capsys, "trainer=cpu")
+    assert said["CUDA graphs"] == {"value": False, "reason": "they need a GPU"}
+    assert said["float32 products"]["value"] == "highest"
+    off = printed(capsys, "trainer.cuda_graphs=false", "trainer.float32_matmul_precision=medium")
+    assert off["CUDA graphs"] == {"value": False, "reason": "trainer.cuda_graphs=false"}
+    assert off["float32 products"]["value"] == "medium"
+    assert doctor("trainer.cuda_graphs=true") == 2  # as the run would
+    assert capsys.readouterr().err.startswith("error[CONF-GRAPHS]")

@@ -54,8 +54,9 @@ def _run_config(overrides: Sequence[str]) -> Any:
 def settings(run: Any) -> dict[str, dict[str, Any]]:
     """Return {setting: {"value", "reason"}} of what a run with this RunConfig would use here.
 
-    Raises MachineError for what this machine cannot run, as the run would.
+    Raises MachineError or ConfigError for what cannot run here, as the run would.
     """
+    from tunesmith.pipeline.components import reason_against_graphs
     from tunesmith.pipeline.train import choose_hardware
     from tunesmith.training.hardware import fused_optimizer
 
@@ -66,6 +67,10 @@ def settings(run: Any) -> dict[str, dict[str, Any]]:
     if "fused" in run.optimizer:
         fused = run.optimizer["fused"]
         chosen["fused optimizer"] = fused_optimizer(fused, hardware.precision)
+    against = reason_against_graphs(run, hardware)
+    chosen["CUDA graphs"] = against is None, against or "where the task and its model allow it"
+    products = hardware.float32_matmul_precision
+    chosen["float32 products"] = products, f"trainer.float32_matmul_precision={products}"
     why = f"data.workers={workers}" + ("" if workers else ": the training process collates")
     chosen["loader workers"] = workers, why
     return {name: {"value": value, "reason": why} for name, (value, why) in chosen.items()}

@@ -210,19 +210,31 @@ def graphed_lengths(
 
     Raises ConfigError where they are asked for and cannot be.
     """
-    asked = config.trainer.cuda_graphs
-    if asked is False:
-        return ()
-    choices = graph_choices(config, hardware)
-    reason = cuda_graphs.reason_in_config(choices) or cuda_graphs.reason_in_task(task)
+    reason = reason_against_graphs(config, hardware, task)
     if reason is None:
         return cuda_graphs.lengths_up_to(inputs.max_length)
-    if asked is True:
-        fix = "set it to auto, which says why they are not used"
-        raise ConfigError("CONF-GRAPHS", "trainer.cuda_graphs=true", reason, fix)
     if hardware.accelerator == "gpu" and distributed.rank() == 0:
         log.info("steps are no CUDA graphs: %s", reason)
     return ()
+
+
+def reason_against_graphs(
+    config: RunConfig, hardware: Hardware, task: Task | None = None
+) -> str | None:
+    """Say why steps are no CUDA graphs, as far as is known without a task; None where they are.
+
+    Raises ConfigError where they are asked for and cannot be.
+    """
+    asked = config.trainer.cuda_graphs
+    if asked is False:
+        return "trainer.cuda_graphs=false"
+    reason = cuda_graphs.reason_in_config(graph_choices(config, hardware))
+    if reason is None and task is not None:
+        reason = cuda_graphs.reason_in_task(task)
+    if reason is not None and asked is True:
+        fix = "set it to auto, which says why they are not used"
+        raise ConfigError("CONF-GRAPHS", "trainer.cuda_graphs=true", reason, fix)
+    return reason
 
 
 def graph_choices(config: RunConfig, hardware: Hardware) -> cuda_graphs.Choices:
