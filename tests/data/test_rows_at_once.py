@@ -11,14 +11,16 @@ import pytest
 from datasets import Dataset
 
 from support.load_rows import CLASSIFY
+from tunesmith.data import row_hashes
 from tunesmith.data.batching import feature_cache
 from tunesmith.data.cache import cached_dataset, schema_of
 from tunesmith.data.columns import Column, ColumnType
 from tunesmith.data.prepare import normalize
-from tunesmith.data.prepare.normalize import RowSource, normalized_rows
+from tunesmith.data.prepare.normalize import normalized_rows
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.data.prepare.split import fractions
 from tunesmith.data.row_hashes import digest, digests, hash_of_rows
-from tunesmith.data.sources import text_lines
+from tunesmith.data.sources import csv
 from tunesmith.errors import DataError
 
 TAGGED = {
@@ -120,25 +122,33 @@ def test_few_features_are_in_memory_however_many_are_encoded(tmp_path, monkeypat
     assert CountedRow.most <= 2 * (100 + 10)
 
 
-@pytest.mark.parametrize("block", [1, 2, 3, 5, 64])
-def test_lines_are_those_of_the_file_wherever_a_block_ends(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(text_lines, "BLOCK", block)
-    path = Path(tmp_path, "x.txt")
-    content = "\ufeffa\r\nb\rc\n\n\r\r\n\u2028d\x0be\r\n\n last é"
-    for text in (content, content + "\r", content + "\r\n", "\n", "x"):
-        path.write_bytes(text.encode())
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            expected = handle.readlines()
-        assert list(text_lines.lines_of(path, "utf-8", "strict")) == expected
+def test_long_rows_are_read_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(normalize, "SIZE", 100)
+    cells = ["x" * 40, b"x" * 40, {"bytes": b"x" * 40, "path": None}]
+    for cell in cells:
+        rows = [(i, {"photo": cell, "age": 3}) for i in range(7)]
+        assert [len(part) for part in normalize.batches(rows)] == [3, 3, 1]
 
 
-def test_a_line_longer_than_a_row_may_be_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_lines, "LONGEST_ROW", 100)
-    monkeypatch.setattr(text_lines, "BLOCK", 16)
-    path = Path(tmp_path, "x.txt")
-    path.write_text("a\n" + "b" * 99 + "\n" + "c" * 100 + "\n")
-    with pytest.raises(DataError, match=r"x\.txt:3: one row of more than"):
-        list(text_lines.lines_of(path, "utf-8", "strict"))
+def test_a_record_of_many_lines_is_refused_before_more_of_it_is_read(monkeypatch):
+    monkeypatch.setattr(csv, "LONGEST_ROW", 1_000)
+    read = []
+
+    def lines():
+        yield "text,label\n"
+        yield '"begins\n'
+        for i in range(10_000):
+            read.append(i)
+            yield f'","{i}\n'
+
+    with pytest.raises(DataError, match=r"a\.csv:2: .*quote"):
+        list(csv.csv_rows(Path("a.csv"), lines(), ",", True, None))
+    assert len(read) < 300
+
+
+def test_of_labels_that_are_all_different_few_are_held():
+    hash_of_rows(digests(map(str, range(5_000))), map(str, range(5_000)))
+    assert row_hashes._digest_of_json.cache_info().currsize <= 1_024
 
 
 def test_hashes_are_those_of_each_text():

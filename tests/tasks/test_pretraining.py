@@ -65,7 +65,7 @@ def pairs(request, folder):
         for i, block in enumerate(blocks)
         for n in range(40)
     ]
-    return task, blocks, drawn
+    return task, [{name: np.asarray(v).tolist() for name, v in b.items()} for b in blocks], drawn
 
 
 def halves(task, features):

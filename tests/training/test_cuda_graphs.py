@@ -7,13 +7,12 @@ import copy
 
 import pytest
 import torch
-from torch.optim import lr_scheduler
 
 from support.commands import make_inputs, use_inputs
 from support.runs import composed, trained
 from tunesmith.config import resolved
 from tunesmith.errors import ConfigError
-from tunesmith.pipeline import components
+from tunesmith.pipeline import components, graph_choice
 from tunesmith.pipeline.inputs import load_inputs
 from tunesmith.training import cuda_graphs, lightning_module
 from tunesmith.training.hardware import Hardware
@@ -61,7 +60,7 @@ def playback(monkeypatch):
 
     monkeypatch.setattr(lightning_module.TaskModule, "on_train_start", on_train_start)
     monkeypatch.setattr(lightning_module, "CudaCapture", lambda: played)
-    monkeypatch.setattr(cuda_graphs, "reason_in_config", lambda choices: None)
+    monkeypatch.setattr(graph_choice, "reason_in_config", lambda config, hardware: None)
     return played
 
 
@@ -159,12 +158,8 @@ def test_where_recording_fails_kernels_are_launched_and_it_is_said(
 
 
 def test_why_steps_are_no_graphs(overrides):
-    config = resolved(composed(*overrides))
-    choices = components.graph_choices(config, GPU)
-
-    def why(options=None, **changed):
-        trainer = config.trainer.model_copy(update=options or {})
-        return cuda_graphs.reason_in_config(choices._replace(options=trainer, **changed))
+    def why(*more, hardware=GPU):
+        return graph_choice.reason_in_config(resolved(composed(*overrides, *more)), hardware)
 
     assert why() is None
     cpu, two = Hardware("cpu", 1, 1, "auto", "32", 1), Hardware("gpu", 2, 1, "ddp", "32", 1)
@@ -172,21 +167,28 @@ def test_why_steps_are_no_graphs(overrides):
     assert why(hardware=two) == "several devices wait for each other"
     half = Hardware("gpu", 1, 1, "auto", "16-mixed", 1)
     assert why(hardware=half) == "precision 16-mixed skips steps"
-    assert why({"micro_batches": 2}) == "a batch has several micro-batches"
-    assert why({"gradient_checkpointing": True}) == "gradient checkpointing computes twice"
-    assert why(fused=False) == "the optimizer is no fused Adam or AdamW"
-    assert why(optimizer=torch.optim.SGD) == "the optimizer is no fused Adam or AdamW"
-    assert why(scheduler=lr_scheduler.ReduceLROnPlateau) is None
-    said = "OneCycleLR may change more than the rate"
-    assert why(scheduler=lr_scheduler.OneCycleLR) == said
+    assert why("trainer.micro_batches=2") == "a batch has several micro-batches"
+    said = "gradient checkpointing computes twice"
+    assert why("trainer.gradient_checkpointing=true") == said
+    for optimizer in (["optimizer.fused=null"], ["optimizer=sgd"], ["optimizer=radam"]):
+        assert why(*optimizer) == "the optimizer is no fused Adam or AdamW"
+    assert why("optimizer=adam") is None
+    assert why("scheduler=plateau") is None
+    assert why("scheduler=one_cycle") is None  # ours
+    theirs = ["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "~scheduler.warmup"]
+    assert (
+        why(*theirs, "+scheduler.max_lr=1e-3", "+scheduler.total_steps=9")
+        == "OneCycleLR may change more than the rate"
+    )
 
+    config = resolved(composed(*overrides))
     task = components.build_task(config, load_inputs(config))[0]
-    assert cuda_graphs.reason_in_task(task) is None
+    assert graph_choice.reason_in_task(task) is None
     task.model.config.model_type = "longformer"
-    assert cuda_graphs.reason_in_task(task) == "longformer models are not known to allow it"
+    assert graph_choice.reason_in_task(task) == "longformer models are not known to allow it"
     task.model.config.model_type = "bert"
     task.loss = torch.nn.CrossEntropyLoss()  # stands for one that a stranger wrote
-    assert cuda_graphs.reason_in_task(task) == "CrossEntropyLoss is not known to allow it"
+    assert graph_choice.reason_in_task(task) == "CrossEntropyLoss is not known to allow it"
 
 
 def test_graphs_that_are_asked_for_and_cannot_be_are_refused(tmp_path, overrides):

@@ -56,7 +56,7 @@ def settings(run: Any) -> dict[str, dict[str, Any]]:
 
     Raises MachineError or ConfigError for what cannot run here, as the run would.
     """
-    from tunesmith.pipeline.components import reason_against_graphs
+    from tunesmith.pipeline.graph_choice import reason_against_graphs
     from tunesmith.pipeline.train import choose_hardware
     from tunesmith.training.hardware import fused_optimizer
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from tunesmith.data.columns import Column, SourceName, names_of
 from tunesmith.data.options import SplitOptions
-from tunesmith.data.prepare.normalize import RowSource, present_columns
 from tunesmith.data.prepare.quality import GROUP, STRATA
+from tunesmith.data.prepare.row_source import RowSource, present_columns
 from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all
 
 

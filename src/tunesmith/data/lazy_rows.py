@@ -3,18 +3,25 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
 AT_ONCE = 10_000  # values
 
 
-def values_of(rows: Any, name: str) -> Iterator[Any]:
+def values_of(rows: Any, name: str, chosen: np.ndarray | None = None) -> Iterator[Any]:
     """Yield the values of a column of a dataset, or of {column: values}, in the order of the rows.
 
     Many are read at once, yet few are in memory: one by one, as `rows[name]` of a dataset yields
-    them, takes 20 microseconds each.
+    them, takes 20 microseconds each. `chosen` (N,) are rows of a dataset that nothing was selected
+    from, by their numbers in its file; by default all.
     """
+    if chosen is not None:
+        column = rows.data.column(name)
+        for start in range(0, len(chosen), AT_ONCE):
+            yield from column.take(chosen[start : start + AT_ONCE]).to_pylist()
+        return
     if not isinstance(rows, Dataset):
         yield from rows[name]
         return

@@ -32,8 +32,9 @@ from tunesmith.data.prepare.languages import (
     languages_by_split,
     only_languages,
 )
-from tunesmith.data.prepare.normalize import RowSource, normalized_rows
+from tunesmith.data.prepare.normalize import normalized_rows
 from tunesmith.data.prepare.quality import SplitRows, check_same_source
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.data.sources.file_layout import FileFormat
 from tunesmith.data.sources.resolve import Opener, split_openers
 from tunesmith.errors import ConfigError, DataError, TunesmithError, raise_all

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,16 @@ def hash_of_rows(texts: np.ndarray, labels: Iterable[Any] = ()) -> str:
     labels are withheld.
     """
     wanted = np.zeros(len(texts), dtype="<u8")
-    hashed = {}  # few labels stand in many rows
     for i, label in enumerate(labels):
-        key = label if isinstance(label, str) else json.dumps(label, sort_keys=True).encode()
-        if key not in hashed:
-            hashed[key] = digest(json.dumps(label, sort_keys=True))
-        wanted[i] = hashed[key]
+        wanted[i] = _digest_of_json(json.dumps(label, sort_keys=True))
     order = np.lexsort((wanted, texts))
     pairs = np.stack([texts.astype("<u8"), wanted], axis=1)[order]  # (N, 2)
     return hashlib.sha256(pairs.tobytes()).hexdigest()
+
+
+@lru_cache(1024)  # few labels stand in many rows; where each is another text, few are held
+def _digest_of_json(text: str) -> int:
+    return digest(text)
 
 
 def digest(text: str) -> int:

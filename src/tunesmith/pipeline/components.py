@@ -24,6 +24,7 @@ from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models import media_encoder
 from tunesmith.models.compilation import compile_forward
 from tunesmith.models.encoder import load_model
+from tunesmith.pipeline.graph_choice import graphed_lengths
 from tunesmith.pipeline.inputs import RunInputs, task_class
 from tunesmith.pipeline.probe import check_limits
 from tunesmith.pipeline.run_context import RunContext
@@ -40,7 +41,7 @@ from tunesmith.tasks.capabilities import (
     modality_columns,
 )
 from tunesmith.tasks.text import padding
-from tunesmith.training import checkpoint_io, checkpoint_state, cuda_graphs, distributed
+from tunesmith.training import checkpoint_io, checkpoint_state, distributed
 from tunesmith.training.adapt.base import Adaptation
 from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.hardware import Hardware, fused_optimizer
@@ -69,7 +70,7 @@ def build_training(
 ) -> Training:
     """Load the weights and put the run together; read the checkpoint that it goes on from."""
     task, adaptation = build_task(config, inputs)
-    lengths = graphed_lengths(config, inputs, task, hardware)
+    lengths = graphed_lengths(config, hardware, task, inputs.max_length)
     data = build_data(config, inputs, task, lengths)
     note = note_of_end(config, data.steps_per_epoch)
     if note is not None and distributed.rank() == 0:
@@ -201,50 +202,6 @@ def _truncation_note(task: Task) -> str:
     if isinstance(task, NotesTruncation):
         return task.truncation_note()
     return f"texts truncated at {task.max_length} tokens"
-
-
-def graphed_lengths(
-    config: RunConfig, inputs: RunInputs, task: Task, hardware: Hardware
-) -> tuple[int, ...]:
-    """Return the lengths of batches whose steps are CUDA graphs; none where steps are none.
-
-    Raises ConfigError where they are asked for and cannot be.
-    """
-    reason = reason_against_graphs(config, hardware, task)
-    if reason is None:
-        return cuda_graphs.lengths_up_to(inputs.max_length)
-    if hardware.accelerator == "gpu" and distributed.rank() == 0:
-        log.info("steps are no CUDA graphs: %s", reason)
-    return ()
-
-
-def reason_against_graphs(
-    config: RunConfig, hardware: Hardware, task: Task | None = None
-) -> str | None:
-    """Say why steps are no CUDA graphs, as far as is known without a task; None where they are.
-
-    Raises ConfigError where they are asked for and cannot be.
-    """
-    asked = config.trainer.cuda_graphs
-    if asked is False:
-        return "trainer.cuda_graphs=false"
-    reason = cuda_graphs.reason_in_config(graph_choices(config, hardware))
-    if reason is None and task is not None:
-        reason = cuda_graphs.reason_in_task(task)
-    if reason is not None and asked is True:
-        fix = "set it to auto, which says why they are not used"
-        raise ConfigError("CONF-GRAPHS", "trainer.cuda_graphs=true", reason, fix)
-    return reason
-
-
-def graph_choices(config: RunConfig, hardware: Hardware) -> cuda_graphs.Choices:
-    """Return what a config says of CUDA graphs."""
-    optimizer, scheduler = (
-        instantiate.resolve(group[instantiate.TARGET], trust=config.trust)
-        for group in (config.optimizer, config.scheduler)
-    )
-    fused = bool(config.optimizer.get("fused"))
-    return cuda_graphs.Choices(hardware, config.trainer, optimizer, fused, scheduler)
 
 
 def build_module(

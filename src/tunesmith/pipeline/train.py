@@ -79,14 +79,20 @@ def train_run(composed: DictConfig, overrides: list[str]) -> Outcome:
 
 def choose_hardware(config: RunConfig) -> Hardware:
     """Resolve device, precision and threads by the `trainer` group."""
-    names = ["accelerator", "devices", "num_nodes", "strategy", "precision"]
-    names += ["float32_matmul_precision"]
-    requested = {name: getattr(config.trainer, name) for name in names}
-    if config.trainer.num_nodes > 1 and not distributed.is_launched():
+    options = config.trainer
+    if options.num_nodes > 1 and not distributed.is_launched():
         what = "no launcher has started the processes of other machines"
         fix = "start it by torchrun, or by srun of SLURM"
-        raise ConfigError("CONF-NODES", f"trainer.num_nodes={config.trainer.num_nodes}", what, fix)
-    return resolve_hardware(**requested, threads=config.trainer.num_threads)
+        raise ConfigError("CONF-NODES", f"trainer.num_nodes={options.num_nodes}", what, fix)
+    return resolve_hardware(
+        options.accelerator,
+        options.devices,
+        options.num_nodes,
+        options.strategy,
+        options.precision,
+        options.num_threads,
+        options.float32_matmul_precision,
+    )
 
 
 def fit(training: Training, context: RunContext) -> None:

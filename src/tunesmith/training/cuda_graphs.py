@@ -5,82 +5,25 @@ them. A graph is launched as a whole.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.optim import Optimizer
 
-from tunesmith.tasks.base import Batch, Task
-from tunesmith.tasks.capabilities import Capturable
-from tunesmith.training.hardware import Hardware
-from tunesmith.training.options import TrainerOptions
+from tunesmith.tasks.base import Batch
 
 log = logging.getLogger(__name__)
 
 # Lengths that batches are padded to: few, as each has a graph; near, as padding is work.
 LENGTHS = (*range(8, 65, 8), *range(80, 129, 16), *range(160, 257, 32), *range(320, 513, 64))
 
-# Their forward pass reads no number on the host (tests/training/test_cuda_graphs.py).
-MODELS = frozenset({"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"})
-
 
 def lengths_up_to(longest: int) -> tuple[int, ...]:
     """Return the lengths that batches of at most so many tokens are padded to."""
     return (*(length for length in LENGTHS if length < longest), longest)
-
-
-class Choices(NamedTuple):
-    """What a config decides of whether steps can be graphs."""
-
-    hardware: Hardware
-    options: TrainerOptions
-    optimizer: Any  # what makes it: a class or a function
-    fused: bool
-    scheduler: Any  # likewise
-
-
-def reason_in_config(choices: Choices) -> str | None:
-    """Say why steps cannot be graphs whatever they train; None where they can."""
-    hardware, options, optimizer, fused, scheduler = choices
-    return _first_that_holds(
-        {
-            "they need a GPU": hardware.accelerator != "gpu",
-            "several devices wait for each other": hardware.processes > 1,
-            f"precision {hardware.precision} skips steps": hardware.precision == "16-mixed",
-            "a batch has several micro-batches": options.micro_batches > 1,
-            "gradient checkpointing computes twice": options.gradient_checkpointing,
-            "the optimizer is no fused Adam or AdamW": not fused or optimizer not in (Adam, AdamW),
-            f"{scheduler.__name__} may change more than the rate": not _sets_rates(scheduler),
-        }
-    )
-
-
-def reason_in_task(task: Task) -> str | None:
-    """Say why steps of a task cannot be graphs, by its code, its loss or its model."""
-    kind, loss = task.model.config.model_type, type(task.loss).__name__
-    return _first_that_holds(
-        {
-            f"{type(task).__name__} chooses by what is in a batch": not isinstance(
-                task, Capturable
-            ),
-            f"{loss} is not known to allow it": not isinstance(task.loss, task.losses),
-            f"{kind} models are not known to allow it": kind not in MODELS,
-        }
-    )
-
-
-def _first_that_holds(reasons: Mapping[str, bool]) -> str | None:
-    return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _sets_rates(scheduler: Any) -> bool:
-    """Tell whether a graph, in which all else of an optimizer is fixed, follows a schedule."""
-    known = scheduler.__module__ in ("torch.optim.lr_scheduler", "tunesmith.training.schedulers")
-    return known and scheduler not in (CyclicLR, OneCycleLR)  # those set momentum too
 
 
 class Learnt(NamedTuple):

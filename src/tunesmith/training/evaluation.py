@@ -102,8 +102,7 @@ def _by_row(batches: Sequence[ScoredBatch], encoded: Encoded) -> dict[int, list[
         (pair for b in batches for pair in zip(b.features, b.predictions, strict=True)),
         key=lambda pair: pair[0],
     )
-    table = encoded.features.with_format(None)
-    row_ids = table[[feature for feature, _ in by_feature]]["row"]
+    row_ids = encoded.features.rows[[feature for feature, _ in by_feature]].tolist()
     by_row: dict[int, list[Any]] = {}
     for row, (_, prediction) in zip(row_ids, by_feature, strict=True):
         by_row.setdefault(row, []).append(prediction)

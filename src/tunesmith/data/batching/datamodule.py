@@ -12,7 +12,6 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from tunesmith.data.batching.feature_cache import Encoded, encode, report_truncation
-from tunesmith.data.batching.feature_table import FeatureTable
 from tunesmith.data.batching.loaders import (
     Augment,
     Batch,
@@ -77,12 +76,10 @@ class DataModule(LightningDataModule):
         self.limit_val_batches = limit_val_batches
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.encoded: dict[str, Encoded] = {}
-        self.tables: dict[str, FeatureTable] = {}
         for split, dataset in self.rows.items():
             key = f"{self.key[:40]}-{split}"
             self.encoded[split] = encode(dataset, task.encode_batch, key, cache, processes)
             report_truncation(self.encoded[split], split, truncation_note, on_truncation)
-            self.tables[split] = FeatureTable(self.encoded[split].features)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -101,10 +98,9 @@ class DataModule(LightningDataModule):
         limit = self.limit_val_batches if split == "validation" else None
         chosen = None
         if limit is not None:  # the first batches would be the longest rows alone
-            rows = features.data.column("row").to_numpy()
-            chosen = sample_of_rows(rows, limit * self.eval_batch_size)
+            chosen = sample_of_rows(features.rows, limit * self.eval_batch_size)
         return evaluation_loader(
-            self.tables[split],
+            features,
             lengths,
             self.augment,
             self.task.collate,
@@ -117,9 +113,10 @@ class DataModule(LightningDataModule):
 
     def whole(self, split: str) -> DataLoader:
         """Return every row of a split once, as it was encoded, on every rank alike."""
+        features, lengths, _ = self.encoded[split]
         return evaluation_loader(
-            self.tables[split],
-            self.encoded[split].lengths,
+            features,
+            lengths,
             no_augmentation,
             self.task.collate,
             batch_size=self.eval_batch_size,
@@ -127,9 +124,10 @@ class DataModule(LightningDataModule):
         )
 
     def _train_loader(self, ranks: int, rank: int) -> TrainLoader:
+        features, lengths, _ = self.encoded["train"]
         return TrainLoader(
-            self.tables["train"],
-            self.encoded["train"].lengths,
+            features,
+            lengths,
             self.augment,
             self._collate_training,
             batch_size=self.batch_size,
@@ -154,7 +152,7 @@ class DataModule(LightningDataModule):
         features = self.encoded["train"].features
         groups = None
         if self.language_temperature != 1:
-            groups = groups_of(self.rows["train"], features.data.column("row").to_numpy())
+            groups = groups_of(self.rows["train"], features.rows)
         if groups is None:
             return shuffled
         return partial(balanced, groups, self.language_temperature)

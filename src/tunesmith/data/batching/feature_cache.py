@@ -18,6 +18,7 @@ import pyarrow as pa
 from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
 
+from tunesmith.data.batching.feature_table import Features, FeatureTable
 from tunesmith.errors import DataError, MachineError, explain, is_debugging
 from tunesmith.runtime.atomic_files import written_whole
 from tunesmith.runtime.environment import variables
@@ -26,7 +27,6 @@ from tunesmith.runtime.processes import die_with_parent
 log = logging.getLogger(__name__)
 
 MUCH = 0.05  # of a split's features
-Features = dict[str, Any]
 Encode = Callable[[Sequence[dict[str, Any]]], list[list[Features]]]
 AT_ONCE, CHARACTERS = 256, 500_000  # rows that are encoded together, of long texts fewer
 WRITTEN = 1_000  # features that are written together
@@ -39,7 +39,7 @@ class Encoded(NamedTuple):
     A row may have several features; they stand side by side.
     """
 
-    features: Dataset
+    features: FeatureTable
     lengths: np.ndarray  # (F,) tokens of each feature, after truncation
     full_lengths: np.ndarray  # (F,) tokens before truncation
 
@@ -78,7 +78,7 @@ def report_truncation(encoded: Encoded, split: str, limit: str, on_truncation: s
     part = "under 1%" if share < 0.01 else f"{share:.0%}"
     what = f"{part} of {limit} (longest {longest})"
     if on_truncation == "error":
-        row = int(encoded.features[int(np.argmax(cut))]["row"])
+        row = encoded.features.rows[int(np.argmax(cut))]
         raise DataError(
             "DATA-LONG",
             split,
@@ -96,7 +96,7 @@ def _open(path: Path) -> Encoded | None:
         features = Dataset.from_file(str(path))
         table = features.data.table
         return Encoded(
-            features.remove_columns(["length", "full_length"]),
+            FeatureTable(features.remove_columns(["length", "full_length"])),
             table["length"].to_numpy(),
             table["full_length"].to_numpy(),
         )
@@ -165,15 +165,15 @@ def _in_processes(rows: Dataset, parts: dict[Path, range], encode_batch: Encode)
     """
     context = multiprocessing.get_context("fork")
     started = []
-    with variables({"TOKENIZERS_PARALLELISM": "false"}):  # so that the forked one may be used
-        for path, numbers in parts.items():
-            ours, theirs = context.Pipe(duplex=False)
-            work = (rows, numbers, encode_batch, path, theirs)
-            process = context.Process(target=_work, args=work, daemon=True)
-            process.start()
-            theirs.close()
-            started.append((process, ours))
     try:
+        with variables({"TOKENIZERS_PARALLELISM": "false"}):  # so that the forked one may be used
+            for path, numbers in parts.items():
+                ours, theirs = context.Pipe(duplex=False)
+                work = (rows, numbers, encode_batch, path, theirs)
+                process = context.Process(target=_work, args=work, daemon=True)
+                process.start()
+                theirs.close()
+                started.append((process, ours))
         for process, answer in started:
             try:
                 error = answer.recv()

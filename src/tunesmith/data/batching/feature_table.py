@@ -28,12 +28,17 @@ class FeatureTable:
     def __reduce__(self) -> tuple[Any, ...]:
         return FeatureTable, (self._features,)  # a data set is sent as the name of its file
 
+    @property
+    def rows(self) -> np.ndarray:
+        """The number of each feature's row in the split (F,)."""
+        return self._features.data.column("row").to_numpy()
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
-            return self._features[index]
+            return self._features.data.column(index).to_pylist()
         if not 0 <= index < len(self):
             raise IndexError(f"feature {index} of {len(self)}")
         return self.__getitems__([index])[0]

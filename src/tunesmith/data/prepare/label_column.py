@@ -9,8 +9,8 @@ import pyarrow
 import pyarrow.compute
 
 from tunesmith.data.columns import ColumnType
-from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.prepare.parse_cells import BITS, normal_form
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.errors import DataError
 
 WITHHELD = ("-1", "-100")  # as GLUE and torch mark a hidden label

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from tunesmith.data.columns import ColumnType
 from tunesmith.data.prepare.label_column import KnownLabels, Seen, Spell
-from tunesmith.data.prepare.normalize import RowSource
 from tunesmith.data.prepare.parse_cells import INTEGRAL, normal_form
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.errors import ConfigError, DataError
 
 NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)

@@ -9,8 +9,9 @@ from datasets import Dataset
 
 from tunesmith.data.cache import key_of
 from tunesmith.data.columns import LANGUAGE, Raw
-from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.data.prepare.quality import SplitRows
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 
 PLACE = "{language}"  # stands for each of data.languages in a path, a config, a file's name
@@ -124,7 +125,7 @@ def groups_of(rows: Dataset, row_of: np.ndarray) -> np.ndarray | None:
     """
     if LANGUAGE not in rows.column_names:
         return None
-    _, codes = np.unique(np.asarray(rows[LANGUAGE]), return_inverse=True)
+    _, codes = np.unique(list(values_of(rows, LANGUAGE)), return_inverse=True)
     return codes[row_of]
 
 

@@ -9,7 +9,8 @@ import pyarrow
 from datasets import Dataset
 
 from tunesmith.data.prepare.label_column import LabelColumn
-from tunesmith.data.prepare.normalize import HAS_EMPTY, HAS_NUL, IS_MISPLACED, RowSource, misplaced
+from tunesmith.data.prepare.normalize import HAS_EMPTY, HAS_NUL, IS_MISPLACED, misplaced
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.data.row_hashes import digest
 from tunesmith.errors import DataError
 

@@ -5,15 +5,15 @@ Labeled (the labels have their names) -> the rows of a split.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pyarrow
 from datasets import Dataset
 
 from tunesmith.data.columns import NAMED, Column, ColumnType
+from tunesmith.data.lazy_rows import values_of
 from tunesmith.data.options import DataOptions
 from tunesmith.data.prepare.few_shot import counts, sample_per_class
 from tunesmith.data.prepare.label_column import KnownLabels, LabelColumn
@@ -291,15 +291,8 @@ def finished(
         data = data.remove_columns(name).add_column(name, named.to_pylist(), feature=feature)
     data = data.remove_columns([c for c in data.column_names if c.startswith("_")])
     chosen = part.rows[sample(part.column("_text"), options.limit, options.split.seed)]
-    answers = _values(data, name, chosen) if name in data.column_names else ()
+    answers = values_of(data, name, chosen) if name in data.column_names else ()
     return data.select(chosen), hash_of_rows(part.whole("_text")[chosen], answers)
-
-
-def _values(data: Dataset, name: str, rows: np.ndarray) -> Iterator[Any]:
-    """Yield the values of a column, some at a time: they may be long texts."""
-    column = data.data.column(name)
-    for start in range(0, len(rows), 10_000):
-        yield from column.take(rows[start : start + 10_000]).to_pylist()
 
 
 def noted(notes: Sequence[str]) -> list[str]:

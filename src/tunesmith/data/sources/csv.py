@@ -127,33 +127,35 @@ def header_options(names: Sequence[str]) -> str:
 def records(
     path: Path, lines: Iterable[str], sep: str, has_quotes: bool
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its first line, cells) of each record; blank lines are skipped.
-
-    A quote that stays open is refused once its cell is longer than a row may be.
-    """
-    csv.field_size_limit(LONGEST_ROW)
+    """Yield (number of its first line, cells) of each record; blank lines are skipped."""
+    csv.field_size_limit(LONGEST_ROW + 1)
     how: dict[str, Any] = {} if has_quotes else {"quoting": csv.QUOTE_NONE}
-    reader = csv.reader(lines, delimiter=sep, strict=True, **how)
-    last = 0  # line of the record before
+    last = size = 0  # line of the record before; characters of this one
+
+    def fed() -> Iterator[str]:
+        """Give the parser lines, for one record no more than a row may have."""
+        nonlocal size
+        for line in lines:
+            size += len(line)
+            if size > LONGEST_ROW:
+                raise never_closed(path, last + 1)
+            yield line
+
+    reader = csv.reader(fed(), delimiter=sep, strict=True, **how)
     try:
         for cells in reader:
-            first, last = last + 1, reader.line_num
-            if last > first:
-                refuse_swallowed(path, first, last, sep, cells)
+            first, last, size = last + 1, reader.line_num, 0
+            if sep == "\t" and last > first:
+                refuse_swallowed(path, first, last, cells)
             if cells and not (first == 1 and DIRECTIVE.fullmatch(sep.join(cells).strip())):
                 yield first, cells
     except csv.Error as error:
         raise broken_record(path, last + 1, reader.line_num, str(error)) from None
 
 
-def refuse_swallowed(path: Path, first: int, last: int, sep: str, cells: list[str]) -> None:
-    """Refuse a record of lines `first` to `last` that one may be sure is several rows.
-
-    So is one longer than a row may be, and, between tabs, a quoted cell of lines with tabs.
-    """
-    if sum(map(len, cells)) > LONGEST_ROW:
-        raise never_closed(path, first)
-    if sep == "\t" and any("\t" in cell and ("\n" in cell or "\r" in cell) for cell in cells):
+def refuse_swallowed(path: Path, first: int, last: int, cells: list[str]) -> None:
+    """Refuse a quoted cell of several lines with tabs in them: whole rows, one may be sure."""
+    if any("\t" in cell and ("\n" in cell or "\r" in cell) for cell in cells):
         what = f"quoted cell swallows rows up to line {last}"
         raise DataError("DATA-CSV", f"{path}:{first}", what, NOT_QUOTED)
 

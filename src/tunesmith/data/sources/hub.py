@@ -14,7 +14,7 @@ from datasets.data_files import EmptyDatasetError
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.data.sources.files import Raw
 from tunesmith.errors import ConfigError, DataError, SafetyError
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tunesmith.data.cache import key_of
-from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.data.sources.file_layout import FileFormat, layout_of
 from tunesmith.data.sources.files import (
     Raw,

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tunesmith.data.columns import LONGEST_ROW, Raw
-from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.data.sources.text_lines import checked_codec, undecodable
 from tunesmith.errors import ConfigError, DataError, MachineError
 from tunesmith.runtime.atomic_files import sha256

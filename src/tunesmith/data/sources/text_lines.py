@@ -4,7 +4,6 @@ import codecs
 import re
 from collections.abc import Generator
 from contextlib import closing
-from io import StringIO
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from tunesmith.data.columns import LONGEST_ROW
 from tunesmith.errors import ConfigError, DataError
 
 HEAD = 1000  # lines that a guess looks at
-BLOCK = 1 << 16  # characters that are read at once
 HALF = re.compile(r"[\ud800-\udfff]")  # of a pair of surrogates; a whole one is one character
 
 
@@ -27,22 +25,16 @@ def lines_of(path: Path, encoding: str, errors: str) -> Generator[str, None, Non
     codec = checked_codec(path, encoding)
     # newline="" keeps a line break inside a quoted cell as it is.
     with path.open(encoding=codec, errors=errors, newline="") as handle:
-        number, rest = 0, ""
+        number = 0
         try:
-            while block := handle.read(BLOCK):
-                lines = StringIO(rest + block, newline="").readlines()
-                if number == 0:
-                    lines[0] = lines[0].lstrip("\ufeff")  # some write it twice
-                if len(lines[0]) > LONGEST_ROW:
-                    raise too_long(path, number + 1)
-                # The last line may go on in the next block; after \r there may come a \n.
-                rest = "" if lines[-1].endswith("\n") else lines.pop()
-                yield from lines
-                number += len(lines)
+            while line := handle.readline(LONGEST_ROW + 1):
+                number += 1
+                line = line.lstrip("\ufeff") if number == 1 else line  # some write it twice
+                if len(line) > LONGEST_ROW:
+                    raise too_long(path, number)
+                yield line
         except UnicodeError:
             raise undecodable(path, str(path), codec) from None
-        if rest:
-            yield rest
 
 
 def too_long(path: Path, number: int) -> DataError:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from tunesmith.data.cache import key_of
-from tunesmith.data.prepare.normalize import RowSource
+from tunesmith.data.prepare.row_source import RowSource
 from tunesmith.data.sources.files import Raw
 from tunesmith.errors import ConfigError, did_you_mean
 
