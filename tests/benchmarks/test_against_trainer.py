@@ -7,15 +7,14 @@ target is printed and written as falling short; nothing fails for it.
 """
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import preloaded
-from support.benchmark_report import facts, spread
-from support.commands import ROOT, make_inputs, small
+from support.benchmark_report import spread, write_results
+from support.commands import make_inputs, small
 from support.first_step import first_step
 from support.loss_match import losses_of_both
 from support.own_loop import config_without_dropout
@@ -33,17 +32,9 @@ from support.side_by_side import (
 )
 from tunesmith.models.resolve_path import folder_of
 
-RESULTS = ROOT / "runs/benchmarks"
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 WORSE = 0.03  # of the accuracy, by chance: 1,000 test rows
 MORE = 400  # MB of a thousand times the rows; pages of mapped files are among them
-
-
-def write_results(name: str, results: dict[str, Any], tables: str) -> None:
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({**results, **facts()}, indent=1))
-    (RESULTS / f"{name}.md").write_text(f"{tables}\n")
-    print(f"\n{tables}\n")
 
 
 def real_job(folder: Path, train_rows: int, **options: Any) -> Job:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from rich.console import Console
 
 from support.bad_inputs import row
@@ -456,3 +457,15 @@ def test_the_log_has_everything_and_the_screen_the_warnings(
     assert shown.splitlines()[:2] == ["warning: a warning, password=***", "warning: from a library"]
     assert "information" not in shown and "GPU" not in shown
     assert (tmp_path / "train.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_run_beside_slurm_says_nothing_of_srun(tmp_path, monkeypatch):
+    (tmp_path / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        SLURMEnvironment._validate_srun_used()
+        assert "srun" in str(said.pop().message)
+        runs.quiet_libraries()
+        SLURMEnvironment._validate_srun_used()
+        assert said == []

@@ -2,11 +2,14 @@
 
 import json
 import sys
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from tunesmith.runtime import environment
 from tunesmith.runtime.mask_secrets import mask_arguments
+
+RESULTS = Path(__file__).parents[2] / "runs/benchmarks"
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -26,3 +29,11 @@ def facts(precision: str = "auto") -> dict[str, Any]:
 def report(benchmark: str, precision: str = "auto", **numbers: Any) -> None:
     """Print the numbers with versions, processor and command."""
     print(json.dumps({"benchmark": benchmark, **numbers, **facts(precision)}))
+
+
+def write_results(name: str, results: dict[str, Any], tables: str) -> None:
+    """Write numbers as JSON and tables as markdown to runs/benchmarks/; print the tables."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({**results, **facts()}, indent=1))
+    (RESULTS / f"{name}.md").write_text(f"{tables}\n")
+    print(f"\n{tables}\n")

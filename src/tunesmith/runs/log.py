@@ -52,6 +52,7 @@ def quiet_libraries() -> None:
         ".*does not have many workers",
         ".*is smaller than the logging interval",
         ".*isinstance.treespec, LeafSpec",  # its own use of torch, not the user's
+        ".*`srun` command is available",  # a search submits its trials by itself
     )
     for message in said_by_lightning:
         warnings.filterwarnings("ignore", message=message)

@@ -45,12 +45,26 @@ class StepEnds(TrainerCallback):
 
 def main():
     asked = json.loads(sys.argv[1])
-    tuned, output = asked["form"] == "tuned", Path(asked["output"])
+    output = Path(asked["output"])
+    rows, names, tokenizer = encoded_rows(asked, output / "cache")
+    steps = StepEnds()
+    trainer = trainer_of(asked, output, rows, names, tokenizer, [steps])
+    trainer.train()
+    result = {"step_ends": steps.ends}
+    if "max_steps" not in asked:
+        scores = trainer.predict(rows["test"], metric_key_prefix="test").metrics
+        trainer.save_model(str(output / "model"))
+        result["accuracy"] = scores["test_accuracy"]
+    (output / "result.json").write_text(json.dumps(result))
+
+
+def encoded_rows(asked, cache):
+    """Return the rows of all splits, the names of the classes and the tokenizer."""
     files = {split: f"{asked['data']}/{split}.csv" for split in SPLITS}
-    rows = load_dataset("csv", data_files=files, cache_dir=str(output / "cache"))
+    rows = load_dataset("csv", data_files=files, cache_dir=str(cache))
     names = sorted(set(rows["train"]["label"]))
     tokenizer = AutoTokenizer.from_pretrained(asked["model"])
-    padding = False if tuned else "max_length"
+    padding = False if asked["form"] == "tuned" else "max_length"
 
     def encoded(batch):
         found = tokenizer(
@@ -58,9 +72,12 @@ def main():
         )
         return {**found, "labels": [names.index(label) for label in batch["label"]]}
 
-    rows = rows.map(encoded, batched=True, remove_columns=["text", "label"])
-    steps = StepEnds()
-    trainer = Trainer(
+    return rows.map(encoded, batched=True, remove_columns=["text", "label"]), names, tokenizer
+
+
+def trainer_of(asked, output, rows, names, tokenizer, callbacks):
+    tuned = asked["form"] == "tuned"
+    return Trainer(
         model=model_of(asked, len(names)),
         args=arguments(asked, tuned, output),
         train_dataset=rows["train"],
@@ -69,15 +86,8 @@ def main():
         compute_metrics=lambda p: {
             "accuracy": float((np.argmax(p.predictions, axis=-1) == p.label_ids).mean())
         },
-        callbacks=[steps],
+        callbacks=callbacks,
     )
-    trainer.train()
-    result = {"step_ends": steps.ends}
-    if "max_steps" not in asked:
-        scores = trainer.predict(rows["test"], metric_key_prefix="test").metrics
-        trainer.save_model(str(output / "model"))
-        result["accuracy"] = scores["test_accuracy"]
-    (output / "result.json").write_text(json.dumps(result))
 
 
 def model_of(asked, labels):
@@ -111,6 +121,7 @@ def arguments(asked, tuned, output):
         seed=asked["seed"],
         use_cpu=asked["cpu"],
         learning_rate=asked["learning_rate"],
+        weight_decay=asked.get("weight_decay", 0.0),
         num_train_epochs=asked["epochs"],
         per_device_train_batch_size=asked["batch_size"],
         report_to=[],
