@@ -11,6 +11,7 @@ from pathlib import Path
 from support.commands import ROOT
 from support.network import Network, wait_until
 from support.searches import compared, left_over
+from tunesmith.runtime.processes import die_with_parent
 
 RATES = "optimizer.lr=1e-3,8e-4,6e-4,4e-4"
 
@@ -36,6 +37,7 @@ class ClusterSearch:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.env},
+                preexec_fn=die_with_parent,
             )
 
     def end(self, number: signal.Signals | None = None, seconds: float = 240) -> int:
@@ -46,7 +48,13 @@ class ClusterSearch:
         try:
             return self.process.wait(seconds)
         finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Kill the controller, if it is still there."""
+        if self.process is not None:
             self.process.kill()
+            self.process.wait()
 
     def finish(self) -> None:
         """Wait until the search has ended well and nothing of it is left."""

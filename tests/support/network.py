@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tunesmith.runtime.processes import die_with_parent
+
 SUBNET = "10.213.7"  # only ever inside the namespaces
 INTERFACE = "eth0"
 
@@ -25,6 +27,7 @@ class Network:
         self.started: list[subprocess.Popen[bytes]] = []
         hosts = [f"{self.address(name)} {name}" for name in names]
         (folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *hosts, ""]))
+        _remove_strays()
         try:
             self._make()
         except BaseException:
@@ -74,6 +77,7 @@ class Network:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **env},
+                preexec_fn=die_with_parent,
             )
         self.started.append(process)
         return process
@@ -109,6 +113,14 @@ def wait_until(holds, seconds: float = 60, what: str = "") -> None:
                 return
         assert time.monotonic() < end, f"took too long: {what}"
         time.sleep(0.2)
+
+
+def _remove_strays() -> None:
+    """Remove the namespaces of tests that were killed."""
+    for file in Path("/run/netns").glob("ts*-*"):
+        owner = file.name[2:].partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            _run("ip", "netns", "delete", file.name)
 
 
 def _run(*command: str) -> None:

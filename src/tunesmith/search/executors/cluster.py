@@ -44,10 +44,11 @@ class ClusterExecutor(JobExecutor):
         }
 
 
-def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, Any]:
+def run_remotely(payload: Mapping[str, Any], retained: list[Any], node: str = "") -> dict[str, Any]:
     """Run a segment in the process of a job, once no other job is at it; return its result.
 
-    `retained` holds what this process has read, for its next segment; empty at first.
+    `retained` holds what this process has read, for its next segment; empty at first. The job's
+    mark says on which `node` it is.
     """
     sys.path[:] = [*payload["path"], *(p for p in sys.path if p not in payload["path"])]
     if Path(payload["cwd"]).is_dir():
@@ -56,6 +57,7 @@ def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, A
     marker = Path(payload["marker"])
     marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     marker.touch(mode=0o600)
+    marker.write_text(node, encoding="utf-8")
     with fast_import():
         from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment
