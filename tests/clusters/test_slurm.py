@@ -117,8 +117,9 @@ def test_a_time_limit_is_no_end(slurm, search, words):
         os.kill(pid, signal.SIGCONT)
     search.finish()
     assert search.result() == run_here(slurm, "long", [*words, *grid])
-    assert "what runs it has stopped it" not in search.said()
-    assert ended_since(slurm, before) == ["COMPLETED"] * 5
+    assert "warning: trial" not in search.said(), search.said()  # none has lost a try
+    ended = ended_since(slurm, before)
+    assert len(ended) >= 5 and set(ended) <= {"COMPLETED", "TIMEOUT"}
 
 
 def trainings(slurm) -> list[int]:

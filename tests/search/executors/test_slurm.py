@@ -15,7 +15,7 @@ from support.servers import eventually
 from tunesmith.errors import ConfigError, MachineError, SafetyError
 from tunesmith.reporting.results import MACHINE
 from tunesmith.search.executors.jobs import Job
-from tunesmith.search.executors.slurm import Queue, SlurmExecutor, _name_of
+from tunesmith.search.executors.slurm import Queue, SlurmExecutor, _listen, _name_of
 from tunesmith.search.trial import Segment
 
 
@@ -123,6 +123,21 @@ def test_a_job_that_slurm_refuses_for_good_ends_the_search(slurm, tmp_path):
     assert (result.state, result.failure, result.exit_code) == ("interrupted", MACHINE, 5)
     assert "error[ENV-SLURM] executor=slurm: sbatch: error: invalid partition" in result.error
     assert slurm.jobs() == {}
+
+
+def test_a_warning_of_the_time_limit_is_heard_by_a_training_alone():
+    heard = []
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        _listen()
+        os.kill(os.getpid(), signal.SIGUSR2)  # while it still imports: it has time left
+        signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+        assert heard == []
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert heard == [signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_folder_that_others_can_enter_holds_no_pickles(slurm, tmp_path):

@@ -127,7 +127,7 @@ class SlurmExecutor(ClusterExecutor):
     def _submitit(self) -> Any:
         import submitit
 
-        executor = submitit.SlurmExecutor(self.folder, max_num_timeout=0)
+        executor: Any = submitit.SlurmExecutor(self.folder, max_num_timeout=0)
         asked = {key: value for key, value in self.asked.items() if value is not None}
         executor.update_parameters(**asked)
         # Said on the command line, variables such as SBATCH_JOB_NAME cannot say otherwise.
@@ -316,10 +316,14 @@ def _segment(payload: Mapping[str, Any], folder: str, threads: int) -> None:
 
 
 def _listen() -> None:
-    """Leave at SIGTERM until the training takes it; take SLURM's warning, USR2, for one."""
+    """Leave at SIGTERM until the training takes it; take SLURM's warning, USR2, for one then.
+
+    A warning before that (it may come a minute early) leaves the job the rest of its time.
+    """
 
     def pass_on(number: int, frame: Any) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, pass_on)
