@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOGGERS := $(VENV)/loggers
 WORKERS ?= 2
 
 # One thread a test process: the workers together fill the cores, and results do not move with them.
@@ -13,7 +14,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install browser train test check format reference torture bench gpu experiments clean
+.PHONY: help install browser train test check format reference torture clusters bench gpu experiments clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -37,8 +38,8 @@ browser:  ## install chromium, in which the tests open reports
 	  echo "installing chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null && exit 0; \
 	fi; echo "the tests of the report need a browser: apt install chromium" >&2
 
-test: install browser  ## run the tests (ARGS='-k wheel'), without the three slow suites below
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q -m "not torture and not benchmark and not experiment" $(ARGS)
+test: install browser  ## run the tests (ARGS='-k wheel'), without the slow suites below
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q -m "not torture and not cluster and not benchmark and not experiment" $(ARGS)
 
 check: install  ## lint, formatting, types
 	$(BIN)/ruff check .
@@ -54,6 +55,15 @@ format: install  ## let ruff mend what it can
 
 torture: install  ## kills, faults and long repeats, one after the other
 	$(TEST_ENV) $(BIN)/python -m pytest -q -m torture $(ARGS)
+
+clusters: install  ## studies on SLURM, Ray, torchrun, W&B and MLflow that run, started here; as root, on Debian
+	@if ! command -v slurmctld >/dev/null || ! command -v ip >/dev/null; then \
+	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then echo "they need: apt install slurm-wlm munge iproute2" >&2; exit 5; fi; \
+	  echo "installing slurm-wlm, munge and iproute2"; apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge iproute2 >/dev/null; \
+	fi
+	test -d $(LOGGERS) || $(BIN)/python -m pip install -qq -c constraints.txt --target $(LOGGERS) wandb mlflow-skinny
+	$(TEST_ENV) TEST_LOGGERS=$(CURDIR)/$(LOGGERS) $(BIN)/python -m pytest -q -m cluster $(ARGS)
 
 bench: install  ## measure speed, one after the other
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -s -m benchmark $(ARGS)

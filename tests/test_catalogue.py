@@ -16,7 +16,7 @@ class Rows:
         marks = [m for item in session.items for m in item.iter_markers("row")]
         print(json.dumps(sorted({m.kwargs["number"] for m in marks})))
 
-suite = "not torture and not benchmark and not experiment"
+suite = "not torture and not cluster and not benchmark and not experiment"
 options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-m", suite]
 sys.exit(pytest.main([*options, *sys.argv[1:]], plugins=[Rows()]))
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 SCRIPTS = {
     "sbatch": """
 id=$(( $(ls "$QUEUE" | wc -l) + 101 ))
-cp "$1" "$CALLS/$id.sh"
+cp "${@: -1}" "$CALLS/$id.sh"
 SLURM_JOB_ID=$id SLURM_NTASKS=1 setsid bash "$CALLS/$id.sh" > /dev/null 2>&1 < /dev/null &
 echo $! > "$QUEUE/$id"
 echo "$@" >> "$CALLS/sbatch"
@@ -29,6 +29,9 @@ for job in "$QUEUE"/*; do
 done
 exit 0
 """,
+    "scontrol": """
+echo "JobId=${@: -1} JobState=FAILED Reason=NonZeroExitCode"
+""",
     "scancel": """
 echo "$@" >> "$CALLS/scancel"
 signal=KILL
@@ -49,14 +52,16 @@ class StandIn:
     """A directory of commands, to be put on PATH."""
 
     def __init__(self, folder: Path) -> None:
-        self.queue, self.calls, commands = (folder / n for n in ("queue", "calls", "commands"))
-        for made in (self.queue, self.calls, commands):
+        self.queue, self.calls, self.commands = (
+            folder / name for name in ("queue", "calls", "commands")
+        )
+        for made in (self.queue, self.calls, self.commands):
             made.mkdir(parents=True)
         for name, script in SCRIPTS.items():
-            file = commands / name
+            file = self.commands / name
             file.write_text(f"#!/bin/bash\nQUEUE={self.queue} CALLS={self.calls}\n{script}")
             file.chmod(0o755)
-        self.path = f"{commands}{os.pathsep}{os.environ['PATH']}"
+        self.path = f"{self.commands}{os.pathsep}{os.environ['PATH']}"
 
     def jobs(self) -> dict[str, int]:
         """Return {number: process group} of all jobs that there were."""

@@ -47,3 +47,18 @@ def test_sigterm_as_soon_as_there_is_a_directory_is_recorded(started, tmp_path):
     assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
     assert f"go on with resume={run}" in said
     assert "Traceback" not in said
+
+
+def test_a_second_sigterm_is_the_first_and_a_second_ctrl_c_leaves_at_once():
+    script = """
+import os, signal, sys
+from tunesmith.training.signals import StopOnSignal
+asked = []
+with StopOnSignal(lambda: asked.append(1)):
+    for _ in range(2):  # of SLURM: to the task itself, and through srun
+        os.kill(os.getpid(), signal.SIGTERM)
+    print(len(asked), flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "2\n")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -84,7 +85,7 @@ def choose_hardware(config: RunConfig) -> Hardware:
         what = "no launcher has started the processes of other machines"
         fix = "start it by torchrun, or by srun of SLURM"
         raise ConfigError("CONF-NODES", f"trainer.num_nodes={options.num_nodes}", what, fix)
-    return resolve_hardware(
+    hardware = resolve_hardware(
         options.accelerator,
         options.devices,
         options.num_nodes,
@@ -93,6 +94,13 @@ def choose_hardware(config: RunConfig) -> Hardware:
         options.num_threads,
         options.float32_matmul_precision,
     )
+    expected = hardware.devices * hardware.num_nodes
+    processes = int(os.environ.get("WORLD_SIZE", expected))
+    if distributed.is_launched() and processes != expected:
+        name = f"trainer.devices={hardware.devices} trainer.num_nodes={hardware.num_nodes}"
+        what = f"the launcher has started {processes} processes in all"
+        raise ConfigError("CONF-NODES", name, what, "trainer.devices is those of one machine")
+    return hardware
 
 
 def fit(training: Training, context: RunContext) -> None:

@@ -14,7 +14,7 @@ from tunesmith.data.batching.datamodule import DataModule
 from tunesmith.pipeline.run_context import RunContext
 from tunesmith.pipeline.run_length import pause_step, validation_steps
 from tunesmith.runtime.seeds import derive_seed
-from tunesmith.training import logger_connections
+from tunesmith.training import logger_connections, tracking
 from tunesmith.training.checkpoint_callback import CheckpointCallback
 from tunesmith.training.checkpoint_writer import CheckpointWriter
 from tunesmith.training.hardware import Hardware
@@ -57,7 +57,7 @@ def build_trainer(
         check_val_every_n_epoch=None,
         accumulate_grad_batches=options.micro_batches,
         gradient_clip_val=options.gradient_clip_val or None,
-        logger=_loggers(config, context.directory, resumed_step),
+        logger=_loggers(config, context, resumed_step),
         callbacks=_callbacks(config, context, module, data.steps_per_epoch, writer),
         plugins=[writer],
         profiler=_profiler(options.profiler, context.directory),
@@ -118,18 +118,22 @@ def _callbacks(
     return [SeedEachStep(derive_seed(config.seed, "steps")), checkpoints, *shown]
 
 
-def _loggers(config: RunConfig, directory: Path, resumed_step: int | None) -> list[Logger]:
+def _loggers(config: RunConfig, context: RunContext, resumed_step: int | None) -> list[Logger]:
     loggers = []
     for options in config.logger.values():
         node = dict(options)
         if node["_target_"].startswith("tunesmith."):
             purge = None if resumed_step is None else resumed_step + 1
-            node |= {"run_dir": str(directory), "purge_step": purge}
+            node |= {"run_dir": str(context.directory), "purge_step": purge}
         elif "save_dir" in node:
-            node["save_dir"] = str(directory)
+            node["save_dir"] = str(context.directory)
         address = node.get("tracking_uri")
         with (
             logger_connections.connection_errors_as_one_line(address) if address else nullcontext()
         ):
-            loggers.append(instantiate.instantiate(node, trust=config.trust))
+            node = {**tracking.identity_of(node, context.directory), **node}
+            logger = instantiate.instantiate(node, trust=config.trust)
+            if node["_target_"] in tracking.EXTRAS and context.hparams:
+                logger.log_hyperparams(dict(context.hparams))
+        loggers.append(logger)
     return loggers

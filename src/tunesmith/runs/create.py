@@ -48,7 +48,8 @@ def check_writable(runs: Path) -> None:
 def shared_directory(runs: Path, name: str) -> Path:
     """Return, on every rank that torchrun or SLURM started, the same new directory's name.
 
-    Nothing is made. Named by the job, and on one machine by the launcher and its start.
+    Nothing is made. Named by the job and when it began: by SLURM, else by the launcher of this
+    machine, else, where torchrun joins several machines, by its store.
     """
     variables = ["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID"]
     variables += ["TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"]
@@ -58,6 +59,9 @@ def shared_directory(runs: Path, name: str) -> Path:
     if not several:
         began = _started(os.getppid())
         job.append(f"{os.getppid()} {began}")
+    elif os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        began = _agreed_start()
+        job.append(str(began))  # the same command gives each of its runs the same name
     mark = hashlib.sha256("\0".join(job).encode()).hexdigest()
     moment = time.strftime(MOMENT, time.localtime(began))
     return Path(runs) / _checked(name) / f"{moment}-{mark[: 4 if began else 12]}"
@@ -68,6 +72,18 @@ def _started(pid: int) -> float:
     ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     booted = re.search(r"^btime (\d+)$", Path("/proc/stat").read_text(), re.MULTILINE)
     return int(booted[1] if booted else 0) + int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def _agreed_start() -> float:
+    """Return when the first rank came here, in seconds since the epoch; the others wait for it."""
+    from torch.distributed import TCPStore
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(address, port, is_master=False)
+    key = f"tunesmith-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+    if os.environ["RANK"] == "0":
+        store.set(key, repr(time.time()))
+    return float(store.get(key))
 
 
 def _checked(name: str) -> Path:

@@ -259,10 +259,10 @@ def _clocked(database: StudyDatabase, began: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals(loop: SearchLoop) -> Iterator[None]:
-    """Let the first SIGTERM or Ctrl-C save everything under way; the second leaves at once."""
+    """Let SIGTERM or the first Ctrl-C save everything under way; a second Ctrl-C leaves at once."""
 
     def handle(number: int, frame: Any) -> None:
-        if loop.interrupted:
+        if loop.interrupted and number == signal.SIGINT:
             loop.executor.close()
             os._exit(128 + number)
         loop.interrupt()

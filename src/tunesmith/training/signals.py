@@ -1,4 +1,4 @@
-"""SIGTERM and the first Ctrl-C stop a run at its next step; a second one leaves at once."""
+"""SIGTERM and the first Ctrl-C stop a run at its next step; a second Ctrl-C leaves at once."""
 
 import os
 import signal
@@ -10,7 +10,9 @@ import lightning as L
 
 
 class StopOnSignal(L.Callback):
-    """Calls `request` on the first SIGTERM or SIGINT; leaves with 143 or 130 on the second.
+    """Calls `request` on the first SIGTERM or SIGINT; leaves with 130 on a SIGINT after it.
+
+    A second SIGTERM says nothing new: SLURM sends it to a task itself, and once more through srun.
 
     A context manager around `fit`, and a callback in it: Lightning puts a handler of its own
     over ours, which would end the run with exit code 0.
@@ -44,7 +46,7 @@ class StopOnSignal(L.Callback):
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.asked:
+        if self.asked and number == signal.SIGINT:
             os._exit(128 + number)
         self.asked = True
         self.request()

@@ -1,17 +1,21 @@
 """Loggers that need more than this program: their package is there, their server answers."""
 
+import hashlib
 import importlib.util
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import MachineError
 from tunesmith.runtime.environment import variables
-from tunesmith.training import logger_connections
+from tunesmith.training import distributed, logger_connections
 
 EXTRAS = {
     "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
     "lightning.pytorch.loggers.WandbLogger": "wandb",
 }
+MARK = "tunesmith_run"  # the tag by which MLflow knows a run directory
 DATABASES = ("postgresql", "mysql", "mssql")  # those of MLflow's that are servers
 # MLflow would ask a server that is down for four minutes, and a wrong database for longer.
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -35,6 +39,43 @@ def check_logger(node: Mapping[str, Any]) -> None:
         logger_connections.check_database(address)
     elif kind in ("http", "https"):
         _ask(address)
+
+
+def identity_of(node: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """Return the options by which a logger goes on with its record of this run directory.
+
+    What is trained in several segments, or is resumed, is one run of W&B or MLflow, by the name
+    of its directory.
+    """
+    package = EXTRAS.get(node["_target_"])
+    if package is None or distributed.rank() != 0:
+        return {}
+    path = directory.absolute()
+    mark, name = hashlib.sha256(str(path).encode()).hexdigest()[:16], "/".join(path.parts[-3:])
+    if package == "wandb":
+        return {"id": mark, "name": name}
+    begun = _mlflow_run(node, mark)
+    tags = {**(node.get("tags") or {}), MARK: mark}
+    return {"run_name": name, "tags": tags} if begun is None else {"run_id": begun}
+
+
+def finish() -> None:
+    """End the W&B run of this process, if there is one: the next training has one of its own."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        wandb.finish()
+
+
+def _mlflow_run(node: Mapping[str, Any], mark: str) -> str | None:
+    """Return the number of the run that was begun there before."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(node.get("tracking_uri") or f"file:{node['save_dir']}")
+    experiment = client.get_experiment_by_name(node["experiment_name"])
+    if experiment is None:
+        return None
+    found = client.search_runs([experiment.experiment_id], f"tags.{MARK} = '{mark}'", max_results=1)
+    return found[0].info.run_id if found else None
 
 
 def _ask(address: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.reporting.results import CRASH, MACHINE, TIMEOUT
+from tunesmith.runs.lock import lock
 from tunesmith.search.executors.cluster import ClusterExecutor, run_remotely
 from tunesmith.search.executors.jobs import JobLostError
 from tunesmith.search.study.running_segments import RunningSegments
@@ -85,6 +86,35 @@ def test_a_lost_job_is_a_crash(segment: Segment) -> None:
     executor.ends.set()
     [result] = watched(running, 5.0)
     assert (result.failure, result.error) == (CRASH, "job 7 was cancelled")
+
+
+def test_a_job_that_the_cluster_cut_off_is_launched_again_and_its_time_counts(segment) -> None:
+    class CutOff(Queued):
+        steps = iter((3, 7, 7))
+
+        def _await(self, job) -> Result:
+            step = next(self.steps)
+            return result_of(job.segment, "interrupted", step=step, seconds=2.0)
+
+        def _goes_on(self, job, result) -> bool:
+            further, job.step = result.step > job.step, result.step
+            return further
+
+    result = CutOff().submit(segment).result(timeout=5)
+    assert (result.state, result.failure, result.seconds) == ("interrupted", CRASH, 6.0)
+
+
+def test_a_job_does_not_begin_beside_one_that_has_not_ended(segment, monkeypatch) -> None:
+    monkeypatch.setattr("tunesmith.search.executors.cluster.PATIENCE", 0.6)
+    executor = Queued()
+    executor.submit(segment)
+    [job] = executor._jobs
+    Path(segment.directory).mkdir(parents=True)
+    with lock(Path(segment.directory)):
+        result = run_remotely(executor.payload(job), [])
+    assert (result["state"], result["failure"]) == ("interrupted", CRASH)
+    assert "on a node out of reach, has not ended" in result["error"]
+    executor.close()
 
 
 def test_a_job_marks_that_it_has_begun(segment: Segment, monkeypatch) -> None:

@@ -13,7 +13,10 @@ from support.commands import ROOT, small
 from support.fake_slurm import StandIn
 from support.servers import eventually
 from tunesmith.errors import ConfigError, MachineError, SafetyError
-from tunesmith.search.executors.slurm import Queue, SlurmExecutor
+from tunesmith.reporting.results import MACHINE
+from tunesmith.search.executors.jobs import Job
+from tunesmith.search.executors.slurm import Queue, SlurmExecutor, _listen, _name_of
+from tunesmith.search.trial import Segment
 
 
 def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
@@ -36,7 +39,7 @@ def test_a_study_finishes_and_a_job_that_was_killed_is_tried_again(tmp_path):
         finally:
             started.kill()
     assert started.returncode == 0, said
-    assert f"job {victim} left no result" in said
+    assert f"job {victim} left no result (FAILED)" in said
     trials = json.loads((study / "summary.json").read_text())["trials"]
     assert [trial["state"] for trial in trials] == ["complete"] * 3
     assert [trial["steps"] for trial in trials] == [200] * 3
@@ -54,23 +57,87 @@ def slurm(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_search_left_in_the_queue_is_cancelled(slurm, tmp_path):
-    study = tmp_path / "one"
+    study = tmp_path / "one,two"
     (study / "jobs").mkdir(parents=True, mode=0o700)
-    (study / "jobs" / "777_submitted.pkl").touch()
-    SlurmExecutor().check(study)
-    assert slurm.called("scancel") == ["--name=tunesmith-one 777"]
+    for name in ("777_submitted.pkl", "777.json", "777_0_log.err"):
+        (study / "jobs" / name).touch()
+    executor = SlurmExecutor()
+    executor.check(study)
+    name = executor.queue.name
+    assert name.startswith("tunesmith-one-two-") and name != _name_of(tmp_path / "x" / "one,two")
+    assert slurm.called("scancel") == [f"--user={os.getuid()} --name={name}"]
+    assert [file.name for file in (study / "jobs").iterdir()] == ["777_0_log.err"]
 
 
-def test_jobs_ask_for_what_the_config_says(slurm, tmp_path):
+def test_jobs_ask_for_what_the_config_says(slurm, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "100")  # of the job that the search itself is in
+    monkeypatch.setenv("SLURM_CONF", "/cluster/slurm.conf")
     options = {"qos": "long"}
     made = SlurmExecutor(
         partition="gpu", time="90s", memory="16GB", gpus=1, cpus=4, options=options
     )
     made.check(tmp_path)
     text = made._executor._make_submission_file_text("true", "1")
-    wanted = ["partition=gpu", "time=2", "mem=16000M", "qos=long", f"job-name={made.queue.name}"]
+    wanted = ["partition=gpu", "time=2", "mem=16000M", "qos=long", "signal=USR2@30"]
     assert [line for line in wanted if f"#SBATCH --{line}\n" not in text] == []
     assert made.threads == 4
+    command = made._executor._make_submission_command(tmp_path / "job.sh")
+    assert command[0] == "env" and command[-3:] == [
+        f"--job-name={made.queue.name}",
+        "--no-requeue",
+        f"{tmp_path}/job.sh",
+    ]
+    assert "--unset=SLURM_MEM_PER_NODE" in command and "--unset=SLURM_CONF" not in command
+
+
+def refusing(slurm, said: str, times: int) -> None:
+    """Have sbatch refuse the first jobs with these words."""
+    sbatch = slurm.commands / "sbatch"
+    first, _, rest = sbatch.read_text().partition("\n")
+    count = f'n=$(cat "{slurm.calls}/refused" 2> /dev/null | wc -l)'
+    refuse = f'echo {said} | tee -a "{slurm.calls}/refused" >&2; exit 1'
+    sbatch.write_text(f"{first}\n{count}\nif [ $n -lt {times} ]; then {refuse}; fi\n{rest}")
+
+
+def test_a_slurm_that_is_out_of_reach_for_a_while_costs_no_trial_a_try(slurm, tmp_path, caplog):
+    refusing(slurm, "sbatch: error: Unable to contact slurm controller", times=2)
+    executor = SlurmExecutor(poll=1)
+    executor.check(tmp_path)
+    job = Job(
+        Segment(0, 0, 0, 1.0, 0, str(tmp_path), {"trainer": {"num_threads": 1}}, [], {}), (0,)
+    )
+    assert executor._launch(job) in slurm.jobs()
+    assert [r.getMessage() for r in caplog.records] == [
+        "SLURM takes no job just now, it is tried again: "
+        "sbatch: error: Unable to contact slurm controller"
+    ] * 2
+    assert [file.name for file in (tmp_path / "jobs").glob("*.pkl")] == ["101_submitted.pkl"]
+
+
+def test_a_job_that_slurm_refuses_for_good_ends_the_search(slurm, tmp_path):
+    refusing(slurm, "sbatch: error: invalid partition specified: gpus", times=9)
+    executor = SlurmExecutor(partition="gpus")
+    executor.check(tmp_path)
+    segment = Segment(0, 0, 0, 1.0, 0, str(tmp_path), {"trainer": {"num_threads": 1}}, [], {})
+    result = executor.submit(segment).result(timeout=30)
+    assert (result.state, result.failure, result.exit_code) == ("interrupted", MACHINE, 5)
+    assert "error[ENV-SLURM] executor=slurm: sbatch: error: invalid partition" in result.error
+    assert slurm.jobs() == {}
+
+
+def test_a_warning_of_the_time_limit_is_heard_by_a_training_alone():
+    heard = []
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        _listen()
+        os.kill(os.getpid(), signal.SIGUSR2)  # while it still imports: it has time left
+        signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+        assert heard == []
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert heard == [signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_folder_that_others_can_enter_holds_no_pickles(slurm, tmp_path):

@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tunesmith.reporting.results import CRASH
 from tunesmith.runtime.fast_import import fast_import
 from tunesmith.search.executors.jobs import Job, JobExecutor
-from tunesmith.search.trial import Result, Segment
+from tunesmith.search.trial import Result, Segment, result_of
 
-PATIENCE = 60.0  # seconds that a job waits for one before it that still saves in its directory
+PATIENCE = 300.0  # seconds that a job waits for one before it that is still in its directory
 
 
 class ClusterExecutor(JobExecutor):
@@ -26,7 +27,7 @@ class ClusterExecutor(JobExecutor):
     def _look(self, job: Job) -> None:
         with contextlib.suppress(OSError):  # storage that is out of reach for a moment
             if job.since is None and self.marker(job).exists():
-                job.since = time.monotonic()
+                job.since = time.monotonic() - job.spent
 
     def _clean_up(self, job: Job, result: Result) -> None:
         with contextlib.suppress(OSError):
@@ -43,10 +44,11 @@ class ClusterExecutor(JobExecutor):
         }
 
 
-def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, Any]:
+def run_remotely(payload: Mapping[str, Any], retained: list[Any], node: str = "") -> dict[str, Any]:
     """Run a segment in the process of a job, once no other job is at it; return its result.
 
-    `retained` holds what this process has read, for its next segment; empty at first.
+    `retained` holds what this process has read, for its next segment; empty at first. The job's
+    mark says on which `node` it is.
     """
     sys.path[:] = [*payload["path"], *(p for p in sys.path if p not in payload["path"])]
     if Path(payload["cwd"]).is_dir():
@@ -55,12 +57,15 @@ def run_remotely(payload: Mapping[str, Any], retained: list[Any]) -> dict[str, A
     marker = Path(payload["marker"])
     marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     marker.touch(mode=0o600)
+    marker.write_text(node, encoding="utf-8")
     with fast_import():
         from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment
 
-    if segment.kind != "check":  # whose directory is the study's, which the search itself holds
-        _wait_until_free(Path(segment.directory))
+    # The directory of a check is the study's, which the search itself holds.
+    if segment.kind != "check" and not _waited_until_free(Path(segment.directory)):
+        error = "an earlier job of it, on a node out of reach, has not ended"
+        return result_of(segment, "interrupted", failure=CRASH, error=error).model_dump()
     if not retained:
         retained.append(InputCache())
     return run_segment(segment, retained[0]).model_dump()
@@ -71,10 +76,13 @@ def threads_of(segment: Segment, otherwise: int) -> int:
     return int(segment.config["trainer"]["num_threads"] or otherwise)
 
 
-def _wait_until_free(directory: Path) -> None:
-    """Let a job go first that was given up (its node was out of reach) and is not dead yet."""
+def _waited_until_free(directory: Path) -> bool:
+    """Let a job end first that was given up (its node was out of reach); say whether it has."""
     from tunesmith.runs.lock import is_held
 
     until = time.monotonic() + PATIENCE
-    while is_held(directory) and time.monotonic() < until:
+    while is_held(directory):
+        if time.monotonic() > until:
+            return False
         time.sleep(0.5)
+    return True

@@ -25,6 +25,8 @@ class Job:
     segment: Segment
     slots: tuple[int, ...]  # of 0 to workers - 1, that it takes
     since: float | None = None  # when it began to run, by our clock; None: it has not
+    spent: float = 0.0  # seconds that it ran before it was launched again
+    step: int = 0  # that it had saved then
     handle: Any = None  # as what runs it has it; None before
     stopped: bool = False
     killed: bool = False
@@ -63,6 +65,10 @@ class JobExecutor(Executor):
 
     def _look(self, job: Job) -> None:
         """Set `since` if the job has begun meanwhile."""
+
+    def _goes_on(self, job: Job, result: Result) -> bool:
+        """Say whether a job that came back interrupted, unasked, is launched again."""
+        return False
 
     def _clean_up(self, job: Job, result: Result) -> None:
         """Put away what a job has left."""
@@ -163,11 +169,16 @@ class JobExecutor(Executor):
         """Return the result of a job, whatever happens to it: who waits would wait for ever."""
         result = result_of(job.segment, "interrupted")
         try:
-            if not (job.stopped or job.killed):
+            while not (job.stopped or job.killed):
                 job.handle = self._launch(job)
                 if job.stopped or job.killed:  # asked before there was anything to ask
                     self._end(job)
                 result = self._await(job)
+                result = result.changed(seconds=result.seconds + job.spent)
+                if result.state != "interrupted" or not self._goes_on(job, result):
+                    break
+                self._clean_up(job, result)
+                job.since, job.spent, job.handle = None, result.seconds, None
         except MachineError as error:
             result = _fault(job.segment, error)
         except Exception as error:  # whatever it is, it is not of the trial's making

@@ -24,6 +24,7 @@ from tunesmith.search.executors.ray_session import RaySession
 from tunesmith.search.trial import Result, result_of
 
 HERE = "127.0.0.1"
+GLANCE = 5.0  # seconds between two looks at the node of a job
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 WARM: list[Any] = []  # of this Ray worker process: what its earlier segments have read
 
@@ -87,11 +88,24 @@ class RayExecutor(ClusterExecutor):
     def _await(self, job: Job) -> Result:
         lost = self._ray.exceptions
         try:
+            while not self._ray.wait([job.handle], timeout=GLANCE)[0]:
+                self._look_for_node(job)
             return Result(**self._ray.get(job.handle))
         except lost.TaskCancelledError:
             return result_of(job.segment, "interrupted")
         except (lost.WorkerCrashedError, lost.NodeDiedError, lost.ObjectLostError) as error:
             raise JobLostError(f"its Ray worker was lost ({type(error).__name__})") from error
+
+    def _look_for_node(self, job: Job) -> None:
+        """Raise JobLostError where the node of a job is dead to Ray.
+
+        Of one that was cut off, Ray itself would wait for an answer for minutes more.
+        """
+        with contextlib.suppress(OSError):  # it has not begun
+            node = self.marker(job).read_text(encoding="utf-8")
+            if any(n["NodeID"] == node and not n["Alive"] for n in self._ray.nodes()):
+                self._cancel(job, True)
+                raise JobLostError("its node was lost")
 
     def _cancel(self, job: Job, at_once: bool) -> None:
         # Not at once: a KeyboardInterrupt, which a training takes as a Ctrl-C, and saves.
@@ -175,7 +189,9 @@ def _segment(payload: Mapping[str, Any], threads: int) -> dict[str, Any]:
     """Run a segment in this worker process; Ray would have given it one thread."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    return run_remotely(payload, WARM)
+    import ray
+
+    return run_remotely(payload, WARM, ray.get_runtime_context().get_node_id())
 
 
 def _seen(marker: str) -> str | None:

@@ -21,7 +21,7 @@ from tunesmith.reporting.results import COLLAPSE, DIVERGED, MACHINE, NAN, OUT_OF
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
 from tunesmith.tasks.capabilities import ComparesWithGuessing
-from tunesmith.training import checkpoint_io
+from tunesmith.training import checkpoint_io, tracking
 from tunesmith.training.hardware import Hardware, torch_settings
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def run_segment(segment: Segment, warm: InputCache) -> Result:
     try:
         result = DO[segment.kind](segment, warm)
     except Interrupted:
-        result = result_of(segment, "interrupted")
+        result = result_of(segment, "interrupted", step=_saved_step(Path(segment.directory)))
     except Exception as error:  # whatever it is, it is this trial's and no other's
         log.debug("segment failed", exc_info=True)
         told = explain(error)
@@ -55,6 +55,8 @@ def run_segment(segment: Segment, warm: InputCache) -> Result:
         result = result_of(
             segment, state, failure=failure, error=str(told), exit_code=told.exit_code
         )
+    finally:
+        tracking.finish()
     return _timed(result, time.monotonic() - began)
 
 
@@ -192,6 +194,14 @@ def _failure(history: Sequence[Validation], training: Training, inputs: RunInput
 
 
 DO = {"train": _trained, "check": _checked, "test": _saved, "save": _saved}
+
+
+def _saved_step(directory: Path) -> int:
+    """Return the step from which a run that was stopped goes on; 0 where nothing is saved."""
+    try:
+        return int(checkpoint_io.read_manifest(directory / "checkpoints")["last.ckpt"]["step"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def _timed(result: Result, seconds: float) -> Result:
