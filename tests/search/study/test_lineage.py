@@ -86,11 +86,11 @@ def test_the_worst_are_replaced_by_copies_of_the_best_that_begin_from_their_chec
     assert sum(record.steps for record in made.records) == 8 * HORIZON  # nothing is trained twice
 
 
-def test_a_population_killed_anywhere_decides_and_copies_as_an_undisturbed_one(tmp_path):
+def test_a_killed_population_decides_and_copies_as_an_undisturbed_one(tmp_path):
     whole = search(tmp_path / "whole", undisturbed := Writing(), HOW)
     segments = len(undisturbed.submitted)
     assert segments == 3 * 8
-    for fatal in range(segments):
+    for fatal in (3, 8, 9, 10, 17, segments - 1):  # before, amid and after the copies of a rung
         folder = tmp_path / f"killed at {fatal}"
         with pytest.raises(KilledError):
             search(folder, before := Writing(fatal), HOW)

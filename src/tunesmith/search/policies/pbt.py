@@ -14,7 +14,6 @@ from tunesmith.search.policies.options import Rungs, parse_rungs
 from tunesmith.search.space.perturb import perturbed
 from tunesmith.search.space.space import Space
 
-Factors = Annotated[list[Positive], Rule("a list of numbers > 0")]
 MAY_CHANGE = re.compile(  # no shape, no row, no order of rows, no number of steps hangs on these
     r"optimizer\.(lr|weight_decay|betas|eps|momentum)"
     r"|scheduler\.(warmup|final|initial|power|decay)"
@@ -41,7 +40,7 @@ class PbtPolicy(Policy):
         self,
         rungs: Rungs,
         quantile_fraction: Annotated[Number, Gt(0), Le(0.5)],
-        perturbation_factors: Factors,
+        perturbation_factors: Annotated[list[Positive], Rule("a list of numbers > 0")],
         resample_probability: Unit,
     ) -> None:
         self.rungs = parse_rungs(rungs)
