@@ -4,6 +4,7 @@ import csv
 import io
 
 import pytest
+from pydantic import ValidationError
 from rich.console import Console, RenderableType
 
 from support import summaries
@@ -21,6 +22,30 @@ def shown(renderable: RenderableType, width: int = 100) -> str:
     console = Console(width=width, record=True, file=io.StringIO(), color_system=None)
     console.print(renderable)
     return console.export_text()
+
+
+def test_a_schedule_is_shown_by_its_stages_and_trained_again_as_one() -> None:
+    made = summaries.population()
+    text = shown(final(results(made)))
+    assert "trial 5 is a schedule: its settings change in mid-run" in text
+    assert "  to 1/3: optimizer.lr=1e-4 scheduler.warmup=0.1 (trial 0)" in text
+    assert "  to 2/3: optimizer.lr=8e-5 scheduler.warmup=0.1 (trial 4)" in text
+    assert "  to full: optimizer.lr=9.6e-5 scheduler.warmup=0.1 (trial 5)" in text
+    assert "experiment=best" not in text and "search.trials=12" not in text
+    assert next_steps.of_the_winner(results(made)) == ["tunesmith", "replay", "runs/made", "5"]
+    page = report_of(results(made))
+    assert "1e-4 to 1/3, 8e-5 to 2/3, 9.6e-5 to full" in page
+    assert "tunesmith replay runs/made 5" in page
+    plain = results({**made, "winner": 1})
+    assert "is a schedule" not in shown(final(plain)) and "experiment=best" in shown(final(plain))
+
+
+@pytest.mark.parametrize("parent", [{"trial": 5}, {"trial": 6}, {"trial": -1}, {"rung": 3}])
+def test_a_trial_that_began_from_none_before_it_is_refused(parent: dict[str, int]) -> None:
+    made = summaries.population()
+    made["trials"][5]["parent"] |= parent
+    with pytest.raises(ValidationError, match="trial 5 has a parent that the study has not"):
+        results(made)
 
 
 # --- the ranking ----------------------------------------------------------------------------

@@ -43,6 +43,31 @@ def search(
             return order
 
 
+def population(
+    score: Callable[[int, int], float | None], target: int, top: int, share: float
+) -> list[tuple[int, int]]:
+    """Return the (number, rung) of each segment of a population based training.
+
+    At each rung the worst share is replaced by copies of the best, and whoever failed is.
+    """
+    members, order, count = list(range(target)), [], target
+    for rung in range(top + 1):
+        results = {number: score(number, rung) for number in members}
+        order += [(number, rung) for number in members]
+        here = {n: WORST if value is None else value for n, value in results.items()}
+        ranking = ranked(here)
+        alive = [number for number in ranking if here[number] > WORST]
+        half = min(math.ceil(share * len(members)), len(members) // 2)
+        gone = max(half, len(members) - len(alive))
+        if rung == top or not alive or not half:
+            members = alive
+            continue
+        copies = list(range(count, count + gone))
+        # Copies come first, then the survivors, best first: that is the order they begin in.
+        members, count = [*copies, *ranking[: len(ranking) - gone]], count + gone
+    return order
+
+
 def ranked(results: dict[int, float]) -> list[int]:
     return sorted(results, key=lambda number: (-results[number], number))
 

@@ -4,7 +4,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tunesmith.search.policies.base import Policy, Promote, TrialState
+from tunesmith.reporting.results import Parent
+from tunesmith.search.policies.base import Branch, Policy, Promote, TrialState
 
 Score = Callable[[int, int], float | None]  # (number, rung) -> score, None if the trial fails
 
@@ -13,6 +14,7 @@ class Began(NamedTuple):
     number: int
     bracket: int
     rung: int
+    parent: int | None = None  # whose checkpoint of the rung before it begins from
 
 
 class Ended(NamedTuple):
@@ -52,16 +54,18 @@ def search(
     while True:
         assert len(log) <= 2 * target * len(policy.rungs), "this search does not end"
         running = under_way(log)
-        may_start = len(firsts(log)) < target
+        may_start = len(roots(log)) < target
         action = policy.next(standings(log), may_start) if len(running) < workers else None
         if isinstance(action, Promote):
             last = [entry for entry in log if entry.number == action.number][-1]
             log.append(Began(action.number, bracket_of(log, action.number), last.rung + 1))
+        elif isinstance(action, Branch):
+            log.append(Began(len(firsts(log)), 0, action.rung + 1, action.parent))
         elif action is not None:
             rung = policy.first_rung(action.bracket)
             log.append(Began(len(firsts(log)), action.bracket, rung))
         elif running:
-            number, _, rung = min(running, key=lambda s: random.Random(f"{seed}/{s}").random())
+            number, _, rung, _ = min(running, key=lambda s: random.Random(f"{seed}/{s}").random())
             log.append(Ended(number, rung, score(number, rung)))
         else:
             return log
@@ -74,6 +78,11 @@ def firsts(log: Sequence[Began | Ended]) -> list[Began]:
         if isinstance(entry, Began):
             found.setdefault(entry.number, entry)
     return list(found.values())
+
+
+def roots(log: Sequence[Began | Ended]) -> list[Began]:
+    """Return the first segment of every trial that began from the model."""
+    return [first for first in firsts(log) if first.parent is None]
 
 
 def bracket_of(log: Sequence[Began | Ended], number: int) -> int:
@@ -96,8 +105,15 @@ def standings(log: Sequence[Began | Ended]) -> list[TrialState]:
             reached[number][rung] = score
     failed = {entry.number for entry in ended if entry.score is None}
     return [
-        TrialState(number, bracket, reached[number], number in running, number in failed)
-        for number, bracket, _ in firsts(log)
+        TrialState(
+            number,
+            bracket,
+            reached[number],
+            number in running,
+            number in failed,
+            None if parent is None else Parent(trial=parent, rung=rung - 1),
+        )
+        for number, bracket, rung, parent in firsts(log)
     ]
 
 
@@ -108,7 +124,7 @@ def segments(log: Sequence[Began | Ended]) -> list[tuple[int, int]]:
 
 def share_of_full(log: Sequence[Began | Ended], policy: Policy) -> float:
     """Return what was trained, in full trainings; a first segment begins at zero."""
-    starts = {(first.number, first.rung) for first in firsts(log)}
+    starts = {(first.number, first.rung) for first in roots(log)}
     return sum(
         policy.rungs[rung] - (0 if (number, rung) in starts else policy.rungs[rung - 1])
         for number, rung in segments(log)

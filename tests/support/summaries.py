@@ -252,6 +252,24 @@ def tpe(seed: int = 1) -> Summary:
     return {**made, **stays, "test": test}
 
 
+def population() -> Summary:
+    """Two of four members were replaced; the best is the copy of a copy: a schedule."""
+    rates = [1e-4, 3e-5, 2e-4, 5e-4, 8e-5, 9.6e-5]
+    params = [{"optimizer.lr": rate, "scheduler.warmup": 0.1} for rate in rates]
+    first = {"trial": 0, "rung": 0, "step": STEPS // 3}
+    second = {"trial": 4, "rung": 1, "step": STEPS // 3 * 2}
+    trials = [
+        trial(0, params[0], [0.7, 0.75, 0.8], is_default=True),
+        trial(1, params[1], [0.6, 0.7, 0.78]),
+        trial(2, params[2], [0.5, 0.55], state="paused"),
+        trial(3, params[3], [0.4], state="paused"),
+        trial(4, params[4], [None, 0.8, 0.85], parent=first),
+        trial(5, params[5], [None, None, 0.9], parent=second),
+    ]
+    rungs = [1 / 3, 2 / 3, 1.0]
+    return study(trials, [LR, WARMUP], policy="pbt", rungs=rungs, winner=5, reduction_factor=0)
+
+
 def empty() -> Summary:
     """Nothing has run."""
     return study([], SPACE)
@@ -347,6 +365,7 @@ KINDS = {
     "confirmed grid": confirmed_grid,
     "asha": asha,
     "tpe": tpe,
+    "population": population,
     "empty": empty,
     "all failed": all_failed,
     "all collapsed": all_collapsed,

@@ -291,7 +291,8 @@ def _restore_progress(
     if state.get("rows", train_rows) != train_rows:
         message = "the train rows are not those it saw"
         raise ModelError("RESUME-DATA", path, message, "model.path=RUN takes the weights alone")
-    checkpoints.from_other_run = module.from_other_run = not context.continues_own
+    checkpoints.from_other_run = not context.continues_own
+    module.takes_own_settings = checkpoints.from_other_run or context.changes_settings
     module.check_optimizer(state, path)
     if context.continues_own:
         checkpoints.load_state_dict(progress)

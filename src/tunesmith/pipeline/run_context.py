@@ -54,6 +54,7 @@ class RunContext:
     checkpoint: Path | None  # full training state to go on from
     hparams: Mapping[str, Any] = field(default_factory=dict)  # of its HPARAMS row in TensorBoard
     group: str = ""  # runs of one group share a row
+    changes_settings: bool = False  # its checkpoint may be of other rates than its config has
 
     @property
     def continues_own(self) -> bool:

@@ -136,6 +136,7 @@ def launched_ranks(
         "directory": str(context.directory),
         "resumed": context.resumed,
         "checkpoint": str(context.checkpoint) if context.checkpoint else None,
+        "changes_settings": context.changes_settings,
         "path": sys.path,
     }
     # -P: a torch.py in the working directory must not be imported; this process's path is sent.
@@ -148,7 +149,12 @@ def train_as_rank(payload: Mapping[str, Any]) -> None:
     config = RunConfig.model_validate(payload["config"])
     hardware = choose_hardware(config)
     checkpoint = Path(payload["checkpoint"]) if payload["checkpoint"] else None
-    context = RunContext(Path(payload["directory"]), payload["resumed"], checkpoint)
+    context = RunContext(
+        Path(payload["directory"]),
+        payload["resumed"],
+        checkpoint,
+        changes_settings=payload["changes_settings"],
+    )
     with torch_settings(hardware, config.trainer.deterministic):
         try:
             fit(build_training(config, load_inputs(config), context, hardware), context)

@@ -53,10 +53,11 @@ class RungPair(NamedTuple):
 def comparable(study: StudyResults, least: int = 10) -> tuple[int, list[tuple[TrialResult, float]]]:
     """Return the highest rung at which `least` trials have a score, and those scores.
 
-    Failed trials are not among them. Where no rung has as many, the one with the most.
+    Failed trials are not among them, nor those that began from another's checkpoint: their score is
+    of no one setting. Where no rung has as many, the one with the most.
     """
     found: dict[int, list[tuple[TrialResult, float]]] = {}
-    for trial in study.scored:
+    for trial in (trial for trial in study.scored if trial.parent is None):
         for rung, score in trial.rung_scores.items():
             found.setdefault(rung, []).append((trial, score))
     enough = [rung for rung in found if len(found[rung]) >= least]

@@ -23,12 +23,11 @@ def next_ones(study: StudyResults) -> list[Command]:
     """Return what is worth typing next: the best again, a trial again, the search further."""
     found, where = [], str(study.directory)
     shown = study.winner if study.winner is not None else study.best
-    if shown is not None and not _has_no_winner(study):
+    if shown is not None and not _has_no_winner(study) and not _is_schedule(study, shown):
         best = ["python", "train.py", "--config-dir", where, "experiment=best"]
         found.append(Command("train the best settings again", quoted(best)))
     if shown is not None and study.by_number(shown) is not None:
-        replay = ["tunesmith", "replay", where, str(shown)]
-        found.append(Command(f"repeat trial {shown} to the bit", quoted(replay)))
+        found.append(Command(f"repeat trial {shown} to the bit", _replay(study, shown)))
     if study.command:
         found += _further(study)
     return found
@@ -50,7 +49,8 @@ def _further(study: StudyResults) -> list[Command]:
     kept = [word for word in unnamed if not word.startswith("search.budget=")]
     if study.stopped_by == "budget":
         return [Command("go on without a limit of time", quoted([*kept, *name]))]
-    if study.explicit_grid or not study.scored:
+    has_generations = any(trial.parent is not None for trial in study.trials)
+    if study.explicit_grid or has_generations or not study.scored:
         return []
     kept = [word for word in kept if not word.startswith("search.trials=")]
     more = f"search.trials={2 * len(study.trials)}"
@@ -58,16 +58,31 @@ def _further(study: StudyResults) -> list[Command]:
 
 
 def by_hand(study: StudyResults, number: int) -> str:
-    """Return the command that trains this trial's settings as a run of its own."""
+    """Return the command that trains this trial's settings as a run of its own.
+
+    A schedule of settings is no run: it is repeated, stage by stage.
+    """
+    if _is_schedule(study, number):
+        return " ".join(_replay(study, number))
     trial = study.by_number(number)
     return " ".join(quoted(["python", "train.py", *(trial.overrides if trial else [])]))
 
 
 def of_the_winner(study: StudyResults) -> list[str]:
     """Return the command that trains the winner's settings, one that is no trial too."""
+    if study.winner is not None and _is_schedule(study, study.winner):
+        return _replay(study, study.winner)
     if study.winner_overrides is None:
         return []
     return quoted(["python", "train.py", *study.winner_overrides])
+
+
+def _is_schedule(study: StudyResults, number: int) -> bool:
+    return len(study.stages_of(number)) > 1
+
+
+def _replay(study: StudyResults, number: int) -> list[str]:
+    return quoted(["tunesmith", "replay", str(study.directory), str(number)])
 
 
 def quoted(words: Sequence[str]) -> list[str]:

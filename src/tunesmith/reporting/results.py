@@ -85,6 +85,14 @@ class SearchedDimension(Value):
         return is_number(value) and not isinstance(value, bool) and (value > 0 or not self.log)
 
 
+class Parent(Value):
+    """The checkpoint that a trial began from: that of another trial at a rung."""
+
+    trial: int
+    rung: int
+    step: int = 0  # of one seed
+
+
 class TrialResult(Value):
     """One trial. Steps are optimizer steps; scores are means over its seeds."""
 
@@ -110,6 +118,7 @@ class TrialResult(Value):
     threads: int
     precision: str
     directory: str
+    parent: Parent | None = None  # None: it began from the model
 
     @property
     def is_degenerate(self) -> bool:
@@ -241,12 +250,18 @@ class StudyResults(StudySpec, StudyEnd):
     def _is_of_one_study(self) -> Self:
         """Refuse what is of the right type and still means nothing."""
         numbers, rungs = [t.number for t in self.trials], range(len(self.rungs))
+        known = set(numbers)
         if len(set(numbers)) < len(numbers):
             raise ValueError("a trial stands twice")
         for trial in self.trials:
             reached = [trial.rung] if trial.rung is not None else []
             if any(rung not in rungs for rung in [*reached, *trial.scores]):
                 raise ValueError(f"trial {trial.number} has a rung that the study has not")
+            parent = trial.parent
+            if parent is not None and not (
+                parent.trial in known and parent.trial < trial.number and parent.rung in rungs
+            ):
+                raise ValueError(f"trial {trial.number} has a parent that the study has not")
         return self
 
     # Order
@@ -296,6 +311,19 @@ class StudyResults(StudySpec, StudyEnd):
     def by_number(self, number: int | None) -> TrialResult | None:
         """Return the trial of this number, None where there is none."""
         return next((trial for trial in self.trials if trial.number == number), None)
+
+    def stages_of(self, number: int | None) -> list[tuple[int, TrialResult]]:
+        """Return whose settings a trial was trained with, each up to which rung; its own last.
+
+        Only one that began from another's checkpoint has more than one stage: it is a schedule.
+        """
+        trial = self.by_number(number)
+        stages = [(self.last_rung, trial)] if trial is not None else []
+        while stages and (parent := stages[0][1].parent) is not None:
+            source = self.by_number(parent.trial)
+            assert source is not None  # see `_is_of_one_study`
+            stages.insert(0, (parent.rung, source))
+        return stages
 
     @property
     def arms(self) -> list[Arm]:

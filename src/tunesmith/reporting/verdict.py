@@ -3,7 +3,14 @@
 from typing import NamedTuple
 
 from tunesmith.reporting import findings, formatting
-from tunesmith.reporting.results import COLLAPSE, DIVERGED, Arm, StudyResults, is_number
+from tunesmith.reporting.results import (
+    COLLAPSE,
+    DIVERGED,
+    Arm,
+    StudyResults,
+    TrialResult,
+    is_number,
+)
 
 INTERVAL = "95% interval"  # of a mean over seeds; alpha is the level of the test, not of this
 
@@ -29,8 +36,25 @@ def lines(study: StudyResults) -> list[str]:
     said = verdict(study)
     found = [best_line(study), f"{said.title}: {said.reason}" if said.reason else said.title]
     found += [luck(study), *map(arm_line, study.arms), test_line(study)]
-    found.append(stop(study))
+    found += [stop(study), *stage_lines(study)]
     return [line for line in found if line]
+
+
+def stage_lines(study: StudyResults) -> list[str]:
+    """Return the settings of a winner, or a best trial, that changed them in mid-run: by stage."""
+    number = study.winner if study.winner is not None else study.best
+    stages = study.stages_of(number)
+    if len(stages) < 2:
+        return []
+    return [
+        f"trial {number} is a schedule: its settings change in mid-run",
+        *(f"  to {study.rung_name(rung)}: {_settings(trial)}" for rung, trial in stages),
+    ]
+
+
+def _settings(trial: TrialResult) -> str:
+    words = [f"{key}={formatting.setting(value)}" for key, value in trial.params.items()]
+    return f"{' '.join(words)} (trial {trial.number})"
 
 
 def stop(study: StudyResults) -> str:

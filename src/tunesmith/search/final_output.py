@@ -7,11 +7,12 @@ from typing import Any
 from tunesmith import config
 from tunesmith.config.composer import Composer
 from tunesmith.errors import StudyError
-from tunesmith.reporting import write_report
+from tunesmith.reporting import formatting, write_report
 from tunesmith.reporting.results import StudyEnd, StudyResults, StudySpec
 from tunesmith.search.confirmation import confirm, export_winner
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
 from tunesmith.search.storage.summary import build_results
+from tunesmith.search.storage.trial_record import Record, lineage
 from tunesmith.search.study.search_loop import SearchLoop
 
 
@@ -41,13 +42,30 @@ def write_best(loop: SearchLoop, compose: Composer, winner: int | None) -> None:
     if winner is None:
         (loop.folder / export_winner.FILE).unlink(missing_ok=True)  # an earlier winner's
         return
+    note = ""
     if winner == confirm.DEFAULT:
         overrides = loop.segments.overrides(loop.space.fixed, loop.seeds[0])
     else:
         record = loop.records[winner]
         overrides = loop.segments.overrides(record.overrides, record.seeds[0])
+        note = _stages(loop, record)
     threads = loop.segments.config_of(overrides)["trainer"]["num_threads"]
-    export_winner.write_experiment(loop.folder, compose, overrides, threads)
+    export_winner.write_experiment(loop.folder, compose, overrides, threads, note)
+
+
+def _stages(loop: SearchLoop, record: Record) -> str:
+    """Return the stages of a winner that changed its settings in mid-run, as comments."""
+    stages = lineage(record, loop.records, loop.policy.rungs)
+    if len(stages) < 2:
+        return ""
+    head = export_winner.SCHEDULE.format(study=loop.folder, trial=record.number)
+    lines = [f"#   to {formatting.rung(until)}: {_typed(loop, one)}\n" for until, one in stages]
+    return head + "".join(lines)
+
+
+def _typed(loop: SearchLoop, record: Record) -> str:
+    words = " ".join(map(config.mask_override, loop.space.overrides(record.params)))
+    return f"{' '.join(words.split())} (trial {record.number})"
 
 
 def say_the_end(results: StudyResults) -> None:

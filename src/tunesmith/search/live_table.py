@@ -157,10 +157,14 @@ def _trials(loop: SearchLoop) -> str:
 
 
 def _ended(loop: SearchLoop) -> int:
-    """Count the trials of which nothing is under way, also those that are paused."""
+    """Count the trials of which nothing is under way, also those that are paused.
+
+    What began from another's checkpoint is none of the target.
+    """
+    started = {record.number for record in loop.records if record.parent is None}
     if loop.runs_left is not None:  # the confirmation trains trials again
-        return len(loop.records)
-    return len(loop.records) - len(loop.under_way.trials)
+        return len(started)
+    return len(started - loop.under_way.trials)
 
 
 def _score(loop: SearchLoop, record: Record) -> str:

@@ -12,7 +12,7 @@ from tunesmith.errors import ConfigError, Interrupted, ModelError
 from tunesmith.reporting.results import MACHINE
 from tunesmith.runtime import environment
 from tunesmith.search.storage import saved_study
-from tunesmith.search.storage.trial_record import Record, Replicate
+from tunesmith.search.storage.trial_record import Record, Replicate, lineage
 from tunesmith.search.trial import Result, Segment, fault_of_machine
 
 REPLAYS = "replays"  # folder of a study
@@ -57,14 +57,28 @@ def replay(study: str | Path, number: int, trust: Sequence[str] = ()) -> list[Re
     if results is None:
         raise ModelError("STUDY", str(found.folder), "its store does not say what it searched")
     sources = [_source(found.folder, record, replicate.seed) for replicate in done]
-    configs = [_config(source, found.folder, trust) for source in sources]
+    stages = [_stages(found, record, replicate.seed, results.rungs, trust) for replicate in done]
     folder = _new_folder(found.folder, number)
     replayed = []
-    for replicate, source, cfg in zip(done, sources, configs, strict=True):
+    for replicate, source, staged in zip(done, sources, stages, strict=True):
         where = folder / f"seed-{replicate.seed}" if len(record.seeds) > 1 else folder
-        segment = _segment(record, replicate, results.rungs, where, cfg)
+        segment = _segment(record, replicate, results.rungs, where, staged)
         replayed.append(_compared(replicate, source, segment, _run(segment)))
     return replayed
+
+
+def _stages(
+    study: saved_study.SavedStudy,
+    record: Record,
+    seed: int,
+    rungs: Sequence[float],
+    trust: Sequence[str],
+) -> list[tuple[float, dict[str, Any]]]:
+    """Return the configs that a trial was trained with, each up to which fraction."""
+    return [
+        (until, _config(_source(study.folder, one, seed), study.folder, trust))
+        for until, one in lineage(record, study.records, rungs)
+    ]
 
 
 def _trial(study: saved_study.SavedStudy, number: int) -> Record:
@@ -114,9 +128,9 @@ def _segment(
     replicate: Replicate,
     rungs: Sequence[float],
     folder: Path,
-    cfg: Mapping[str, Any],
+    stages: Sequence[tuple[float, Mapping[str, Any]]],
 ) -> Segment:
-    """Return the training of one seed in one piece, up to the rung that it has reached."""
+    """Return the training of one seed from its start, up to the rung that it has reached."""
     rung = min(max(replicate.scores, default=len(rungs) - 1), len(rungs) - 1)
     return Segment(
         trial=record.number,
@@ -125,9 +139,10 @@ def _segment(
         until=rungs[rung],
         attempt=0,
         directory=str(folder),
-        config=cfg,
+        config=stages[-1][1],
         overrides=record.overrides,
         hparams={},
+        stages=stages[:-1],
     )
 
 

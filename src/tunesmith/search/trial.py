@@ -1,6 +1,6 @@
 """Trials, the segments they are trained in, and what comes back of one: plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +29,9 @@ class Segment:
     hparams: Mapping[str, Any] | None  # of the study's row; None: no row
     devices: int = 1
     kind: Literal["train", "check", "test", "save"] = "train"
+    # How it got its settings: (fraction, config) of each stage before its own. What its checkpoint
+    # has not come to the end of is trained first.
+    stages: Sequence[tuple[float, Mapping[str, Any]]] = ()
 
     @property
     def key(self) -> tuple[int, int, int]:

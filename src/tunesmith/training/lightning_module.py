@@ -68,7 +68,7 @@ class TaskModule(L.LightningModule):
         self.captured: CapturedStep | None = None  # of the step under way
         self.plateau: ReduceLROnPlateau | None = None
         self.plateau_state: dict[str, Any] | None = None
-        self.from_other_run = False  # from another run's checkpoint: rates and decay are this run's
+        self.takes_own_settings = False  # rates and decay are of its config, not of its checkpoint
         self.window: list[Tensor] = []  # (2,) each: weight, weight x loss of a piece
         self.batch_loss: Tensor | None = None  # of the last whole batch, over all ranks
         self.batch_weight: Tensor | None = None
@@ -245,7 +245,7 @@ class TaskModule(L.LightningModule):
             fix = "set model.path=RUN in place of ckpt_path: it takes the weights alone"
             raise ConfigError("CKPT-OPTIMIZER", location, what, fix)
         checkpoint_state.check_optimizer_state(state["optimizer_states"], optimizer, location)
-        if not self.from_other_run:
+        if not self.takes_own_settings:
             self._check_schedule(state, optimizer, location)
 
     def _check_schedule(self, state: Mapping[str, Any], optimizer: Any, location: str) -> None:
@@ -256,7 +256,7 @@ class TaskModule(L.LightningModule):
         checkpoint_state.check_kinds(ours, theirs, "learning rate schedule", location)
 
     def on_train_start(self) -> None:
-        if self.from_other_run:
+        if self.takes_own_settings:
             self._take_own_settings()
         if self.graph_shapes:
             self.graphs = StepGraphs(
@@ -293,7 +293,7 @@ class TaskModule(L.LightningModule):
             checkpoint["plateau"] = self.plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.from_other_run:
+        if self.takes_own_settings:
             checkpoint["lr_schedulers"] = []  # this run's own: see `_take_own_settings`
             return
         self.plateau_state = checkpoint.get("plateau")

@@ -2,6 +2,7 @@
 
 import json
 import random
+from functools import partial
 
 import pytest
 
@@ -9,17 +10,23 @@ from support import reference_policies as reference
 from support import scripted_study as scripted
 from support.plugins import make_policy, names
 from support.scripted_study import Began, Ended, Score, search, segments, standings
-from tunesmith.search.policies.base import Policy, Promote, Start, TrialState
+from tunesmith.reporting.results import Parent
+from tunesmith.search.policies.base import Branch, Policy, Promote, Start, TrialState
 from tunesmith.search.policies.hyperband import HyperbandPolicy, bracket_sizes
+from tunesmith.search.policies.pbt import PbtPolicy
 from tunesmith.search.policies.policy_conformance import PolicyConformance
 
 NINTHS = (1 / 9, 1 / 3, 1.0)
-RUNGS = {"full": (1.0,), "asha": NINTHS, "hyperband": NINTHS, "median": NINTHS}
+RUNGS = {"full": (1.0,), "asha": NINTHS, "hyperband": NINTHS, "median": NINTHS, "pbt": NINTHS}
+ONE = reference.one_bracket
 REFERENCE = {
-    "full": (reference.one_bracket, lambda number, here: False),
-    "asha": (reference.one_bracket, reference.halving(3)),
-    "hyperband": (reference.dealt_brackets(3, 3), reference.halving(3)),
-    "median": (reference.one_bracket, reference.median_rule(5)),
+    "full": partial(reference.search, bracket=ONE, rule=lambda number, here: False),
+    "asha": partial(reference.search, bracket=ONE, rule=reference.halving(3)),
+    "hyperband": partial(
+        reference.search, bracket=reference.dealt_brackets(3, 3), rule=reference.halving(3)
+    ),
+    "median": partial(reference.search, bracket=ONE, rule=reference.median_rule(5)),
+    "pbt": partial(reference.population, share=0.25),
 }
 HALVING = ["asha", "hyperband"]
 SCRIPTS = {
@@ -51,8 +58,7 @@ def test_every_policy_is_here() -> None:
 @every_script
 @pytest.mark.parametrize("target", [1, 9, 30])
 def test_segments_are_those_of_the_reference(name: str, script: Score, target: int) -> None:
-    bracket, rule = REFERENCE[name]
-    expected = reference.search(script, target, len(RUNGS[name]) - 1, bracket, rule)
+    expected = REFERENCE[name](script, target, len(RUNGS[name]) - 1)
     assert segments(search(policy(name), script, target)) == expected
 
 
@@ -86,7 +92,9 @@ def test_a_search_killed_anywhere_decides_the_same(name: str, workers: int, scri
 @workers
 def test_a_search_ends_with_every_trial_once(name: str, script: Score, workers: int) -> None:
     log = search(policy(name), script, 13, workers, seed=1)
-    assert [first.number for first in scripted.firsts(log)] == list(range(13))
+    assert [first.number for first in scripted.roots(log)] == list(range(13))
+    first = scripted.firsts(log)
+    assert [trial.number for trial in first] == list(range(len(first)))
     assert len(set(segments(log))) == len(segments(log))  # none promoted twice at a rung
     assert not scripted.under_way(log)
     assert policy(name).next(standings(log), may_start=False) is None
@@ -215,7 +223,7 @@ def test_trials_are_dealt_to_brackets_by_size() -> None:
 def test_a_bracket_ends_first_at_its_own_rung() -> None:
     hyperband = policy("hyperband")
     log = search(hyperband, SCRIPTS["random"], 17)
-    for number, bracket, rung in scripted.firsts(log):
+    for number, bracket, rung, _ in scripted.firsts(log):
         assert rung == bracket == hyperband.first_rung(bracket)
         assert standings(log)[number].scores.keys() >= {bracket}
         assert min(standings(log)[number].scores) == bracket
@@ -254,6 +262,73 @@ def test_a_trial_below_the_median_waits_and_is_judged_again() -> None:
     worse = [waiting(5, 0.5, running=True), waiting(6, failed=True)]
     assert median.next([*gone, paused, worse[0]], False) is None  # the median is 1.75
     assert median.next([*gone, paused, *worse], False) == Promote(4)  # it has fallen to 1.5
+
+
+# pbt
+
+
+def child(number: int, parent: int, rung: int, score: float | None = None) -> TrialState:
+    scores = {} if score is None else {rung + 1: score}
+    return TrialState(number, 0, scores, score is None, False, Parent(trial=parent, rung=rung))
+
+
+def test_a_generation_is_judged_when_all_of_it_are_there() -> None:
+    pbt = policy("pbt")
+    seen = [waiting(0, 0.1), waiting(1, 0.4), waiting(2, 0.3), waiting(3, running=True)]
+    assert pbt.next(seen[:3], True) == Start(0)
+    assert pbt.next(seen, False) is None
+    whole = [*seen[:3], waiting(3, 0.2)]
+    assert pbt.next(whole, False) == Branch(1, 0)  # for trial 0, the worst of four
+
+
+def test_copies_are_made_before_their_parents_go_on() -> None:
+    pbt = PbtPolicy(NINTHS, 0.5, [0.8, 1.2], 0.25)
+    seen = [waiting(0, 0.1), waiting(1, 0.4), waiting(2, 0.3), waiting(3, 0.2)]
+    assert pbt.next(seen, False) == Branch(1, 0)
+    seen.append(child(4, 1, 0))
+    assert pbt.next(seen, False) == Branch(2, 0)  # the second replacement, of the second best
+    seen.append(child(5, 2, 0))
+    assert pbt.next(seen, False) == Promote(1)
+    seen[1] = waiting(1, 0.4, running=True)
+    assert pbt.next(seen, False) == Promote(2)
+    seen[2] = waiting(2, 0.3, running=True)
+    assert pbt.next(seen, False) is None  # 0 and 3 are replaced: they stay where they are
+
+
+def test_a_copy_is_a_member_of_the_next_generation() -> None:
+    pbt = policy("pbt")
+    old = [waiting(0, 0.1), waiting(1, 0.4, 0.5), waiting(2, 0.3, 0.4), waiting(3, 0.2, 0.2)]
+    assert pbt.next([*old, child(4, 1, 0)], False) is None
+    assert pbt.next([*old, child(4, 1, 0, 0.6)], False) == Branch(4, 1)  # the best; 3 is the worst
+    assert pbt.next([*old, child(4, 1, 0, 0.1)], False) == Branch(1, 1)  # 4 is the worst itself
+
+
+def test_a_failed_member_is_replaced_in_any_case() -> None:
+    pbt = policy("pbt")
+    seen = [waiting(0, 0.1), waiting(1, 0.4), waiting(2, failed=True), waiting(3, failed=True)]
+    assert pbt.next(seen, False) == Branch(1, 0)
+    seen.append(child(4, 1, 0))
+    assert pbt.next(seen, False) == Branch(1, 0)
+    seen.append(child(5, 1, 0))
+    assert pbt.next(seen, False) == Promote(1)  # and then 0: the worst quarter is gone already
+    later = [waiting(0, 0.1, failed=True), waiting(1, 0.4, 0.5), *seen[2:4]]
+    assert pbt.next([*later, child(4, 1, 0, 0.3), child(5, 1, 0, 0.2)], False) == Branch(1, 1)
+
+
+@pytest.mark.parametrize("script", ["random", "ties", "failing"])
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_a_population_is_that_of_the_reference_over_any_number_of_workers(
+    script: str, share: float
+) -> None:
+    score, rungs = SCRIPTS[script], (0.1, 0.3, 0.5, 0.9, 1.0)
+    pbt = PbtPolicy(rungs, share, [0.8, 1.2], 0.25)
+    alone = search(pbt, score, 12)
+    assert segments(alone) == reference.population(score, 12, 4, share)
+    assert scripted.share_of_full(alone, pbt) == pytest.approx(12)  # as so many full trainings
+    for workers, seed in [(2, 0), (5, 1), (12, 2), (20, 3)]:
+        log = search(pbt, score, 12, workers, seed)
+        assert scripted.firsts(log) == scripted.firsts(alone)
+        assert sorted(segments(log)) == sorted(segments(alone))
 
 
 class TestEveryPolicy(PolicyConformance):

@@ -26,7 +26,7 @@ def test_a_rung_that_is_no_number_is_refused(written: object) -> None:
         parse_rungs([written, 1])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt"])
 @pytest.mark.parametrize(
     ("rungs", "message"),
     [

@@ -68,12 +68,20 @@ def _cost(study: StudyResults) -> Number:
 
 
 def settings(study: StudyResults) -> list[tuple[str, str]]:
-    """Return the settings that the verdict names."""
+    """Return the settings that the verdict names; of a schedule those of each stage."""
     trial = _named(study)
     if trial is None:
         return []
+    stages = study.stages_of(trial.number)
     keys = [key for key in study.keys if key in trial.params]
-    return [(key, formatting.setting(trial.params[key])) for key in keys]
+    if len(stages) < 2:
+        return [(key, formatting.setting(trial.params[key])) for key in keys]
+    return [(key, ", ".join(_in_stage(study, *stage, key) for stage in stages)) for key in keys]
+
+
+def _in_stage(study: StudyResults, rung: int, trial: TrialResult, key: str) -> str:
+    value = formatting.setting(trial.params[key]) if key in trial.params else "the default"
+    return f"{value} to {study.rung_name(rung)}"
 
 
 def command(study: StudyResults) -> str:

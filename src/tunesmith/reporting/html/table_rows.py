@@ -59,7 +59,8 @@ def _rungs(study: StudyResults) -> str:
     if not study.last_rung:
         return f"{names}: every trial is trained in full"
     steps = formatting.count(study.full_steps, "step")
-    return f"{names} of {steps}, reduction factor {study.reduction_factor}"
+    factor = f", reduction factor {study.reduction_factor}" if study.reduction_factor else ""
+    return f"{names} of {steps}{factor}"
 
 
 def _counts(values: Counter[str]) -> str:

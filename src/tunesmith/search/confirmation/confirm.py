@@ -12,7 +12,7 @@ from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.confirmation import confirmation_runs
 from tunesmith.search.confirmation.comparison import confirm, why_nobody_wins
 from tunesmith.search.confirmation.confirmation_runs import DEFAULT
-from tunesmith.search.storage.trial_record import Record, best_first
+from tunesmith.search.storage.trial_record import Record, best_first, lineage
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
 
@@ -62,16 +62,21 @@ def candidates(loop: SearchLoop, finished: Sequence[Record], top: int) -> list[R
     A copy would only take the place of another setting, and raise the bar for all of them.
     """
 
-    def describe_trial(overrides: Sequence[str]) -> str:
+    def describe(overrides: Sequence[str]) -> str:
         segments = loop.segments
         return config.config_hash(segments.config_of(segments.overrides(overrides, seed=0)))
 
-    seen = {describe_trial(default_overrides(loop))}
+    def describe_trial(record: Record) -> tuple[tuple[float, str], ...]:
+        stages = lineage(record, loop.records, loop.policy.rungs)
+        return tuple((until, describe(one.overrides)) for until, one in stages)
+
+    default: tuple[tuple[float, str], ...] = ((1.0, describe(default_overrides(loop))),)
+    seen = {default}
     found: list[Record] = []
     for record in finished:
         if len(found) == top:
             break
-        identity = describe_trial(record.overrides)
+        identity = describe_trial(record)
         if not record.is_default and identity not in seen:
             found.append(record)
             seen.add(identity)

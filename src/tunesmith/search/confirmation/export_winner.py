@@ -22,20 +22,35 @@ HEAD = """# @package _global_
 #   {typed}
 #   python train.py --config-dir {study} experiment=best{trust}
 """
+SCHEDULE = """# It is a schedule: this file has the settings of its last stage alone.
+# All stages, each with the share of the steps up to which it goes; they are trained again by
+#   tunesmith replay {study} {trial}
+"""
 HEAD_OF_GROUP = "# Part of experiment/best.yaml: {group} as the search began with it.\n"
 
 
 def write_experiment(
-    study: Path, compose: Composer, overrides: Sequence[str], threads: int | None = None
+    study: Path,
+    compose: Composer,
+    overrides: Sequence[str],
+    threads: int | None = None,
+    note: str = "",
 ) -> None:
-    """Write what these overrides make; `threads` are a trial's where the config says none."""
-    for name, text in files(study, compose, overrides, threads).items():
+    """Write what these overrides make; `threads` are a trial's where the config says none.
+
+    `note` are comments that go before the rest.
+    """
+    for name, text in files(study, compose, overrides, threads, note).items():
         (study / name).parent.mkdir(exist_ok=True, mode=0o700)
         runs.write_text(study / name, text)
 
 
 def files(
-    study: Path, compose: Composer, overrides: Sequence[str], threads: int | None = None
+    study: Path,
+    compose: Composer,
+    overrides: Sequence[str],
+    threads: int | None = None,
+    note: str = "",
 ) -> dict[str, str]:
     """Return the text of each file, by its path in the study."""
     wanted = _plain(compose(overrides))
@@ -55,7 +70,7 @@ def files(
     # Whoever trains again says again whom to trust: a file that does is refused.
     trust = f" trust=[{','.join(body.pop('trust'))}]" if body.get("trust") else ""
     head = HEAD.format(typed=" ".join(typed.split()), study=study, trust=trust)
-    return found | {FILE: head + OmegaConf.to_yaml({"defaults": chosen, **body})}
+    return found | {FILE: head + note + OmegaConf.to_yaml({"defaults": chosen, **body})}
 
 
 def _groups(compose: Composer) -> list[str]:

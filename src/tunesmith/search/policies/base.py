@@ -1,8 +1,12 @@
 """What a policy sees and answers: trials as they stand, and which segment comes next."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from tunesmith.errors import TunesmithError
+from tunesmith.reporting.results import Parent
+from tunesmith.search.space.space import Space
 
 
 class TrialState(NamedTuple):
@@ -10,9 +14,10 @@ class TrialState(NamedTuple):
 
     number: int
     bracket: int
-    scores: Mapping[int, float]  # rung -> best so far, finite, more is better
+    scores: Mapping[int, float]  # rung -> best so far (`by_latest`: there), finite, more is better
     running: bool  # a segment of it is under way
     failed: bool  # for good: never promoted, and worst at the rung it failed in
+    parent: Parent | None = None  # None: it began from the model
 
 
 class Start(NamedTuple):
@@ -27,7 +32,19 @@ class Promote(NamedTuple):
     number: int
 
 
-Action = Start | Promote
+class Branch(NamedTuple):
+    """Start a new trial from a trial's checkpoint at a rung, with settings of its own.
+
+    It first ends at the next rung. The checkpoint is copied while the trial still waits there:
+    whoever branches off is to come before the trial's own promotion, or is trained through all
+    that it descends from, to the same bits.
+    """
+
+    parent: int
+    rung: int
+
+
+Action = Start | Promote | Branch
 
 
 class Policy(ABC):
@@ -36,6 +53,8 @@ class Policy(ABC):
     A policy is a pure function of the standings: no state, no clock, no randomness. A search
     that was killed and read back from its store therefore takes the same decisions.
     """
+
+    by_latest: ClassVar[bool] = False  # True: it ranks by the score at a rung, not by best so far
 
     rungs: tuple[float, ...]  # fractions of the full horizon, ascending; the last is 1
 
@@ -49,6 +68,17 @@ class Policy(ABC):
 
         `standings` are in order of number. None while no segment runs ends the search.
         """
+
+    def explore(self, space: Space, params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """Return the settings of a trial that branches off one with these: the same ones.
+
+        A function of its arguments alone; `seed` is another one for each trial.
+        """
+        return dict(params)
+
+    def check(self, space: Space, config: Any) -> Iterator[TunesmithError]:
+        """Yield why a search of this space cannot be run; `config` is what its trials share."""
+        yield from ()
 
 
 class Level(NamedTuple):
@@ -86,7 +116,7 @@ def levels(standings: Sequence[TrialState], last: int, first: int = 0) -> list[L
 def _level(candidates: Sequence[TrialState], rung: int) -> Level:
     waiting, others, lost, above = [], [], 0, rung + 1
     for standing in candidates:
-        _, _, scores, running, failed = standing
+        _, _, scores, running, failed, _ = standing
         if rung not in scores:
             lost += failed
         elif running or failed or above in scores:

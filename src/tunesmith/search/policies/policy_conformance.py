@@ -3,7 +3,8 @@
 import random
 from collections.abc import Iterator
 
-from tunesmith.search.policies.base import Policy, Promote, Start, TrialState
+from tunesmith.reporting.results import Parent
+from tunesmith.search.policies.base import Branch, Policy, Promote, Start, TrialState
 
 
 class PolicyConformance:
@@ -36,18 +37,21 @@ class PolicyConformance:
         for seed in range(5):
             for states in self._searches(policy, seed):
                 action = policy.next(states, False)
-                assert action is None or isinstance(action, Promote)
-                if action is not None:
+                assert action is None or isinstance(action, Promote | Branch)
+                if isinstance(action, Promote):
                     trial = states[action.number]
                     assert trial.scores
                     assert not (trial.running or trial.failed)
                     assert max(trial.scores) < last
+                elif isinstance(action, Branch):
+                    assert action.rung in states[action.parent].scores
+                    assert action.rung < last
 
     def test_a_search_starts_every_trial_and_ends(self) -> None:
         policy = self.make_policy()
         for seed in range(3):
             *_, states = self._searches(policy, seed)
-            assert len(states) == self.trials
+            assert len([trial for trial in states if trial.parent is None]) == self.trials
             assert not any(trial.running for trial in states)
 
     def test_the_best_trial_is_trained_to_its_end(self) -> None:
@@ -67,10 +71,15 @@ class PolicyConformance:
         while True:
             action = None
             if len(goals) < self.workers:
-                action = policy.next(states, len(states) < self.trials)
+                started = sum(trial.parent is None for trial in states)
+                action = policy.next(states, started < self.trials)
             if isinstance(action, Start):
                 goals[len(states)] = policy.first_rung(action.bracket)
                 states.append(TrialState(len(states), action.bracket, {}, True, False))
+            elif isinstance(action, Branch):
+                goals[len(states)] = action.rung + 1
+                parent = Parent(trial=action.parent, rung=action.rung)
+                states.append(TrialState(len(states), 0, {}, True, False, parent))
             elif isinstance(action, Promote):
                 goals[action.number] = max(states[action.number].scores) + 1
                 states[action.number] = states[action.number]._replace(running=True)

@@ -153,6 +153,9 @@ def read(database: sqlite3.Connection, path: Path) -> tuple[StudyFacts, list[Rec
         raise _broken(path, error) from error
     if [record.number for record in records] != list(range(len(records))):
         raise ModelError("STORE", str(path), "its trials are not numbered 0, 1, 2, ...")
+    parents = [(r.parent.trial, r.number) for r in records if r.parent is not None]
+    if any(not 0 <= parent < number for parent, number in parents):
+        raise ModelError("STORE", str(path), "a trial began from one that is no earlier trial")
     return facts, records
 
 

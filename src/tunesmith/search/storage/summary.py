@@ -97,7 +97,7 @@ def _trial(record: Record, last_rung: int, has_ended: bool) -> TrialResult:
         replicates=[
             SeedScore(seed=last.seed, score=last.score, best_step=last.best_step) for last in lasts
         ],
-        steps=sum(last.step for last in lasts),
+        steps=record.steps,
         total_steps=sum(last.total_steps for last in lasts),
         horizon=max((last.total_steps for last in lasts), default=0),
         seconds=record.seconds,
@@ -106,4 +106,5 @@ def _trial(record: Record, last_rung: int, has_ended: bool) -> TrialResult:
         threads=first.threads if first else 0,
         precision=first.precision if first else "",
         directory=f"trials/{record.number:04d}",
+        parent=record.parent,
     )

@@ -6,18 +6,27 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tunesmith.reporting.results import COMPLETE, DEGENERATE, FAILED, PAUSED, RUNNING, State
+from tunesmith.reporting.results import (
+    COMPLETE,
+    DEGENERATE,
+    FAILED,
+    PAUSED,
+    RUNNING,
+    Parent,
+    State,
+)
 from tunesmith.search.policies.base import TrialState
 from tunesmith.search.trial import Result
 
 
 class Replicate(BaseModel):
-    """One seed of a trial: its best score at each rung that it has reached."""
+    """One seed of a trial: at each rung that it has reached its best score, and the one there."""
 
     model_config = ConfigDict(strict=True, ser_json_inf_nan="constants")
 
     seed: int
     scores: dict[int, float | None] = {}
+    latest: dict[int, float | None] = {}
     last: Result | None = None
     seconds: float = 0.0  # of all its segments
 
@@ -33,6 +42,7 @@ class Record(BaseModel):
     seeds: list[int]
     bracket: int = 0
     is_default: bool = False
+    parent: Parent | None = None  # None: it began from the model
     pending: dict[int, tuple[int, int]] = {}  # seed -> (rung, attempt)
     replicates: dict[int, Replicate] = {}  # by seed
     failure: str | None = None
@@ -53,6 +63,7 @@ class Record(BaseModel):
             self.failure, self.error = result.failure, result.error
         if result.state == "done":
             replicate.scores[result.rung] = result.score
+            replicate.latest[result.rung] = _latest(result)
         return True
 
     def spend(self, result: Result) -> None:
@@ -75,15 +86,24 @@ class Record(BaseModel):
         """The time of all its segments."""
         return sum(replicate.seconds for replicate in self.ran)
 
-    def score_at(self, rung: int) -> float | None:
-        """Return the mean over the seeds of the best score at a rung; None until all have one."""
-        numbers = self._scores_at(rung)
+    @property
+    def steps(self) -> int:
+        """The optimizer steps of all seeds, without those that it was begun with."""
+        before = self.parent.step if self.parent is not None else 0
+        return sum(max(0, last.step - before) for last in self.lasts)
+
+    def score_at(self, rung: int, by_latest: bool = False) -> float | None:
+        """Return the mean over the seeds of the best score at a rung; None until all have one.
+
+        With `by_latest` of the score that was measured there.
+        """
+        numbers = self._scores_at(rung, by_latest)
         return fmean(numbers) if numbers else None
 
-    def _scores_at(self, rung: int) -> list[float]:
+    def _scores_at(self, rung: int, by_latest: bool = False) -> list[float]:
         """Return the score of each seed at a rung; none until all have one."""
-        values = [replicate.scores.get(rung) for replicate in self.ran]
-        numbers = [value for value in values if value is not None]
+        known = [replicate.latest if by_latest else replicate.scores for replicate in self.ran]
+        numbers = [score for scores in known if (score := scores.get(rung)) is not None]
         return numbers if len(numbers) == len(self.seeds) else []
 
     @property
@@ -110,13 +130,14 @@ class Record(BaseModel):
             return FAILED
         return COMPLETE if last_rung in self.rungs else PAUSED
 
-    def standing(self, mode: str) -> TrialState:
+    def standing(self, mode: str, by_latest: bool = False) -> TrialState:
         """Return what a policy may know: more is better."""
         sign = 1.0 if mode == "max" else -1.0
-        scores = {rung: sign * (self.score_at(rung) or 0.0) for rung in self.rungs}
+        known = {rung: self.score_at(rung, by_latest) for rung in self.rungs}
+        scores = {rung: sign * score for rung, score in known.items() if score is not None}
         failed = self.has_failed
         running = bool(self.pending) and not failed
-        return TrialState(self.number, self.bracket, scores, running, failed)
+        return TrialState(self.number, self.bracket, scores, running, failed, self.parent)
 
     @property
     def has_failed(self) -> bool:
@@ -131,6 +152,22 @@ def best_first(records: Sequence[Record], mode: str) -> list[Record]:
     return sorted(alive, key=lambda r: (-r.rungs[-1], -sign * (r.score or 0.0), r.number))
 
 
+def lineage(
+    record: Record, records: Sequence[Record], rungs: Sequence[float]
+) -> list[tuple[float, Record]]:
+    """Return whose settings a trial is trained with, each up to which fraction; its own last."""
+    stages = [(1.0, record)]
+    while (parent := stages[0][1].parent) is not None:
+        stages.insert(0, (rungs[parent.rung], records[parent.trial]))
+    return stages
+
+
 def steps_spent(records: Iterable[Record]) -> int:
     """Return the optimizer steps that these trials have taken."""
-    return sum(last.step for record in records for last in record.lasts)
+    return sum(record.steps for record in records)
+
+
+def _latest(result: Result) -> float | None:
+    """Return the score of the last validation that belongs to a segment."""
+    scores = [entry.score for entry in result.history if entry.step <= result.step]
+    return scores[-1] if scores else None

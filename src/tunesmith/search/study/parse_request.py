@@ -72,7 +72,7 @@ def checked(
     raise_all(wrong + errors + check_space(space, compose))
     settings = settings_from(plain, cfg.trust)
     raise_all(error for point in settings.initial_points for error in check_point(space, point))
-    settings.make_policy()
+    raise_all(settings.make_policy().check(space, cfg))
     settings.make_sampler(space)
     if not settings.lists_points and settings.trials is None:
         raise ConfigError("CONF-TRIALS", "search.trials=null", "how many?", "search.trials=20")

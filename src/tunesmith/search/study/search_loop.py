@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.errors import Interrupted
-from tunesmith.reporting.results import CRASH, MACHINE
+from tunesmith.pipeline.run_length import step_at_fraction
+from tunesmith.reporting.results import CRASH, MACHINE, Parent
 from tunesmith.runtime.mask_secrets import MASK
+from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.executors.base import Executor
-from tunesmith.search.policies.base import Policy, Promote
+from tunesmith.search.policies.base import Branch, Policy, Promote, TrialState
 from tunesmith.search.samplers.base import Sampler
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.checkpoint_budget import CheckpointBudget
+from tunesmith.search.storage.link_checkpoint import link_checkpoint
 from tunesmith.search.storage.study_db import StudyDatabase
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.observations import observations
@@ -66,7 +69,7 @@ class SearchLoop:
         self.watcher = watcher
         self.disk = CheckpointBudget(folder, settings.max_disk, settings.confirm_top, mode)
         varied = [dimension.key for dimension in space.dimensions]
-        self.segments = Segments(folder, policy.rungs, config_of, varied)
+        self.segments = Segments(folder, policy.rungs, config_of, varied, database.records)
         self.under_way = RunningSegments(executor, settings.timeout)
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
@@ -74,7 +77,7 @@ class SearchLoop:
         self.deadline: float | None = None
         self.runs_left: int | None = None  # of those that are no trials, while they run
         self.exhausted = False
-        self.standings = [record.standing(mode) for record in database.records]
+        self.standings = [self._standing(record) for record in database.records]
         for record in database.records:
             if any(MASK in text for text in record.overrides):  # the command has the secret again
                 record.overrides = self._overrides(record.params, record.is_default)
@@ -89,7 +92,7 @@ class SearchLoop:
 
     @property
     def target(self) -> int:
-        """How many trials there are to be."""
+        """How many trials are to be started; those that branch off others are not counted."""
         return self.settings.trials or self.space.grid_size
 
     def search(self) -> None:
@@ -179,6 +182,9 @@ class SearchLoop:
             record = self.records[action.number]
             self._issue(record, max(record.rungs) + 1)
             return True
+        if isinstance(action, Branch):
+            self._issue(self._branch(action), action.rung + 1)
+            return True
         new = self._new(action.bracket)
         if new is None:
             return self._next()  # the grid is exhausted: perhaps something can be promoted
@@ -187,7 +193,8 @@ class SearchLoop:
 
     def _may_start(self) -> bool:
         target = self.settings.trials
-        return not self.exhausted and (target is None or len(self.records) < target)
+        started = sum(record.parent is None for record in self.records)
+        return not self.exhausted and (target is None or started < target)
 
     def _new(self, bracket: int) -> Record | None:
         number = len(self.records)
@@ -212,8 +219,31 @@ class SearchLoop:
             bracket=bracket,
             is_default=is_default,
         )
-        self.standings.append(record.standing(self.mode))
+        self.standings.append(self._standing(record))
         return record
+
+    def _branch(self, action: Branch) -> Record:
+        """Return a new trial that goes on from another's checkpoint, with that checkpoint."""
+        number, source = len(self.records), self.records[action.parent]
+        seed = derive_seed(self.settings.seed, "explore", number)
+        params = self.policy.explore(self.space, source.params, seed)
+        step = step_at_fraction(self.policy.rungs[action.rung], source.lasts[0].total_steps)
+        parent = Parent(trial=source.number, rung=action.rung, step=step)
+        record = Record(
+            number=number,
+            params=params,
+            overrides=self._overrides(params, is_default=False),
+            seeds=self.seeds,
+            parent=parent,
+        )
+        for one in self.seeds:
+            directory = self.segments.directory
+            link_checkpoint(directory(source, one), directory(record, one), parent)
+        self.standings.append(self._standing(record))
+        return record
+
+    def _standing(self, record: Record) -> TrialState:
+        return record.standing(self.mode, self.policy.by_latest)
 
     def _overrides(self, params: Mapping[str, Any], is_default: bool) -> list[str]:
         """Return what makes a trial, as one would type it."""
@@ -231,7 +261,7 @@ class SearchLoop:
 
     def _go_on_with(self, records: Iterable[Record]) -> None:
         for record in records:
-            self.standings[record.number] = record.standing(self.mode)
+            self.standings[record.number] = self._standing(record)
             for seed, (rung, attempt) in record.pending.items():
                 self.under_way.submit(self.segments.of_trial(record, seed, rung, attempt))
 
@@ -252,7 +282,7 @@ class SearchLoop:
         if record.take(result):
             self.store.save(record, self.last_rung)
             self.disk.reconcile(record, self.records, self.last_rung)
-        self.standings[record.number] = record.standing(self.mode)
+        self.standings[record.number] = self._standing(record)
         if self.watcher is not None:
             self.watcher.ended(self, record, result)
         self._count_failures()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.config.interpolation import leaves
-from tunesmith.search.storage.trial_record import Record
+from tunesmith.search.storage.trial_record import Record, lineage
 from tunesmith.search.trial import Segment
 
 ConfigOf = Callable[[Sequence[str]], dict[str, Any]]
@@ -15,7 +15,7 @@ class Segments:
     """Makes the segments of a study, whose trials are judged at `rungs`.
 
     `keys` are what the space varies: the default's row shows its values of them too, where they
-    are none of the space's.
+    are none of the space's. `records` are all trials, for those that began from others.
     """
 
     def __init__(
@@ -24,9 +24,10 @@ class Segments:
         rungs: Sequence[float],
         config_of: ConfigOf,
         keys: Sequence[str] = (),
+        records: Sequence[Record] = (),
     ) -> None:
         self.folder, self.rungs, self.config_of = folder, list(rungs), config_of
-        self.keys = list(keys)
+        self.keys, self.records = list(keys), records
 
     def of_trial(self, record: Record, seed: int, rung: int, attempt: int) -> Segment:
         """Return the training of a trial's seed up to a rung."""
@@ -43,7 +44,15 @@ class Segments:
             overrides=overrides,
             hparams={**(self._values(config) if record.is_default else {}), **record.params},
             devices=_devices(config),
+            stages=self.stages(record, seed),
         )
+
+    def stages(self, record: Record, seed: int) -> list[tuple[float, dict[str, Any]]]:
+        """Return the stages of a trial before its own, of which a checkpoint may be gone."""
+        return [
+            (until, self.config_of(self.overrides(one.overrides, seed)))
+            for until, one in lineage(record, self.records, self.rungs)[:-1]
+        ]
 
     def _values(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values that a config has of the keys, plain ones alone."""
@@ -51,7 +60,10 @@ class Segments:
         return {key: value for key, value in values.items() if isinstance(value, str | int | float)}
 
     def whole(self, trial: int, seed: int, overrides: Sequence[str], directory: Path) -> Segment:
-        """Return a whole training that is no trial of the search: it has no row."""
+        """Return a whole training that is no trial of the search: it has no row.
+
+        One that began from another is trained through the stages of all that it descends from.
+        """
         typed = self.overrides(overrides, seed)
         config = self.config_of(typed)
         return Segment(
@@ -65,6 +77,7 @@ class Segments:
             overrides=typed,
             hparams={},
             devices=_devices(config),
+            stages=self.stages(self.records[trial], seed) if trial >= 0 else [],
         )
 
     def directory(self, record: Record, seed: int) -> Path:

@@ -4,8 +4,9 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tunesmith import runs
 from tunesmith.config import RunConfig, monitor_of, typed
@@ -18,6 +19,7 @@ from tunesmith.pipeline.run_context import ConfigRecord, RunContext, record_end,
 from tunesmith.pipeline.run_length import step_at_fraction
 from tunesmith.pipeline.train import choose_hardware, fit, launched_ranks
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, MACHINE, NAN, OUT_OF_MEMORY, Validation
+from tunesmith.search.storage.link_checkpoint import STAGE_ENDS
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
 from tunesmith.tasks.capabilities import ComparesWithGuessing
@@ -71,23 +73,65 @@ def _ready(config: RunConfig, warm: InputCache) -> Iterator[tuple[Hardware, RunI
 
 
 def _trained(segment: Segment, warm: InputCache) -> Result:
-    # In the config every rank reads it. Only encoded rows tell how many steps there are.
-    pause = float(segment.until) if segment.until < 1 else None
-    config = typed(segment.config).with_options("trainer", pause_at_step=pause)
+    config = _up_to(segment.until, segment.config)
     with _ready(config, warm) as (hardware, inputs):
-        training = _train(config, hardware, inputs, segment)
+        for stage in _stages_before(segment):
+            before = _up_to(*stage)
+            trained = _train(before, hardware, warm.inputs_of(before), segment, config)
+            _record_end_of_stage(Path(segment.directory), trained.checkpoints.pause_at_step)
+            del trained  # the memory of its model is needed
+        training = _train(config, hardware, inputs, segment, config)
     return _result(segment, hardware, inputs, training)
 
 
-def _train(config: RunConfig, hardware: Hardware, inputs: RunInputs, segment: Segment) -> Training:
-    """Train in the segment's directory, which is a run directory, from where it stands."""
+def _up_to(until: float, config: Mapping[str, Any]) -> RunConfig:
+    # In the config every rank reads it. Only encoded rows tell how many steps there are.
+    pause = float(until) if until < 1 else None
+    return typed(config).with_options("trainer", pause_at_step=pause)
+
+
+def _stages_before(segment: Segment) -> Sequence[tuple[float, Mapping[str, Any]]]:
+    """Return the stages that a run has not come to the end of, by the step of its checkpoint.
+
+    One too many does no harm: it ends at once.
+    """
+    folder = Path(segment.directory) / "checkpoints"
+    if not segment.stages or checkpoint_io.newest_intact(folder, log.debug) is None:
+        return segment.stages
+    known = checkpoint_io.read_manifest(folder)
+    names = [name for name in ("last.ckpt", "previous.ckpt") if name in known]
+    step = min((known[name]["step"] for name in names), default=0)
+    ends = runs.read_status(folder.parent).get(STAGE_ENDS, [])
+    return segment.stages[sum(end <= step for end in ends) :]
+
+
+def _record_end_of_stage(directory: Path, step: int | None) -> None:
+    ends = runs.read_status(directory).get(STAGE_ENDS, [])
+    if step not in ends:
+        runs.write_status(directory, "paused", **{STAGE_ENDS: [*ends, step]})
+
+
+def _train(
+    config: RunConfig, hardware: Hardware, inputs: RunInputs, segment: Segment, recorded: RunConfig
+) -> Training:
+    """Train in the segment's directory, which is a run directory, from where it stands.
+
+    `recorded` is what is written down: the config of the last stage.
+    """
     directory = Path(segment.directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with runs.lock(directory), runs.setup_log(directory):
         begun = (directory / "config.yaml").exists()
         checkpoint = checkpoint_io.newest_intact(directory / "checkpoints", log.warning)
-        context = RunContext(directory, begun, checkpoint, segment.hparams or {}, segment.name)
-        record = ConfigRecord.of(config.model_dump(), segment.overrides)
+        context = RunContext(
+            directory,
+            begun,
+            checkpoint,
+            segment.hparams or {},
+            segment.name,
+            changes_settings=bool(segment.stages),
+        )
+        record = ConfigRecord.of(recorded.model_dump(), segment.overrides)
         record_start(config.seed, record, hardware, inputs, context)
         try:
             with launched_ranks(config, hardware, context):
