@@ -40,10 +40,11 @@ def confirmed(spread: float, clearly: bool = True) -> summaries.Summary:
             "high": mean + spread,
             "difference": None,
             "p_better": None,
+            "dropped": None,
         }
         for n, mean in ((0, 0.90), (1, 0.95))
     ]
-    facts = {"seeds": [1, 2, 3], "alpha": 0.05, "winner": 1, "reason": ""}
+    facts = {"seeds": [1, 2, 3], "most_seeds": 3, "alpha": 0.05, "winner": 1, "reason": ""}
     return {**facts, "arms": arms, "clearly_better": clearly}
 
 

@@ -139,32 +139,45 @@ def test_a_far_statistic_has_no_negative_tail() -> None:
     assert 1 - 1e-5 < statistics.dunnett(-1e6, 3, 8) <= 1
 
 
-def test_one_candidate_is_compared_as_in_the_paired_test() -> None:
+@pytest.mark.parametrize("freedom", [1, 3, 12])
+def test_the_quantile_is_where_the_tail_is(freedom: int) -> None:
+    quantile = statistics.dunnett_quantile(0.02, 3, freedom)
+    assert statistics.dunnett(quantile, 3, freedom) == pytest.approx(0.02)
+    alone = statistics.dunnett_quantile(0.02, 1, freedom)
+    assert alone == pytest.approx(stats.t.isf(0.02, freedom), rel=2e-3)
+
+
+def test_of_two_arms_the_noise_is_that_of_the_paired_test() -> None:
     table = np.random.default_rng(2).random((2, 5))
-    expected = stats.ttest_rel(table[1], table[0], alternative="greater").pvalue
-    differences, p_values = statistics.compare(table)
-    assert differences == [pytest.approx(table[1].mean() - table[0].mean())]
-    assert p_values == [pytest.approx(expected, abs=1e-5)]
+    deviation, freedom = statistics.residual_noise(table)
+    statistic = (table[1].mean() - table[0].mean()) / (deviation * math.sqrt(2 / 5))
+    assert freedom == 4
+    assert statistic == pytest.approx(stats.ttest_rel(table[1], table[0]).statistic)
 
 
-def test_the_noise_is_what_arms_and_seeds_do_not_explain() -> None:
-    arms, seeds = 4, 5
+@pytest.mark.parametrize("seeds_of", [(5, 5, 5, 5), (5, 2, 5, 3), (4, 4, 1, 2)])
+def test_the_noise_is_what_arms_and_seeds_do_not_explain(seeds_of: tuple[int, ...]) -> None:
+    arms, seeds = 4, max(seeds_of)
     table = np.random.default_rng(3).normal(size=(arms, seeds))
     table += np.arange(seeds) * 10 + np.arange(arms)[:, None]  # seeds differ much, for all arms
+    cells = [(arm, seed) for arm in range(arms) for seed in range(seeds_of[arm])]
     design = [
         [float(a == arm) for a in range(arms)] + [float(s == seed) for s in range(1, seeds)]
-        for arm, seed in itertools.product(range(arms), range(seeds))
+        for arm, seed in cells
     ]
-    _, squares, _, _ = np.linalg.lstsq(np.array(design), table.ravel(), rcond=None)
-    error = math.sqrt(squares.item() / 12 * 2 / seeds)
-    differences, p_values = statistics.compare(table)
-    expected = [statistics.dunnett(d / error, 3, 12) for d in differences]
-    assert p_values == pytest.approx(expected)
+    values = [table[cell] for cell in cells]
+    _, squares, rank, _ = np.linalg.lstsq(np.array(design), np.array(values), rcond=None)
+    for arm, count in enumerate(seeds_of):
+        table[arm, count:] = np.nan
+    deviation, freedom = statistics.residual_noise(np.stack([table, table]))
+    assert list(freedom) == [len(cells) - rank] * 2
+    assert deviation == pytest.approx(math.sqrt(squares.item() / freedom[0]))
 
 
-def test_without_noise_there_is_no_p_value() -> None:
+def test_rounding_is_no_noise() -> None:
     seeds = np.array([0.90, 0.91, 0.93])
-    assert statistics.compare(np.array([seeds, seeds])).p_values is None
-    assert statistics.compare(np.array([seeds, seeds + 0.01])).p_values is None  # up to rounding
-    assert statistics.compare(np.array([[0.5], [0.9]])).p_values is None
-    assert statistics.compare(np.zeros((2, 3))).p_values is None
+    for still in ([seeds, seeds], [seeds, seeds + 0.01], [[0.5], [0.9]], np.zeros((2, 3))):
+        table = np.array(still)
+        assert not statistics.is_noise(statistics.residual_noise(table)[0], table)
+    moved = np.array([seeds, seeds + np.array([0.01, 0.01, 0.02])])
+    assert statistics.is_noise(statistics.residual_noise(moved)[0], moved)

@@ -185,6 +185,26 @@ def test_the_end_of_a_confirmed_search() -> None:
         assert line in [line.rstrip() for line in text.splitlines()], line
 
 
+def test_a_confirmation_that_ended_early_says_when_and_why() -> None:
+    made = summaries.asha()
+    confirmed, dropped = made["confirmation"], made["confirmation"]["arms"][1]
+    confirmed["seeds"] = confirmed["seeds"][:3]
+    for this in confirmed["arms"]:
+        this["scores"] = this["scores"][: 2 if this is dropped else 3]
+    dropped["dropped"] = "less than a chance of 1 % to end above trial 16"
+    text = " ".join(shown(final(results(made)), 300).split())
+    page = report_of(made)
+    end = (
+        "he confirmation knew enough after 11 of at most 20 trainings; means, intervals and "
+        "P(better) are not adjusted for that"
+    )
+    assert f"t{end}" in text and f"T{end}." in page
+    assert f"trial {dropped['trial']}:" in text
+    assert "dropped: less than a chance of 1 % to end above trial 16" in text
+    assert "dropped: less than a chance of 1 % to end above trial 16" in page
+    assert "knew enough" not in shown(final(results(summaries.asha())), 300)
+
+
 def test_the_end_of_a_study_in_which_all_collapsed() -> None:
     text = shown(final(results(summaries.all_collapsed())), 300)
     end = [line.strip() for line in text[text.index("Every trial") :].splitlines() if line.strip()]

@@ -124,7 +124,7 @@ def test_on_a_terminal_the_table_is_drawn_and_taken_away(loop) -> None:
 
 
 def test_the_time_left_counts_the_confirmation(tmp_path) -> None:
-    """Five trials of six took a second each; two settings over three seeds are still to come."""
+    """Five trials of six took a second each; two settings over at most three seeds are to come."""
     how = settings("random", "full", trials=5, confirm_top=1, confirm_seeds=3)
     search(tmp_path / "study", Scripted(), how)
     more = settings("random", "full", trials=6, confirm_top=1, confirm_seeds=3)
@@ -133,6 +133,6 @@ def test_the_time_left_counts_the_confirmation(tmp_path) -> None:
     for record in made.records:
         for replicate in record.ran:
             replicate.seconds = 60.0
-    assert _left(made, 300.0) == "7 min left"  # one trial and six runs of a minute
+    assert _left(made, 300.0) == "6 min left"  # one trial and five runs of six, a minute each
     made.runs_left = 4
     assert _left(made, 300.0) == "4 min left"

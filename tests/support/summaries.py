@@ -184,8 +184,8 @@ def confirmed_grid() -> Summary:
     made, dice = grid(), random.Random(2)
     arms = [arm(2, 0.951, dice), arm(-1, 0.95, dice, is_default=True)]
     reason = "the best candidate, trial 2, is better by 0.001, not below 0.02"
-    facts = {"seeds": [101, 102, 103, 104, 105], "alpha": 0.02, "arms": arms, "winner": -1}
-    confirmed = {**facts, "clearly_better": False, "reason": reason}
+    facts = {"seeds": [101, 102, 103, 104, 105], "most_seeds": 5, "alpha": 0.02, "winner": -1}
+    confirmed = {**facts, "arms": arms, "clearly_better": False, "reason": reason}
     test = {"trial": -1, "scores": {"test/accuracy": 0.9432}, "uses": 1}
     winner = {"winner": -1, "winner_overrides": ["optimizer.lr=2e-5", "seed=1"]}
     return {**made, **winner, "confirmation": confirmed, "test": test}
@@ -222,6 +222,7 @@ def confirmation(made: Summary, dice: random.Random, gain: float = 0.012) -> Sum
     reason = "its mean beats the default's by more than chance allows" if gain > 0.005 else ""
     return {
         "seeds": [101, 102, 103, 104, 105],
+        "most_seeds": 5,
         "alpha": 0.05,
         "arms": arms,
         "winner": numbers[0] if gain > 0.005 else 0,
@@ -234,7 +235,7 @@ def arm(number: int, mean: float, dice: random.Random, is_default: bool = False)
     scores = [mean + dice.gauss(0, 0.003) for _ in range(5)]
     middle = sum(scores) / 5
     spread = {"low": middle - 0.0037, "high": middle + 0.0037}
-    rest = {"difference": None, "p_better": None}
+    rest = {"difference": None, "p_better": None, "dropped": None}
     facts = {"trial": number, "is_default": is_default, "scores": scores, "mean": middle}
     return {**facts, **spread, **rest}
 

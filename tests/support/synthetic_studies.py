@@ -83,6 +83,7 @@ def settings(
         "retries": 3,
         "confirm_top": 0,
         "confirm_seeds": 2,
+        "confirm_stop_early": True,
     }
     options = {"rungs": list(RUNGS), "reduction_factor": 3, "min_results_per_rung": 3}
     options |= {name: more.pop(name) for name in list(more) if name in options}

@@ -11,7 +11,10 @@ class ConfirmOptions(Options):
     """What follows a search: its best trials against the default config, over fresh seeds."""
 
     top: CountOrZero = Field(description="How many of the best trials are confirmed; 0: none.")
-    seeds: Count = Field(description="Fresh seeds per confirmed trial.")
+    seeds: Count = Field(description="Fresh seeds per confirmed trial, at most.")
+    stop_early: bool = Field(
+        description="Train seed after seed, and end when it is known who wins; false: all at once."
+    )
 
 
 class SearchOptions(Options):

@@ -156,7 +156,7 @@ class Arm(Value):
     """One setting over the seeds of the confirmation, in the metric's own direction.
 
     `mean`, `low` and `high` (95 % confidence) are over its finished seeds, None where there are
-    too few of them; the last two compare it with the default, seed by seed.
+    too few of them; `difference` and `p_better` compare it with the default, seed by seed.
     """
 
     trial: int
@@ -167,6 +167,7 @@ class Arm(Value):
     high: float | None
     difference: float | None
     p_better: float | None
+    dropped: str | None  # why it got no more seeds than these; None: it had all
 
     @property
     def name(self) -> str:
@@ -181,16 +182,30 @@ class Arm(Value):
 class Confirmation(Value):
     """The arms, the winner, and why it is that one, in words.
 
+    `seeds` are those that the winner had, of at most `most_seeds`: it ended when it knew enough.
+    Means, intervals and P(better) are not adjusted for that.
+
     A winner that is neither the default nor clearly better is there only because the default
     failed on every seed; the reason says so.
     """
 
     seeds: list[int]
+    most_seeds: int
     alpha: float
     arms: list[Arm]
     winner: int
     clearly_better: bool
     reason: str
+
+    @property
+    def trainings(self) -> int:
+        """How many runs it took."""
+        return sum(len(arm.scores) for arm in self.arms)
+
+    @property
+    def most_trainings(self) -> int:
+        """How many it would have taken over all seeds."""
+        return len(self.arms) * self.most_seeds
 
 
 class TestScores(Value):

@@ -135,29 +135,38 @@ def probability_above(gains: Sequence[float] | np.ndarray) -> float | None:
     return float(stdtr(len(gains) - 1, np.mean(gains) / error))
 
 
-class Comparison(NamedTuple):
-    """Each candidate against the default, more is better; no p-values if there is no noise."""
+def residual_noise(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the deviation of a score and its degrees of freedom, each of shape (...).
 
-    differences: list[float]
-    p_values: list[float] | None  # one-sided, corrected for the number of candidates
-
-
-def compare(table: np.ndarray) -> Comparison:
-    """Test whether rows of scores are higher than the first row; columns are seeds.
-
-    A two-way model without interaction, score = arm + seed + noise: the noise is pooled over
-    all arms (Fisher's randomised blocks), and the comparisons with the one default are
-    corrected together (Dunnett, 1955). The noise is taken to be the same in every arm.
+    `scores` is (..., arms, seeds), nan for a seed that an arm was not trained on. A two-way model
+    without interaction by least squares, score = arm + seed + noise, the noise the same in every
+    arm (Fisher's randomised blocks), by Helmert contrasts: each arm against the mean of those
+    with as many seeds or more. The seeds of an arm must be among those of an arm with more.
     """
-    arms, seeds = table.shape
-    freedom = (arms - 1) * (seeds - 1)
-    residuals = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
-    differences = table[1:].mean(1) - table[0].mean()
-    noise = math.sqrt((residuals**2).sum() / freedom) if freedom else 0.0
-    if noise <= NO_NOISE * np.abs(table).max():
-        return Comparison(differences.tolist(), None)
-    values = (differences / (noise * math.sqrt(2 / seeds))).tolist()
-    return Comparison(differences.tolist(), [dunnett(t, arms - 1, freedom) for t in values])
+    order = np.argsort(np.isnan(scores).sum(-1), axis=-1, kind="stable")
+    table = np.take_along_axis(scores, order[..., None], -2)
+    before = np.arange(1, table.shape[-2])[:, None]  # arms, (A-1, 1)
+    gaps = table[..., 1:, :] - np.cumsum(table, -2)[..., :-1, :] / before  # (..., A-1, N)
+    counts = (~np.isnan(gaps)).sum(-1)  # (..., A-1)
+    means = np.nansum(gaps, -1) / np.maximum(counts, 1)
+    squares = (gaps - means[..., None]) ** 2 * (before / (before + 1))
+    freedom = np.maximum(counts - 1, 0).sum(-1)
+    return np.sqrt(np.nansum(squares, (-2, -1)) / np.maximum(freedom, 1)), freedom
+
+
+def is_noise(deviation: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Tell where a deviation of scores, (..., arms, seeds), is more than their rounding."""
+    return deviation > NO_NOISE * np.nanmax(np.abs(scores), (-2, -1))
+
+
+@cache
+def dunnett_quantile(level: float, candidates: int, freedom: int) -> float:
+    """Return the statistic that the largest of the candidates' t exceeds with chance `level`."""
+    from scipy.optimize import brentq
+    from scipy.special import stdtrit
+
+    low, high = (-stdtrit(freedom, p) for p in (level, level / candidates))  # Bonferroni, 1936
+    return float(brentq(lambda t: dunnett(t, candidates, freedom) - level, low / 2, 2 * high))
 
 
 def dunnett(statistic: float, candidates: int, freedom: int) -> float:

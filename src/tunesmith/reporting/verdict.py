@@ -35,7 +35,7 @@ def lines(study: StudyResults) -> list[str]:
     """Return the verdict as lines of a terminal."""
     said = verdict(study)
     found = [best_line(study), f"{said.title}: {said.reason}" if said.reason else said.title]
-    found += [luck(study), *map(arm_line, study.arms), test_line(study)]
+    found += [luck(study), *map(arm_line, study.arms), stopped_early(study), test_line(study)]
     found += [stop(study), *stage_lines(study)]
     return [line for line in found if line]
 
@@ -146,7 +146,20 @@ def arm_line(arm: Arm) -> str:
     interval = f"[{formatting.score(arm.low)}, {formatting.score(arm.high)}]"
     seeds = formatting.count(len(arm.scores), "seed")
     text = f"{arm.name}: {formatting.score(arm.mean)}, {INTERVAL} {interval}"
-    return ", ".join(filter(None, (text, seeds, better(arm))))
+    dropped = f"dropped: {arm.dropped}" if arm.dropped else ""
+    return ", ".join(filter(None, (text, seeds, better(arm), dropped)))
+
+
+def stopped_early(study: StudyResults) -> str:
+    """Return how many trainings a confirmation took that ended before its last seed."""
+    confirmation = study.confirmation
+    if confirmation is None or confirmation.trainings == confirmation.most_trainings:
+        return ""
+    took = f"{confirmation.trainings} of at most {confirmation.most_trainings} trainings"
+    return (
+        f"the confirmation knew enough after {took}; means, intervals and P(better) are not "
+        "adjusted for that"
+    )
 
 
 def better(arm: Arm) -> str:

@@ -16,6 +16,7 @@ from tunesmith.errors import printable
 from tunesmith.reporting import formatting
 from tunesmith.reporting.results import COMPLETE, DEGENERATE
 from tunesmith.search.confirmation import confirm
+from tunesmith.search.confirmation.sequential import expected_trainings
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
@@ -185,7 +186,8 @@ def _left(loop: SearchLoop, seconds: float) -> str:
         return ""
     left = seconds / done * max(0, loop.target - done)
     top = loop.settings.confirm_top
-    runs = (min(top, loop.target) + 1) * loop.settings.confirm_seeds if top else 0
+    plan = confirm.plan_of(loop)
+    runs = expected_trainings(min(top, loop.target), plan).expected if top else 0
     return f"{formatting.duration(left + runs * _seconds_of_a_run(loop))} left"
 
 

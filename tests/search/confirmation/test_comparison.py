@@ -67,10 +67,13 @@ def test_what_is_written_is_plain() -> None:
     found = confirm({0: DEFAULT, 7: [*BETTER[:4], None]}, default=0, seeds=SEEDS)
     assert Confirmation.model_validate_json(found.model_dump_json()) == found
     written = json.loads(json.dumps(found.model_dump(), allow_nan=False))
-    assert list(written) == ["seeds", "alpha", "arms", "winner", "clearly_better", "reason"]
+    assert list(written) == [
+        *["seeds", "most_seeds", "alpha", "arms", "winner", "clearly_better", "reason"]
+    ]
     default, candidate = written["arms"]
     assert list(default) == [
-        *["trial", "is_default", "scores", "mean", "low", "high", "difference", "p_better"]
+        *["trial", "is_default", "scores", "mean", "low", "high"],
+        *["difference", "p_better", "dropped"],
     ]
     assert written["seeds"] == [100, 101, 102, 103, 104]
     assert (default["difference"], default["p_better"]) == (None, None)

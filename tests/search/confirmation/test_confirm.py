@@ -1,12 +1,13 @@
 """The end of a search: what is confirmed, which runs are tried again, which weights are kept."""
 
 import os
+import random
 import time
 from pathlib import Path
 
 import pytest
 
-from support.synthetic_studies import Scripted, settings, study, surface
+from support.synthetic_studies import KilledError, Scripted, settings, study, surface
 from tunesmith.reporting import next_steps, verdict
 from tunesmith.reporting.results import COLLAPSE, PAUSED, Confirmation
 from tunesmith.search import final_output, start
@@ -89,7 +90,7 @@ def test_a_confirmed_default_that_was_paused_is_trained_to_its_end(
     (checkpoints / "best.ckpt").touch()
     if is_confirmed:
         none = Confirmation(
-            seeds=[], alpha=0.02, arms=[], winner=0, clearly_better=False, reason=""
+            seeds=[], most_seeds=5, alpha=0.02, arms=[], winner=0, clearly_better=False, reason=""
         )
         made.store.set("confirmation", none)
     before = len(executor.submitted)
@@ -228,3 +229,97 @@ def test_who_wins_because_the_default_failed_is_named(tmp_path):
     _, results = ended(tmp_path / "study", Confirming(collapsed="0000"))
     assert results.winner != 0
     assert verdict.verdict(results).title == f"Trial {results.winner} is used"
+
+
+class Noisy(Confirming):
+    """The scores of a confirmation differ over seeds, by as much as is said."""
+
+    def __init__(self, noise: float = 0.01, **more) -> None:
+        super().__init__(**more)
+        self.noise = noise
+
+    def answer(self, segment, future, name: str) -> None:
+        super().answer(segment, future, name)
+        score = future._result.score + random.Random(name).gauss(0, self.noise)
+        future._result = future._result.changed(score=score)
+
+    @property
+    def confirmed(self) -> list[str]:
+        """The runs of the confirmation that it was handed."""
+        runs = [Path(s.directory) for s in self.submitted if s.kind == "train"]
+        return [run.name for run in runs if run.parent.name == "confirm"]
+
+
+OF_THREE = {"confirm_top": 3, "confirm_seeds": 5}
+
+
+def confirms(folder, executor, **more):
+    """Search as ever, confirm the best three; return what was confirmed."""
+    made = searched(folder, executor, **{**OF_THREE, **more})
+    try:
+        return confirm.confirm_best(made)
+    finally:
+        made.store.close()
+
+
+@pytest.mark.parametrize(("noise", "wins"), [(0.005, True), (1.0, False)])
+def test_a_confirmation_ends_when_it_knows_and_says_what_all_seeds_say(tmp_path, noise, wins):
+    whole = confirms(tmp_path / "all", all_seeds := Noisy(noise), confirm_stop_early=False)
+    found = confirms(tmp_path / "early", early := Noisy(noise, workers=3))
+    assert (len(all_seeds.confirmed), whole.trainings, whole.most_trainings) == (20, 20, 20)
+    assert len(early.confirmed) == found.trainings <= 12
+    assert (found.winner, found.clearly_better) == (whole.winner, wins)
+    assert (found.winner != 0) == wins
+    assert confirms(tmp_path / "one worker", Noisy(noise)) == found
+    assert confirms(tmp_path / "all", again := Noisy(noise)) == found  # of what is known
+    assert again.confirmed == []
+
+
+def test_a_confirmation_that_is_killed_between_two_runs_goes_on_to_the_same(tmp_path):
+    expected = confirms(tmp_path / "undisturbed", undisturbed := Noisy(0.03))
+    runs = undisturbed.confirmed
+    assert 8 < len(runs) < 20  # in more than one block
+    for known in (0, 3, 8, len(runs) - 1):  # within a block, and between two
+        made = searched(tmp_path / f"{known}", Noisy(0.03), **OF_THREE)
+        remembered = die_after(made, known)
+        with pytest.raises(KilledError):
+            confirm.confirm_best(made)
+        made.store.close()
+        assert confirms(tmp_path / f"{known}", executor := Noisy(0.03)) == expected
+        assert len(remembered) == known
+        assert sorted([*executor.confirmed, *remembered]) == sorted(runs)  # none twice
+
+
+def die_after(made, results: int) -> list[str]:
+    """Let the controller die when it is to remember one result more; return those it remembers."""
+    add, known = made.store.add_result, []
+
+    def remember(key, result):
+        if len(known) == results:
+            raise KilledError
+        known.append(f"{result.trial:04d}-seed-{result.seed}")
+        add(key, result)
+
+    made.store.add_result = remember
+    return known
+
+
+def test_more_seeds_decide_as_if_they_had_been_asked_for_at_first(tmp_path):
+    expected = confirms(tmp_path / "ten", Noisy(0.1), confirm_seeds=10)
+    few = confirms(tmp_path / "more", Noisy(0.1), confirm_seeds=3)
+    assert few.seeds == expected.seeds[: len(few.seeds)]
+    assert confirms(tmp_path / "more", Noisy(0.1), confirm_seeds=10) == expected
+
+
+def test_a_budget_that_ends_within_a_confirmation_confirms_nothing_and_more_goes_on(tmp_path):
+    expected = confirms(tmp_path / "undisturbed", undisturbed := Noisy(0.03))
+    made = searched(tmp_path / "study", executor := Noisy(0.03), **OF_THREE)
+    add = made.store.add_result
+    made.store.add_result = lambda key, result: (add(key, result), made.end("budget"))
+    assert confirm.confirm_best(made) is None
+    assert len(executor.confirmed) == 8  # of the first block; no further one is begun
+    made.store.add_result = add
+    made.begin_phase(None)
+    assert confirm.confirm_best(made) == expected
+    made.store.close()
+    assert executor.confirmed == undisturbed.confirmed

@@ -10,7 +10,7 @@ LONGEST_ERROR = 300  # characters
 
 
 def confirmation(study: StudyResults) -> list[list[Any]]:
-    """Return a row per confirmed setting: mean, interval, difference, P(better), seeds."""
+    """Return a row per confirmed setting: mean, interval, difference, P(better), seeds, its end."""
     return [_arm(arm) for arm in study.arms]
 
 
@@ -20,7 +20,8 @@ def _arm(arm: Arm) -> list[Any]:
     chance = formatting.chance(arm.p_better).removeprefix("= ") if is_number(arm.p_better) else ""
     good, all_of_them = len(arm.seed_scores), len(arm.scores)
     seeds = str(good) if good == all_of_them else f"{good} of {all_of_them}"
-    return [arm.name, formatting.score(arm.mean), interval, difference, chance, seeds]
+    end = f"dropped: {arm.dropped}" if arm.dropped else ""
+    return [arm.name, formatting.score(arm.mean), interval, difference, chance, seeds, end]
 
 
 def failures(study: StudyResults) -> list[list[Any]]:

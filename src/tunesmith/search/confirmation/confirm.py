@@ -12,6 +12,7 @@ from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.confirmation import confirmation_runs
 from tunesmith.search.confirmation.comparison import confirm, why_nobody_wins
 from tunesmith.search.confirmation.confirmation_runs import DEFAULT
+from tunesmith.search.confirmation.sequential import Mode, Plan
 from tunesmith.search.storage.trial_record import Record, best_first, lineage
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
@@ -39,7 +40,8 @@ def confirm_best(loop: SearchLoop) -> Confirmation | None:
     overrides = {record.number: record.overrides for record in candidates(loop, finished, top)}
     default = 0 if loop.default is not None else DEFAULT
     overrides[default] = default_overrides(loop)
-    scores = confirmation_runs.train(loop, overrides, seeds)
+    plan = plan_of(loop)
+    scores = confirmation_runs.train(loop, overrides, default, seeds, plan)
     if scores is None:
         return None
     nobody = why_nobody_wins(scores, default)
@@ -47,13 +49,17 @@ def confirm_best(loop: SearchLoop) -> Confirmation | None:
         raise confirmation_runs.NoScoreError(loop.folder, nobody)
     objective = loop.store.facts.objective
     metric = objective.metric if objective is not None else ""
-    found = confirm(
-        scores, default, seeds, mode="max" if loop.mode == "max" else "min", metric=metric
-    )
+    found = confirm(scores, default, seeds, plan.mode, metric=metric, stop_early=plan.stop_early)
     loop.store.set("confirmation", found)
     losers = [trial for trial in overrides if trial != found.winner]
     confirmation_runs.tidy(loop, losers, seeds, winner=False)
     return found
+
+
+def plan_of(loop: SearchLoop) -> Plan:
+    """Return how many seeds a confirmation takes at most, and whether it may stop before."""
+    mode: Mode = "max" if loop.mode == "max" else "min"
+    return Plan(loop.settings.confirm_seeds, loop.settings.confirm_stop_early, mode)
 
 
 def candidates(loop: SearchLoop, finished: Sequence[Record], top: int) -> list[Record]:

@@ -1,4 +1,4 @@
-"""The runs of a confirmation: each setting over each fresh seed, trained once and remembered."""
+"""The runs of a confirmation, in blocks of seeds: each is trained once and remembered."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from tunesmith import runs
 from tunesmith.errors import StudyError
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN
+from tunesmith.search.confirmation.sequential import Plan, expected_trainings, next_step
 from tunesmith.search.storage.checkpoint_budget import delete_checkpoints
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
@@ -17,7 +18,7 @@ DEFAULT = -1  # number of the default config where it is no trial: in an explici
 CONFIRM = "confirm"  # folder of a study
 OF_TRAINING = (NAN, DIVERGED, COLLAPSE)  # failures that another try only repeats
 
-Scores = dict[int, list[float | None]]  # trial -> its score by seed, None if it failed
+Scores = dict[int, list[float | None]]  # trial -> its scores by seed, None if it failed
 
 
 class NoScoreError(StudyError):
@@ -30,16 +31,51 @@ class NoScoreError(StudyError):
 
 
 def train(
-    loop: SearchLoop, overrides: Mapping[int, list[str]], seeds: Sequence[int]
+    loop: SearchLoop,
+    overrides: Mapping[int, list[str]],
+    default: int,
+    seeds: Sequence[int],
+    plan: Plan,
 ) -> Scores | None:
-    """Train each arm on each seed, or read what an earlier start has trained.
+    """Train arms over seeds, block by block, until `plan` knows; a row ends where its arm did.
 
-    None where the budget ended before. A fault that passes (a full disk, a lost worker) is not
-    kept, so that another start tries again. Raises NoScoreError where no arm has a score.
+    What an earlier start has trained is read. None where the budget ended before. Raises
+    NoScoreError where no arm has a score.
     """
-    wanted = [(trial, seed) for seed in seeds for trial in overrides]
-    known = {pair: found for pair in wanted if (found := _retained(loop, *pair)) is not None}
-    missing = [pair for pair in wanted if pair not in known]
+    known: dict[tuple[int, int], Result] = {}
+    scores: Scores = {trial: [] for trial in overrides}
+    while not (step := next_step(scores, default, plan)).is_over:
+        new = seeds[len(scores[default]) : step.seeds]
+        block = [(trial, seed) for seed in new for trial in step.trials]
+        later = expected_trainings(len(step.trials) - 1, plan, step.seeds).expected
+        results = _train_block(loop, block, overrides, seeds, later)
+        if results is None:
+            log.warning("the budget ended before the confirmation did: nothing is confirmed")
+            return None
+        known |= results
+        for trial in step.trials:
+            scores[trial] += [_score(results[trial, seed]) for seed in new]
+    if all(score is None for row in scores.values() for score in row):
+        first = _error(next(iter(known.values())))
+        why = f"no run of the confirmation has a score, the first: {first}"
+        raise NoScoreError(loop.folder, why)
+    return scores
+
+
+def _train_block(
+    loop: SearchLoop,
+    block: Sequence[tuple[int, int]],
+    overrides: Mapping[int, list[str]],
+    seeds: Sequence[int],
+    later: int,
+) -> dict[tuple[int, int], Result] | None:
+    """Train trials on seeds, or read what an earlier start has trained; None for a budget's end.
+
+    A fault that passes (a full disk, a lost worker) is not kept, so that another start tries
+    again. `later` trainings are expected after these.
+    """
+    known = {pair: result for pair in block if (result := _retained(loop, *pair)) is not None}
+    missing = [pair for pair in block if pair not in known]
     segments = [arm(loop, *pair, overrides[pair[0]]) for pair in missing]
 
     def take(segment: Segment, result: Result) -> None:
@@ -47,17 +83,12 @@ def train(
             loop.store.add_result(_key(segment.trial, segment.seed), result)
             tidy(loop, [segment.trial], seeds)
 
-    results = loop.train(segments, take)
+    results = loop.train(segments, take, later)
     if loop.ended_by is not None and any(result.state == "interrupted" for result in results):
-        log.warning("the budget ended before the confirmation did: nothing is confirmed")
         return None
-    known |= dict(zip(missing, results, strict=True))
-    scores = {t: [_score(known[t, seed]) for seed in seeds] for t in overrides}
     _log_progress(results)
-    if all(score is None for row in scores.values() for score in row):
-        why = f"no run of the confirmation has a score, the first: {_error(known[wanted[0]])}"
-        raise NoScoreError(loop.folder, why)
-    return scores
+    known |= dict(zip(missing, results, strict=True))
+    return {pair: known[pair] for pair in block}
 
 
 def arm(loop: SearchLoop, trial: int, seed: int, overrides: Sequence[str]) -> Segment:

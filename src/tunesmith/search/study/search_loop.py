@@ -126,13 +126,15 @@ class SearchLoop:
         self,
         segments: Sequence[Segment],
         take: Callable[[Segment, Result], None] | None = None,
+        later: int = 0,
     ) -> list[Result]:
         """Run segments that are no trials (confirmation, the winner's model), all of them.
 
         One that the budget cuts off comes back interrupted; `take` is called for each as it ends.
+        `later` more are expected after these.
         """
         results: dict[int, Result] = {}
-        self.runs_left = len(segments)
+        self.runs_left = len(segments) + later
         tries = [0] * len(segments)
         places = {self.under_way.submit(segment): i for i, segment in enumerate(segments)}
         while self.under_way:
@@ -145,7 +147,7 @@ class SearchLoop:
                     places[self.under_way.submit(segment)] = place
                 else:
                     results[place] = result
-                    self.runs_left = len(segments) - len(results)
+                    self.runs_left = len(segments) - len(results) + later
                     if take is not None:
                         take(segment, result)
             self._look_at_the_clock()

@@ -29,6 +29,7 @@ class Settings:
     retries: int
     confirm_top: int
     confirm_seeds: int
+    confirm_stop_early: bool
 
     trust: tuple[str, ...] = ()  # packages that may define sampler and policy
 
@@ -78,6 +79,7 @@ def settings_from(search: Mapping[str, Any], trust: Sequence[str] = ()) -> Setti
         "max_disk": amount("search.max_disk", search["max_disk"], BYTES, "20GB"),
         "confirm_top": search["confirm"]["top"],
         "confirm_seeds": search["confirm"]["seeds"],
+        "confirm_stop_early": search["confirm"]["stop_early"],
         "trust": tuple(trust),
     }
     return Settings(**plain)
