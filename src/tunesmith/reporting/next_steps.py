@@ -50,6 +50,10 @@ def _further(study: StudyResults) -> list[Command]:
     kept = [word for word in unnamed if not word.startswith("search.budget=")]
     if study.stopped_by == "budget":
         return [Command("go on without a limit of time", quoted([*kept, *name]))]
+    if study.stopped_by == "patience":
+        kept = [word for word in unnamed if not word.startswith("search.patience=")]
+        whole = quoted([*kept, *name, "search.patience=null"])
+        return [Command("go on to all trials", whole)]
     if study.explicit_grid or not study.scored:
         return []
     kept = [word for word in kept if not word.startswith("search.trials=")]

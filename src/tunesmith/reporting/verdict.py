@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from tunesmith.reporting import findings, formatting
-from tunesmith.reporting.results import COLLAPSE, DIVERGED, Arm, StudyResults, is_number
+from tunesmith.reporting.results import COLLAPSE, DIVERGED, Arm, Plateau, StudyResults, is_number
 
 INTERVAL = "95% interval"  # of a mean over seeds; alpha is the level of the test, not of this
 
@@ -35,7 +35,18 @@ def lines(study: StudyResults) -> list[str]:
 
 def stop(study: StudyResults) -> str:
     """Return why it ended; nothing where it came to its end."""
+    if study.plateau is not None:
+        return _plateau(study.plateau)
     return STOPS.get(study.stopped_by, "") if study.trials else ""
+
+
+def _plateau(plateau: Plateau) -> str:
+    gain, noise = formatting.score(plateau.gain), formatting.score(plateau.noise)
+    return (
+        f"Stopped by search.patience={plateau.patience} after {plateau.trials} of {plateau.target} "
+        f"trials: {plateau.patience} more are expected to raise the best score by {gain} at most, "
+        f"less than the noise of one (σ = {noise}, from the {plateau.source})."
+    )
 
 
 def verdict(study: StudyResults) -> Verdict:
