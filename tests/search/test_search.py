@@ -268,3 +268,28 @@ def test_links_of_a_strangers_study_lead_nowhere_and_its_caches_are_refused(tmp_
     paths.write_text(paths.read_text() + f"\ncache: {outside}/c\n")
     again = train(command, cwd=tmp_path)
     assert "error[" in again.stderr and list(outside.iterdir()) == []
+
+
+def test_patience_ends_a_search_until_more_is_asked_for(tmp_path):
+    words = ["-m", *inputs(tmp_path), "study=calm", "search=random", "search.trials=9"]
+    words += ["search.confirm.top=0", "optimizer.lr=tag(log,interval(3e-3,2e-2))"]
+    words += ["trainer.max_epochs=4", "executor.workers=1"]
+    done = train([*words, "search.patience=3"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = summary(tmp_path, "calm")
+    count, found = len(made["trials"]), made["plateau"]
+    assert 3 < count < 9
+    assert (made["stopped_by"], found["patience"]) == ("patience", 3)
+    assert (found["trials"], found["target"]) == (count, 9)
+    assert 0 <= found["gain"] < found["noise"]
+    assert found["source"] == "validation split of 16 rows"
+    said = f"Stopped by search.patience=3 after {count} of 9 trials"
+    assert said in " ".join(done.stdout.split())
+    assert said in (tmp_path / "runs/calm/report.html").read_text()
+    again = train([*words, "search.patience=3"])
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert summary(tmp_path, "calm")["trials"] == made["trials"]
+    assert summary(tmp_path, "calm")["plateau"] == found
+    more = train([*words, "search.patience=8"])
+    assert more.returncode == 0, more.stderr[-3000:]
+    assert len(summary(tmp_path, "calm")["trials"]) == 9

@@ -36,8 +36,11 @@ def surface(params, until: float) -> float:
 class Scripted(Executor):
     """Answers at once, or dies when it is handed its `fatal`-th segment."""
 
-    def __init__(self, fatal: int | None = None, score=surface, workers: int = 1) -> None:
+    def __init__(
+        self, fatal: int | None = None, score=surface, workers: int = 1, rows: int = 0
+    ) -> None:
         self.workers, self.threads = workers, 1
+        self.rows = {"validation": rows}
         self.fatal, self.score = fatal, score
         self.submitted: list[Segment] = []
 
@@ -51,6 +54,7 @@ class Scripted(Executor):
         if isinstance(value, float):
             entry = {"step": step, "score": value, "loss": None, "train_loss": None}
             facts = {"score": value, "step": step, "total_steps": HORIZON, "history": [entry]}
+            facts["rows"] = self.rows
             future.set_result(result_of(segment, "done", best_step=step, **facts))
         else:
             future.set_result(result_of(segment, "failed", failure=value, error=f"{value} at lr"))
@@ -80,6 +84,7 @@ def settings(
         "timeout": None,
         "max_disk": None,
         "max_failures": None,
+        "patience": None,
         "retries": 3,
         "confirm_top": 0,
         "confirm_seeds": 2,

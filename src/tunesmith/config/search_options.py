@@ -46,6 +46,10 @@ class SearchOptions(Options):
     max_failures: CountOrZero | None = Field(
         description="More failed trials than this end the study with exit code 7."
     )
+    patience: Count | None = Field(
+        description="Start no more trials once so many are expected to raise the best score by "
+        "less than the noise of one; null: never."
+    )
     retries: CountOrZero = Field(
         description="How often a segment is tried again whose worker died."
     )

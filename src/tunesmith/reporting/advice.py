@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tunesmith.reporting import findings, formatting, statistics
+from tunesmith.reporting import findings, formatting, plateau, statistics
 from tunesmith.reporting.results import StudyResults, TrialResult, Validation, is_number
 
 AGREES = 0.3  # Kendall's tau below which a lower rung says little
+OFFERED = 10  # the search.patience that is offered
 SHARE = 0.1  # of trials that may fail before it is worth a word
 
 
@@ -19,7 +20,10 @@ class Advice(NamedTuple):
 
 def advise(study: StudyResults) -> list[Advice]:
     """Return what the study's numbers suggest, the most pressing first; often nothing."""
-    sources = (_failures, _edges, _confirm, _more_seeds, _rungs, _overfits, _length, _flat)
+    sources = (
+        *(_failures, _edges, _confirm, _more_seeds, _rungs, _overfits, _length, _flat),
+        _patience,
+    )
     return [advice for source in sources for advice in source(study)]
 
 
@@ -120,7 +124,8 @@ def _confirm(study: StudyResults) -> Iterator[Advice]:
     if study.confirmation or study.explicit_grid or count < 2:
         return
     # A search that came to its end was confirmed if that was asked for; one cut off may yet be.
-    if study.stopped_by != "trials" and "search.confirm.top=0" not in study.command:
+    whole = study.stopped_by in ("trials", "patience")
+    if not whole and "search.confirm.top=0" not in study.command:
         return
     yield Advice(
         "Confirm the best trials against the default over fresh seeds: "
@@ -161,6 +166,22 @@ def _flat(study: StudyResults) -> Iterator[Advice]:
             f"{formatting.score(gain)}, a fraction of the seed noise "
             f"(σ = {formatting.score(noise.of_a_score)}).",
         )
+
+
+def _patience(study: StudyResults) -> Iterator[Advice]:
+    asked = any(word.startswith("search.patience=") for word in study.command)
+    if asked or study.explicit_grid or study.stopped_by not in ("trials", "budget"):
+        return
+    found = plateau.first_plateau(study, OFFERED)
+    if found is None or found.target - found.trials < max(OFFERED, found.target / 3):
+        return
+    gain, noise = formatting.score(found.gain), formatting.score(found.noise)
+    yield Advice(
+        f"Stop when it knows: search.patience={OFFERED} ends such a search after about "
+        f"{found.trials} of {found.target} trials.",
+        f"After {found.trials} the next {OFFERED} were expected to raise the best score by {gain} "
+        f"at most, less than the noise of one (σ = {noise}, from the {found.source}).",
+    )
 
 
 # --- rungs and curves ---------------------------------------------------------------------

@@ -70,11 +70,14 @@ def noise(study: StudyResults) -> Noise | None:
     confirmed = [arm.seed_scores for arm in study.arms]
     repeated = [trial.seed_scores for trial in study.scored]
     each = max(1, min(map(len, repeated), default=1))
-    return _pooled(confirmed, "confirmation", each) or _pooled(repeated, "replicates", each)
+    return pooled(confirmed, "confirmation", each) or pooled(repeated, "replicates", each)
 
 
-def _pooled(groups: Sequence[Sequence[float]], source: str, each: int) -> Noise | None:
-    """Two scores alone tell no spread; what is no more than rounding is none."""
+def pooled(groups: Sequence[Sequence[float]], source: str, each: int) -> Noise | None:
+    """Return the spread within groups of scores over seeds, None where there are too few.
+
+    Two scores alone tell no spread; what is no more than rounding is none.
+    """
     repeated = [group for group in groups if len(group) > 1]
     sigma = statistics.seed_noise(repeated)
     if sigma is None or sum(len(group) - 1 for group in repeated) < 2:

@@ -49,6 +49,10 @@ def _further(study: StudyResults) -> list[Command]:
     kept = [word for word in unnamed if not word.startswith("search.budget=")]
     if study.stopped_by == "budget":
         return [Command("go on without a limit of time", quoted([*kept, *name]))]
+    if study.stopped_by == "patience":
+        kept = [word for word in unnamed if not word.startswith("search.patience=")]
+        whole = quoted([*kept, *name, "search.patience=null"])
+        return [Command("go on to all trials", whole)]
     has_generations = any(trial.parent is not None for trial in study.trials)
     if study.explicit_grid or has_generations or not study.scored:
         return []

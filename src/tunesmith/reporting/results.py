@@ -218,6 +218,21 @@ class TestScores(Value):
     uses: int
 
 
+class Plateau(Value):
+    """Why no more trials were started: `gain` and `noise` are in the metric's units.
+
+    `gain` is what the next `patience` trials were expected to raise the best score by when
+    `trials` had ended, of the `target` that were asked for.
+    """
+
+    patience: int
+    trials: int
+    target: int
+    gain: float
+    noise: float  # standard deviation of a trial's score
+    source: str  # what the noise is known from
+
+
 class StudySpec(Value):
     """What a study was asked."""
 
@@ -244,6 +259,7 @@ class StudyEnd(Value):
     winner_overrides: list[str] | None = None
     test: TestScores | None = None
     unconfirmed: str | None = None  # why nothing was confirmed, where that was asked for
+    plateau: Plateau | None = None  # where search.patience ended it
 
 
 class StudyResults(StudySpec, StudyEnd):

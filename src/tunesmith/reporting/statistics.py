@@ -51,6 +51,39 @@ def expected_best(
     return [sign * float(ranked @ np.diff(below**budget)) for budget in budgets]
 
 
+def mean_best(values: Sequence[float], count: int) -> float:
+    """Return the mean of the greatest of `count` of the values over all choices of so many.
+
+    It estimates the expected best of so many draws without bias (Tang et al., 2020), 1 <= count
+    <= len(values).
+    """
+    ranked = sorted(values, reverse=True)
+    total, left = 0.0, 1.0  # left: the chance that none of the better ones was chosen
+    for better, value in enumerate(ranked[: len(ranked) - count + 1]):
+        chosen = left * count / (len(ranked) - better)
+        total += chosen * value
+        left -= chosen
+    return total
+
+
+def error_of_score(metric: str, score: float, rows: int) -> float | None:
+    """Return the standard error of a score over so many rows, None where there is no formula.
+
+    A share of rows is binomial, corrected so that 0 and 1 have an error too (Agresti & Coull,
+    1998); correlations are as in Bonett & Wright (2000).
+    """
+    name = metric.rpartition("/")[2]
+    if rows < 4:
+        return None
+    if name in ("accuracy", "exact_match") or name.startswith("recall_at"):
+        share = (score * rows + 2) / (rows + 4)
+        return math.sqrt(share * (1 - share) / (rows + 4))
+    if name in ("pearson", "spearman"):
+        widened = 1 + score**2 / 2 if name == "spearman" else 1.0
+        return (1 - score**2) * math.sqrt(widened / (rows - 3))
+    return None
+
+
 class Agreement(NamedTuple):
     """Kendall's tau over so many trials; None where a rank order does not exist."""
 

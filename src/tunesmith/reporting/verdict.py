@@ -7,6 +7,7 @@ from tunesmith.reporting.results import (
     COLLAPSE,
     DIVERGED,
     Arm,
+    Plateau,
     StudyResults,
     TrialResult,
     is_number,
@@ -59,7 +60,18 @@ def _settings(trial: TrialResult) -> str:
 
 def stop(study: StudyResults) -> str:
     """Return why it ended; nothing where it came to its end."""
+    if study.plateau is not None:
+        return _plateau(study.plateau)
     return STOPS.get(study.stopped_by, "") if study.trials else ""
+
+
+def _plateau(plateau: Plateau) -> str:
+    gain, noise = formatting.score(plateau.gain), formatting.score(plateau.noise)
+    return (
+        f"Stopped by search.patience={plateau.patience} after {plateau.trials} of {plateau.target} "
+        f"trials: {plateau.patience} more are expected to raise the best score by {gain} at most, "
+        f"less than the noise of one (σ = {noise}, from the {plateau.source})."
+    )
 
 
 def verdict(study: StudyResults) -> Verdict:

@@ -134,6 +134,8 @@ def _run(
             ):
                 end = _search_and_confirm(loop, began, base.test)
             more = winner_facts(loop, end.winner) | {"seconds": store.facts.seconds}
+            if end.stopped_by == "patience":
+                more["plateau"] = loop.patience.plateau
             end = end.model_copy(update=more)
             store.set("ended", end)
             made = results_of(loop, spec, end)
@@ -162,7 +164,8 @@ def _search_and_confirm(loop: SearchLoop, began: float, tests: bool) -> StudyEnd
     if budget is not None:
         loop.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.85)
     loop.search()
-    stopped_by = loop.ended_by or "trials"
+    plateau = loop.patience.plateau if len(loop.records) < loop.target else None
+    stopped_by = loop.ended_by or ("patience" if plateau else "trials")
     if stopped_by == "failures":
         return StudyEnd(stopped_by=stopped_by)
     loop.begin_phase(None if budget is None else began + 0.85 * budget)

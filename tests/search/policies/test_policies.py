@@ -12,20 +12,39 @@ from support.plugins import make_policy, names
 from support.scripted_study import Began, Ended, Score, search, segments, standings
 from tunesmith.reporting.results import Parent
 from tunesmith.search.policies.base import Branch, Policy, Promote, Start, TrialState
+from tunesmith.search.policies.discard import DiscardPolicy
 from tunesmith.search.policies.hyperband import HyperbandPolicy, bracket_sizes
+from tunesmith.search.policies.pasha import PashaPolicy, crossing_gap
 from tunesmith.search.policies.pbt import PbtPolicy
 from tunesmith.search.policies.policy_conformance import PolicyConformance
 
 NINTHS = (1 / 9, 1 / 3, 1.0)
-RUNGS = {"full": (1.0,), "asha": NINTHS, "hyperband": NINTHS, "median": NINTHS, "pbt": NINTHS}
+FOUR = (1 / 27, *NINTHS)
+RUNGS = {
+    "full": (1.0,),
+    "asha": NINTHS,
+    "hyperband": NINTHS,
+    "median": NINTHS,
+    "pasha": FOUR,
+    "discard": NINTHS,
+    "pbt": NINTHS,
+}
 ONE = reference.one_bracket
 REFERENCE = {
-    "full": partial(reference.search, bracket=ONE, rule=lambda number, here: False),
+    "full": partial(reference.search, bracket=ONE, rule=reference.never),
     "asha": partial(reference.search, bracket=ONE, rule=reference.halving(3)),
     "hyperband": partial(
         reference.search, bracket=reference.dealt_brackets(3, 3), rule=reference.halving(3)
     ),
     "median": partial(reference.search, bracket=ONE, rule=reference.median_rule(5)),
+    "pasha": partial(
+        reference.search,
+        bracket=ONE,
+        rule=reference.progressive(3, 3),
+        finalists=3,
+        judged=lambda results: reference.highest_rung(results, 3),
+    ),
+    "discard": partial(reference.search, bracket=ONE, rule=reference.never, finalists=3),
     "pbt": partial(reference.population, share=0.25),
 }
 HALVING = ["asha", "hyperband"]
@@ -329,6 +348,74 @@ def test_a_population_is_that_of_the_reference_over_any_number_of_workers(
         log = search(pbt, score, 12, workers, seed)
         assert scripted.firsts(log) == scripted.firsts(alone)
         assert sorted(segments(log)) == sorted(segments(alone))
+
+
+# pasha and discard
+
+
+def pasha(epsilon: float | None = 0.0, finalists: int = 1) -> PashaPolicy:
+    return PashaPolicy(["1/9", "1/3", 1], 3, finalists, epsilon)
+
+
+def at_a_third(*scores: tuple[float, float]) -> list[TrialState]:
+    """Return trials with these scores at both lower rungs, and as many as let them go on."""
+    low = [waiting(len(scores) + n, -1.0) for n in range(2 * len(scores))]
+    return [*(waiting(n, *both) for n, both in enumerate(scores)), *low]
+
+
+def test_the_highest_rung_rises_where_the_order_has_changed() -> None:
+    same = at_a_third((0.5, 0.6), (0.4, 0.5), (0.3, 0.4))
+    assert pasha().next(same, True) == Start(0)
+    assert policy("asha").next(same, True) == Promote(0)
+    changed = at_a_third((0.5, 0.5), (0.4, 0.6), (0.3, 0.4))
+    assert pasha().next(changed, True) == Promote(1)
+
+
+def test_scores_within_epsilon_have_no_order() -> None:
+    changed = at_a_third((0.5, 0.5), (0.375, 0.6), (0.3, 0.4))  # 1 passed 0, 0.125 ahead of it
+    assert pasha(0.125).next(changed, True) == Start(0)
+    assert pasha(0.12).next(changed, True) == Promote(1)
+    ties = at_a_third((0.5, 0.5), (0.5, 0.6), (0.5, 0.7))
+    assert pasha(0.0).next(ties, True) == Start(0)
+
+
+def test_epsilon_is_the_gap_of_trials_that_pass_each_other_and_pass_back() -> None:
+    back = [waiting(0, 0.5, 0.5, 0.75), waiting(1, 0.4, 0.6, 0.625)]
+    assert crossing_gap(back) == 0.125
+    once = [waiting(0, 0.5, 0.7, 0.75), waiting(1, 0.4, 0.6, 0.9), waiting(2, 0.1, 0.8)]
+    assert crossing_gap(once) == 0.0
+    ten = [waiting(n, 0.25, 0.25, 0.5 - n / 16) for n in range(1, 11)]
+    assert crossing_gap([waiting(0, 0.5, 0.0, 0.5), *ten]) == 9 / 16  # the 90th percentile
+
+
+def test_the_best_of_the_highest_rung_are_trained_to_the_end() -> None:
+    ended = at_a_third((0.5, 0.8), (0.4, 0.6), (0.3, 0.4))
+    assert pasha().next(ended, False) == Promote(0)
+    assert pasha(finalists=2).next([ended[0]._replace(running=True), *ended[1:]], False) == Promote(
+        1
+    )
+    below = [*ended, waiting(9, running=True)]
+    assert pasha().next(below, False) is None  # it may yet be better
+    whole = [waiting(0, 0.5, 0.8, 0.8), *ended[1:]]
+    assert pasha().next(whole, False) is None
+    failed = [ended[0]._replace(failed=True), *ended[1:]]
+    assert pasha().next(failed, False) == Promote(1)
+
+
+def test_discarding_waits_for_all_and_takes_the_best_of_the_first_rung() -> None:
+    discard = DiscardPolicy(["1/9", "1/3", 1], finalists=2)
+    seen = [waiting(0, 0.5), waiting(1, 0.7), waiting(2, 0.6), waiting(3, running=True)]
+    assert discard.next(seen, True) == Start(0)
+    assert discard.next(seen, False) is None
+    seen[3] = waiting(3, 0.1)
+    assert discard.next(seen, False) == Promote(1)
+    seen[1] = waiting(1, 0.7, 0.2)  # worse than the rest by now: the first rung decides
+    assert discard.next(seen, False) == Promote(1)
+    seen[1] = waiting(1, 0.7, 0.2, 0.2)
+    assert discard.next(seen, False) == Promote(2)
+    seen[2] = waiting(2, 0.6, 0.6, 0.6)
+    assert discard.next(seen, False) is None
+    assert discard.next([*seen, waiting(4, 0.9)], False) == Promote(4)  # the study was extended
 
 
 class TestEveryPolicy(PolicyConformance):

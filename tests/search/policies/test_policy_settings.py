@@ -15,7 +15,7 @@ def test_rungs_are_read_as_they_are_written() -> None:
     assert parse_rungs(["1/9", " 1/3 ", 1]) == (1 / 9, 1 / 3, 1.0)
     assert parse_rungs([0.25, "0.5", "1"]) == (0.25, 0.5, 1.0)
     written = ["1/16", "1/4", 1]
-    for name in ("asha", "hyperband"):
+    for name in ("asha", "hyperband", "pasha", "discard"):
         assert make_policy(name, written, 4).rungs == (1 / 16, 1 / 4, 1)
     assert make_policy("full", written, 4).rungs == (1.0,)
 
@@ -26,7 +26,7 @@ def test_a_rung_that_is_no_number_is_refused(written: object) -> None:
         parse_rungs([written, 1])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt"])
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pasha", "discard", "pbt"])
 @pytest.mark.parametrize(
     ("rungs", "message"),
     [

@@ -29,7 +29,7 @@ from tunesmith.search.study.open_study import opened
 from tunesmith.search.trial import result_of
 
 SAMPLERS = ("grid", "random", "qmc", "tpe", "gp", "cmaes")
-POLICIES = ("full", "asha", "hyperband", "median")
+POLICIES = ("full", "asha", "hyperband", "median", "pasha", "discard")
 PAIRS = list(itertools.product(SAMPLERS, POLICIES))
 
 

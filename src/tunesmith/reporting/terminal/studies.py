@@ -20,6 +20,7 @@ COLUMNS = ("study", "metric", "trials", "best", "winner", "ended")
 ENDS = {
     "trials": "done",
     "budget": "stopped by its budget",
+    "patience": "stopped by its patience",
     "failures": "too many failures",
     "signal": "interrupted",
 }

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tunesmith.reporting.results import Confirmation, StudyEnd, StudySpec, Value
+from tunesmith.reporting.results import Confirmation, Plateau, StudyEnd, StudySpec, Value
 from tunesmith.search.trial import Result
 
 
@@ -34,5 +34,6 @@ class StudyFacts(BaseModel):
     spec: StudySpec | None = None
     ended: StudyEnd | None = None
     confirmation: Confirmation | None = None
+    plateau: Plateau | None = None
     seconds: float = 0.0  # of all sessions
     results: dict[str, Result] = {}  # of runs that are no trials: "confirm 3 101", "test 3"

@@ -15,13 +15,16 @@ from tunesmith.search.space.diff import differences
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.storage.study_facts import Identity, Objective
+from tunesmith.search.study.patience import check_noise_is_known
 from tunesmith.search.study.segments import ConfigOf
 from tunesmith.search.study.settings import Settings
 from tunesmith.search.trial import Result, Segment, fault_of_machine
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE = ("trials", "budget", "timeout", "max_disk", "max_failures", "retries", "trust")
+MAY_CHANGE = (
+    *("trials", "budget", "timeout", "max_disk", "max_failures", "patience", "retries", "trust"),
+)
 READ = {  # what a worker reads before the search -> how it is said that it is another one
     "rows": "the rows of train or validation have changed",
     "model": "the files of the base model (model.path) have changed",
@@ -47,6 +50,8 @@ def opened(
         if store is not None:
             refuse_another(folder, store.facts.identity, now)
         found = _checked(folder, [*space.fixed, *choices], executor, config_of, settings.retries)
+        seeds = len(space.seeds) or settings.replicates
+        check_noise_is_known(settings.patience, found.metric, seeds)
         now = now.model_copy(update={"inputs": dict(found.inputs)})
         if store is None:
             store = StudyDatabase(folder, space.dimensions)

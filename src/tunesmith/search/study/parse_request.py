@@ -76,6 +76,9 @@ def checked(
     settings.make_sampler(space)
     if not settings.lists_points and settings.trials is None:
         raise ConfigError("CONF-TRIALS", "search.trials=null", "how many?", "search.trials=20")
+    if settings.lists_points and settings.patience is not None:
+        where, what = f"search.patience={settings.patience}", "a grid runs what is listed, in order"
+        raise ConfigError("CONF-PATIENCE", where, what, "search=random, or search.patience=null")
     return space, settings
 
 

@@ -21,6 +21,7 @@ from tunesmith.search.storage.link_checkpoint import link_checkpoint
 from tunesmith.search.storage.study_db import StudyDatabase
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.observations import observations
+from tunesmith.search.study.patience import Patience
 from tunesmith.search.study.running_segments import RunningSegments
 from tunesmith.search.study.segments import ConfigOf, Segments
 from tunesmith.search.study.settings import Settings
@@ -71,6 +72,7 @@ class SearchLoop:
         varied = [dimension.key for dimension in space.dimensions]
         self.segments = Segments(folder, policy.rungs, config_of, varied, database.records)
         self.under_way = RunningSegments(executor, settings.timeout)
+        self.patience = Patience(settings.patience, self.target, database)
         self.ended_by: str | None = None  # why no new segment is started
         self.interrupted = False
         self.fault: Result | None = None  # of the machine, as a worker met it
@@ -100,6 +102,7 @@ class SearchLoop:
         self.store.reconcile(self.last_rung)
         self.disk.reopen(self.records, self.last_rung)
         self._go_on_with(record for record in self.records if record.pending)
+        self.patience.judge(self.standings, self.mode)
         while True:
             while self.ended_by is None and self.under_way.has_room:
                 if not self._next():
@@ -196,7 +199,8 @@ class SearchLoop:
     def _may_start(self) -> bool:
         target = self.settings.trials
         started = sum(record.parent is None for record in self.records)
-        return not self.exhausted and (target is None or started < target)
+        is_whole = target is not None and started >= target
+        return not (self.exhausted or is_whole or self.patience.plateau)
 
     def _new(self, bracket: int) -> Record | None:
         number = len(self.records)
@@ -285,6 +289,7 @@ class SearchLoop:
             self.store.save(record, self.last_rung)
             self.disk.reconcile(record, self.records, self.last_rung)
         self.standings[record.number] = self._standing(record)
+        self.patience.judge(self.standings, self.mode)
         if self.watcher is not None:
             self.watcher.ended(self, record, result)
         self._count_failures()

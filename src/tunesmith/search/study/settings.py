@@ -27,6 +27,7 @@ class Settings:
     max_disk: float | None
     max_failures: int | None
     retries: int
+    patience: int | None
     confirm_top: int
     confirm_seeds: int
     confirm_stop_early: bool
