@@ -30,6 +30,7 @@ class Settings:
     confirm_top: int
     confirm_seeds: int
 
+    dry_run: bool = False
     trust: tuple[str, ...] = ()  # packages that may define sampler and policy
 
     @property
