@@ -35,6 +35,7 @@ SEARCH = [
     "executors",
     "study",
     "confirmation",
+    "cost",
     "live_table",
     "final_output",
     "start",

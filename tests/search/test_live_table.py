@@ -3,13 +3,16 @@
 import io
 import time
 from collections import Counter
+from concurrent.futures import Future
 
 import pytest
 from rich.console import Console, RenderableType
 
 from support.summaries import ESCAPE
 from support.synthetic_studies import Scripted, search, settings, study
-from tunesmith.search.live_table import LiveTable, _left, line, table
+from tunesmith.search.cost.cost_model import CostModel
+from tunesmith.search.cost.forecast import Forecast
+from tunesmith.search.live_table import LiveTable, line, table
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Segment, result_of
 
@@ -40,8 +43,13 @@ def shown(renderable: RenderableType, width: int = 100) -> str:
     return console.export_text()
 
 
+def forecast(loop: SearchLoop) -> Forecast:
+    """Nothing was measured before this search."""
+    return Forecast(CostModel(loop, {}))
+
+
 def test_the_table_shows_where_the_search_stands(loop) -> None:
-    text = shown(table(loop, "accuracy", 412.0))
+    text = shown(table(loop, "accuracy", 412.0, 824.0))
     reached = Counter(rung for record in loop.records for rung in record.rungs)
     best = max((r for r in loop.records if 2 in r.rungs), key=lambda r: r.score)
     for words in (
@@ -59,31 +67,31 @@ def test_the_table_shows_where_the_search_stands(loop) -> None:
 def test_a_search_that_has_just_begun_can_be_shown(tmp_path) -> None:
     made = study(tmp_path / "study", Scripted(), settings("random", "full", trials=3))
     made.store.close()
-    text = shown(table(made, "accuracy", 0.0))
+    text = shown(table(made, "accuracy", 0.0, forecast(made).seconds_left()))
     assert "0/3 trials" in text and "best" not in text and "left" not in text
 
 
 def test_failures_are_counted_by_kind(loop) -> None:
     for record, kind in zip(loop.records, ("diverged", "nan", "diverged"), strict=False):
         record.failure = kind
-    assert "diverged: 2  nan: 1" in shown(table(loop, "accuracy", 9.0))
+    assert "diverged: 2  nan: 1" in shown(table(loop, "accuracy", 9.0, None))
 
 
 @pytest.mark.parametrize("width", [30, 80])
 def test_the_table_keeps_to_its_width(loop, width: int) -> None:
     for record in loop.records:
         record.overrides = [ESCAPE * 9]
-    text = shown(table(loop, ESCAPE, 9.0), width)
+    text = shown(table(loop, ESCAPE, 9.0, 9.0), width)
     assert max(map(len, text.splitlines())) <= width
     assert all(c.isprintable() for c in text.replace("\n", ""))
 
 
 def watched(loop: SearchLoop, terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100, height=40)
-    loop.deadline = time.monotonic() + 545
+    loop.deadline = ends_at = time.monotonic() + 545
     segment = Segment(6, 0, 1, 1 / 3, 0, "trials/0006", {}, [], None)
     facts = {"step": 30, "total_steps": 90}
-    with LiveTable("accuracy", console) as live:
+    with LiveTable("accuracy", Forecast(CostModel(loop, {}), ends_at), console) as live:
         live.tick(loop)
         live.ended(loop, loop.records[6], result_of(segment, "done", score=0.9583, **facts))
         failed = result_of(segment, "failed", failure=f"error:{ESCAPE}", **facts)
@@ -105,14 +113,14 @@ def test_a_trial_is_counted_once_nothing_of_it_is_under_way(loop, monkeypatch) -
     for rung, trial in enumerate([7, 8, 8, -1]):  # two seeds of one trial, the default of a grid
         segment = Segment(trial, rung, 1, 1 / 3, 0, "trials/0008", {}, [], None)
         loop.under_way._segments[object()] = segment
-    assert "7/27 trials" in shown(table(loop, "accuracy", 9.0))
+    assert "7/27 trials" in shown(table(loop, "accuracy", 9.0, None))
     loop.runs_left = 3
-    assert "9/27 trials" in shown(table(loop, "accuracy", 9.0))
+    assert "9/27 trials" in shown(table(loop, "accuracy", 9.0, None))
 
 
 def test_a_collapsed_trial_is_not_called_failed(loop) -> None:
     segment = Segment(6, 0, 2, 1.0, 0, "trials/0006", {}, [], None)
-    said = line(loop, "accuracy", 9.0, result_of(segment, "done", failure="collapse", score=0.5))
+    said = line(loop, "accuracy", result_of(segment, "done", failure="collapse", score=0.5), 9.0)
     assert "  collapse  " in said and "failed" not in said
 
 
@@ -130,9 +138,17 @@ def test_the_time_left_counts_the_confirmation(tmp_path) -> None:
     more = settings("random", "full", trials=6, confirm_top=1, confirm_seeds=3)
     made = study(tmp_path / "study", Scripted(), more)
     made.store.close()
+    assert forecast(made).seconds_left() is None  # they took no time
     for record in made.records:
         for replicate in record.ran:
             replicate.seconds = 60.0
-    assert _left(made, 300.0) == "6 min left"  # one trial and five runs of six, a minute each
+    left = forecast(made)
+    assert left.seconds_left() == pytest.approx(6 * 60, abs=1)  # a trial, five runs of a minute
     made.runs_left = 4
-    assert _left(made, 300.0) == "4 min left"
+    for seed in range(4):
+        directory = made.folder / "confirm" / f"0000-seed-{seed}"
+        segment = made.segments.whole(0, seed, [], directory)
+        made.under_way._segments[Future()] = segment
+    assert left.seconds_left() == pytest.approx(6 * 60, abs=1)  # counted down, till it is due
+    left._next = 0.0
+    assert left.seconds_left() == pytest.approx(4 * 60, abs=1)

@@ -53,4 +53,8 @@ class SearchOptions(Options):
     retries: CountOrZero = Field(
         description="How often a segment is tried again whose worker died."
     )
+    dry_run: bool = Field(
+        description="true: a few steps are measured, and what the search would cost is printed; "
+        "no trial runs."
+    )
     confirm: ConfirmOptions

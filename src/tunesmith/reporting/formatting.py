@@ -71,6 +71,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
+def size(count: float) -> str:
+    """Return a number of bytes as 820 kB, 272 MB or 1.6 GB."""
+    for unit, bytes_of_unit in (("GB", 1e9), ("MB", 1e6)):
+        if count >= bytes_of_unit:
+            value = count / bytes_of_unit
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+    return f"{math.ceil(count / 1e3)} kB"
+
+
 def chance(probability: float) -> str:
     """Return a probability to two digits, never as certain: `= 0.61`, `> 0.99`."""
     if probability > 0.99:

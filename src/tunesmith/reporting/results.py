@@ -233,6 +233,28 @@ class Plateau(Value):
     source: str  # what the noise is known from
 
 
+class Estimate(Value):
+    """What a search was to cost, told before it ran; seconds of the clock, bytes.
+
+    `seconds` is None where nothing could be measured beforehand, and within `search.budget`.
+    """
+
+    trials: int
+    segments: list[int]  # that end at each rung, of all seeds
+    steps: int  # of the trials, as are the validations
+    validations: int
+    confirmation_runs: int  # at most
+    workers: int
+    seconds: float | None
+    unlimited_seconds: float = 0.0  # without a budget
+    trial_seconds: float = 0.0
+    confirmation_seconds: float = 0.0
+    winner_seconds: float = 0.0
+    disk: int = 0
+    memory: int = 0  # of a worker, at most
+    gpu_memory: int = 0
+
+
 class StudySpec(Value):
     """What a study was asked."""
 
@@ -247,6 +269,7 @@ class StudySpec(Value):
     seed: int
     explicit_grid: bool
     space: list[SearchedDimension]
+    estimate: Estimate | None = None
 
 
 class StudyEnd(Value):

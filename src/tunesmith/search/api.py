@@ -8,7 +8,7 @@ from tunesmith import config
 from tunesmith.config import hydra_internals
 from tunesmith.config.composer import Composer
 from tunesmith.config.diagnosis import diagnose
-from tunesmith.errors import raise_all
+from tunesmith.errors import ConfigError, raise_all
 from tunesmith.inference.finished_run import FinishedRun, load
 from tunesmith.reporting.results import StudyResults
 from tunesmith.search.storage import saved_study
@@ -62,4 +62,7 @@ def search(overrides: Sequence[str], config_dir: str | Path | None = None) -> St
         raise_all(diagnose(overrides, config_dir=folder, multirun=True))
         raise
     results = start(composed, list(overrides), loader)
+    if results is None:
+        what, fix = "prints and makes no study", "python train.py -m ... search.dry_run=true"
+        raise ConfigError("CONF-VALUE", "search.dry_run=true", what, fix)
     return Study(Path(results.directory), tuple(composed.trust))

@@ -16,7 +16,7 @@ from tunesmith.errors import printable
 from tunesmith.reporting import formatting
 from tunesmith.reporting.results import COMPLETE, DEGENERATE
 from tunesmith.search.confirmation import confirm
-from tunesmith.search.confirmation.sequential import expected_trainings
+from tunesmith.search.cost.forecast import Forecast
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
@@ -33,8 +33,8 @@ class LiveTable:
     gives one line.
     """
 
-    def __init__(self, metric: str, console: Console | None = None) -> None:
-        self.metric, self.began = metric, time.monotonic()
+    def __init__(self, metric: str, forecast: Forecast, console: Console | None = None) -> None:
+        self.metric, self.forecast, self.began = metric, forecast, time.monotonic()
         self.console = console or Console(stderr=True)
         self._live: Live | None = None
         self._drawn = 0.0
@@ -61,14 +61,15 @@ class LiveTable:
         if self._live is None or time.monotonic() - self._drawn < REFRESH:
             return
         self._drawn = time.monotonic()
-        self._live.update(table(loop, self.metric, self.seconds), refresh=True)
+        shown = table(loop, self.metric, self.seconds, self.forecast.seconds_left())
+        self._live.update(shown, refresh=True)
 
     def ended(self, loop: SearchLoop, record: Record, result: Result) -> None:
         """Print the line of a segment where there is no table."""
         if self._live is not None:
             self.tick(loop)
             return
-        words = line(loop, self.metric, self.seconds, result)
+        words = line(loop, self.metric, result, self.forecast.seconds_left())
         self.console.print(words, markup=False, highlight=False, soft_wrap=True)
 
     @property
@@ -76,8 +77,8 @@ class LiveTable:
         return time.monotonic() - self.began
 
 
-def line(loop: SearchLoop, metric: str, seconds: float, result: Result) -> str:
-    """Return what a segment that ended gives without a terminal."""
+def line(loop: SearchLoop, metric: str, result: Result, left: float | None) -> str:
+    """Return what a segment that ended gives without a terminal; `left` are seconds to the end."""
     rung = formatting.rung(loop.policy.rungs[result.rung])
     parts = [f"trial {result.trial}", f"rung {rung}", f"step {result.step}/{result.total_steps}"]
     if result.failure is None:
@@ -86,13 +87,13 @@ def line(loop: SearchLoop, metric: str, seconds: float, result: Result) -> str:
         no_use = result.failure in DEGENERATE  # it came to its end all the same
         parts.append(result.failure if no_use else f"failed: {result.failure}")
     parts += [f"best {_score(loop, best)}" for best in confirm.ranked(loop)[:1]]
-    parts += [_trials(loop), _left(loop, seconds)]
+    parts += [_trials(loop), _left(left)]
     return printable("  ".join(part for part in parts if part))
 
 
-def table(loop: SearchLoop, metric: str, seconds: float) -> RenderableType:
-    """Return the table of a running search."""
-    parts: list[RenderableType] = [_heading(loop, seconds), _facts(loop, metric)]
+def table(loop: SearchLoop, metric: str, seconds: float, left: float | None) -> RenderableType:
+    """Return the table of a search that has run for `seconds` and will for `left`."""
+    parts: list[RenderableType] = [_heading(loop, seconds, left), _facts(loop, metric)]
     workers = list(_workers(loop))
     if workers:
         grid = Table(box=box.SIMPLE, pad_edge=False)
@@ -104,10 +105,10 @@ def table(loop: SearchLoop, metric: str, seconds: float) -> RenderableType:
     return Group(*parts)
 
 
-def _heading(loop: SearchLoop, seconds: float) -> Text:
+def _heading(loop: SearchLoop, seconds: float, left: float | None) -> Text:
     share = min(_ended(loop) / loop.target, 1.0) if loop.target else 0.0
     full = round(BAR * share)
-    words = [_trials(loop), formatting.duration(seconds), _left(loop, seconds)]
+    words = [_trials(loop), formatting.duration(seconds), _left(left)]
     text = Text("━" * full, style="cyan", no_wrap=True, overflow="ellipsis")
     text.append("━" * (BAR - full), style="bright_black")
     facts = "  ".join(word for word in words if word)
@@ -175,28 +176,8 @@ def _score(loop: SearchLoop, record: Record) -> str:
     return f"{formatting.score(record.score)}{at} (trial {record.number})"
 
 
-def _left(loop: SearchLoop, seconds: float) -> str:
-    """Return the time to the deadline, or what the trials and the confirmation will still take."""
-    if loop.deadline is not None:
-        return f"{formatting.duration(max(0.0, loop.deadline - time.monotonic()))} left"
-    done = _ended(loop)
-    if loop.runs_left is not None:  # the confirmation: its runs are no trials
-        return f"{formatting.duration(loop.runs_left * _seconds_of_a_run(loop))} left"
-    if done <= 0:
-        return ""
-    left = seconds / done * max(0, loop.target - done)
-    top = loop.settings.confirm_top
-    plan = confirm.plan_of(loop)
-    runs = expected_trainings(min(top, loop.target), plan).expected if top else 0
-    return f"{formatting.duration(left + runs * _seconds_of_a_run(loop))} left"
-
-
-def _seconds_of_a_run(loop: SearchLoop) -> float:
-    """Return what a whole run takes of the search's time: workers share them."""
-    whole = [record for record in loop.records if loop.last_rung in record.rungs]
-    seconds = [record.seconds / len(record.seeds) for record in whole]
-    workers = max(1, len(loop.executor.worker_status()))
-    return sum(seconds) / len(seconds) / workers if seconds else 0.0
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"{formatting.duration(seconds)} left"
 
 
 def _text(value: Any, style: str = "") -> Text:

@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,10 +18,11 @@ from tunesmith.config import instantiate
 from tunesmith.config.composer import Composer
 from tunesmith.errors import INTERRUPTED, Interrupted, SafetyError
 from tunesmith.reporting import write_report
-from tunesmith.reporting.results import StudyEnd, StudyResults, StudySpec, TestScores
+from tunesmith.reporting.results import StudyEnd, StudyResults, TestScores
 from tunesmith.runtime.processes import exit_on_sigterm
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
+from tunesmith.search.cost.tell import print_cost, tell_cost
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.final_output import (
     raise_if_it_failed,
@@ -31,10 +34,11 @@ from tunesmith.search.final_output import (
 )
 from tunesmith.search.live_table import LiveTable
 from tunesmith.search.space.space import Space
+from tunesmith.search.storage import saved_study
 from tunesmith.search.storage.saved_study import note_of_lost_trials
 from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.study import frozen_config
-from tunesmith.search.study.open_study import opened, spec_of
+from tunesmith.search.study.open_study import identity_of, opened, refuse_another, spec_of
 from tunesmith.search.study.parse_request import (
     checked,
     config_name_of,
@@ -50,10 +54,14 @@ from tunesmith.training.tracking import loggers_in_run
 log = logging.getLogger(__name__)
 
 SHARE_OF_BUDGET = 0.55  # what the search may use of it before confirmation takes the rest
+SHARE_OF_ALL = 0.85  # what both may use, before the winner is kept
 
 
-def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResults:
-    """Search as the config says; return the results. Raises every mistake before anything runs."""
+def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResults | None:
+    """Search as the config says; return the results, None of a dry run.
+
+    Raises every mistake before anything runs.
+    """
     folder = folder_of(cfg)
     if folder.exists():  # it may be a stranger's
         runs.refuse_ways_out(folder)
@@ -65,6 +73,9 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResult
         else Composer(conf, config_dir, config_name_of(cfg))
     )
     space, settings = checked(cfg, arguments, loader, compose)
+    if settings.dry_run:
+        _dry_run(cfg, folder, space, settings, compose)
+        return None
     runs.check_writable(Path(cfg.paths.runs))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     leave = exit_on_sigterm(INTERRUPTED, lambda: None)  # until there is something to save
@@ -88,17 +99,7 @@ def _run(
     cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: Composer
 ) -> StudyResults:
     began = time.monotonic()
-    base = compose(list(space.fixed))
-    if base.paths != cfg.paths:  # a search writes to the caches that paths name
-        where, what = str(folder / "conf"), "names other folders to write to than this command"
-        raise SafetyError(
-            "UNSAFE-PATH", where, what, "type paths.cache=DIR, or begin another study"
-        )
-    for name in loggers_in_run(base.logger)[1]:
-        if base.logger[name] != cfg.logger.get(name):
-            what = f"logger.{name} is another one than this command's"
-            fix = "set its keys on the command line, or begin another study"
-            raise SafetyError("UNSAFE-LOGGER", str(folder / "conf"), what, fix)
+    base = _base(cfg, folder, space, compose)
     with _executor(cfg) as executor, exit_on_sigterm(INTERRUPTED, executor.close):
         executor.check(folder.resolve())
         config_of = _config_of(compose, executor.threads, folder)
@@ -111,28 +112,23 @@ def _run(
             objective = store.facts.objective
             assert objective is not None  # set when it was opened
             spec = spec_of(folder, settings, space, objective)
+            before = store.facts.spec
+            if before is not None:
+                spec = spec.model_copy(update={"estimate": before.estimate})
             store.set("spec", spec)
             store.set("ended", None)
-            loop = SearchLoop(
-                folder,
-                settings,
-                space,
-                settings.make_sampler(space),
-                settings.make_policy(),
-                store,
-                executor,
-                config_of,
-                mode=objective.mode,
-                seeds=_seeds(space, settings, base.seed),
-                default=None if settings.lists_points else _default(space, base, compose),
-            )
+            loop = _loop(folder, space, settings, store, executor, config_of, base, compose)
             with (
-                _unended(loop, spec),
+                _unended(loop),
                 _clocked(store, began),
-                LiveTable(objective.metric) as loop.watcher,
                 _signals(loop),
             ):
-                end = _search_and_confirm(loop, began, base.test)
+                spent = store.facts.seconds + time.monotonic() - began
+                told, forecast = tell_cost(loop, spent, _end_of_budget(settings, began))
+                spec = spec.model_copy(update={"estimate": told})
+                store.set("spec", spec)
+                with LiveTable(objective.metric, forecast) as loop.watcher:
+                    end = _search_and_confirm(loop, began, base.test)
             more = winner_facts(loop, end.winner) | {"seconds": store.facts.seconds}
             if end.stopped_by == "patience":
                 more["plateau"] = loop.patience.plateau
@@ -146,6 +142,87 @@ def _run(
         finally:
             store.close()
     return made
+
+
+def _base(cfg: DictConfig, folder: Path, space: Space, compose: Composer) -> DictConfig:
+    """Return what all trials begin with; raises SafetyError where it writes elsewhere."""
+    base = compose(list(space.fixed))
+    if base.paths != cfg.paths:  # a search writes to the caches that paths name
+        where, what = str(folder / "conf"), "names other folders to write to than this command"
+        raise SafetyError(
+            "UNSAFE-PATH", where, what, "type paths.cache=DIR, or begin another study"
+        )
+    for name in loggers_in_run(base.logger)[1]:
+        if base.logger[name] != cfg.logger.get(name):
+            what = f"logger.{name} is another one than this command's"
+            fix = "set its keys on the command line, or begin another study"
+            raise SafetyError("UNSAFE-LOGGER", str(folder / "conf"), what, fix)
+    return base
+
+
+def _loop(
+    folder: Path,
+    space: Space,
+    settings: Settings,
+    database: StudyDatabase,
+    executor: Executor,
+    config_of: ConfigOf,
+    base: DictConfig,
+    compose: Composer,
+) -> SearchLoop:
+    objective = database.facts.objective
+    return SearchLoop(
+        folder,
+        settings,
+        space,
+        settings.make_sampler(space),
+        settings.make_policy(),
+        database,
+        executor,
+        config_of,
+        mode="max" if objective is None else objective.mode,
+        seeds=_seeds(space, settings, base.seed),
+        default=None if settings.lists_points else _default(space, base, compose),
+    )
+
+
+def _dry_run(
+    cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: Composer
+) -> None:
+    """Print what the search would cost from where it stands; leave nothing of it behind.
+
+    A worker measures in a folder below paths.runs, whose disk the search would use.
+    """
+    began, home = time.monotonic(), Path(cfg.paths.runs)
+    base = _base(cfg, folder, space, compose)
+    was_there = home.exists()
+    runs.check_writable(home)
+    try:
+        with (
+            TemporaryDirectory(prefix=".dry-run-", dir=home) as parent,
+            _executor(cfg) as executor,
+            exit_on_sigterm(INTERRUPTED, lambda: _end_dry_run(executor, Path(parent))),
+        ):
+            copy = Path(parent) / folder.name
+            copy.mkdir()
+            saved_study.copy_database(folder, copy)
+            store = StudyDatabase(copy, space.dimensions)
+            try:
+                refuse_another(folder, store.facts.identity, identity_of(space, settings))
+                config_of = _config_of(compose, executor.threads, copy)
+                loop = _loop(copy, space, settings, store, executor, config_of, base, compose)
+                print_cost(loop, store.facts.seconds + time.monotonic() - began)
+            finally:
+                store.close()
+    finally:
+        if not was_there:
+            with contextlib.suppress(OSError):
+                home.rmdir()
+
+
+def _end_dry_run(executor: Executor, folder: Path) -> None:
+    executor.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _executor(cfg: DictConfig) -> Executor:
@@ -162,13 +239,13 @@ def _search_and_confirm(loop: SearchLoop, began: float, tests: bool) -> StudyEnd
     loop.store.set("confirmation", None)
     budget, confirms = loop.settings.budget, loop.settings.confirm_top > 0
     if budget is not None:
-        loop.deadline = began + budget * (SHARE_OF_BUDGET if confirms else 0.85)
+        loop.deadline = began + budget * (SHARE_OF_BUDGET if confirms else SHARE_OF_ALL)
     loop.search()
     plateau = loop.patience.plateau if len(loop.records) < loop.target else None
     stopped_by = loop.ended_by or ("patience" if plateau else "trials")
     if stopped_by == "failures":
         return StudyEnd(stopped_by=stopped_by)
-    loop.begin_phase(None if budget is None else began + 0.85 * budget)
+    loop.begin_phase(_end_of_budget(loop.settings, began))
     try:
         confirmation = confirm.confirm_best(loop)
     except NoScoreError as error:
@@ -180,6 +257,10 @@ def _search_and_confirm(loop: SearchLoop, began: float, tests: bool) -> StudyEnd
     result = confirm.keep_winner(loop, winner, confirmation is not None and tests)
     test = _test_scores(loop, winner, result) if confirmation is not None else None
     return StudyEnd(stopped_by=stopped_by, winner=winner, test=test)
+
+
+def _end_of_budget(settings: Settings, began: float) -> float | None:
+    return None if settings.budget is None else began + SHARE_OF_ALL * settings.budget
 
 
 def _test_scores(loop: SearchLoop, winner: int, result: Result | None) -> TestScores | None:
@@ -239,14 +320,16 @@ def _default(space: Space, base: DictConfig, compose: Composer) -> dict[str, Any
 
 
 @contextlib.contextmanager
-def _unended(loop: SearchLoop, spec: StudySpec) -> Iterator[None]:
+def _unended(loop: SearchLoop) -> Iterator[None]:
     """Let the files of a study say that it has not ended: an earlier end is no longer true."""
-    if loop.records:
-        write_unended(loop, spec, None)
+    facts = loop.store.facts
+    if loop.records and facts.spec is not None:
+        write_unended(loop, facts.spec, None)
     try:
         yield
     except Interrupted:
-        write_unended(loop, spec, "signal")
+        assert facts.spec is not None  # set when it was opened
+        write_unended(loop, facts.spec, "signal")
         raise
 
 

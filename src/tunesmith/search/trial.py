@@ -9,6 +9,8 @@ from pydantic import Field
 from tunesmith.errors import MachineError, TunesmithError, error_of
 from tunesmith.reporting.results import Validation, Value
 
+MEASURE_FOLDER = ".measure-"  # how the name of a folder begins that a measurement works in
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -28,7 +30,7 @@ class Segment:
     overrides: list[str]
     hparams: Mapping[str, Any] | None  # of the study's row; None: no row
     devices: int = 1
-    kind: Literal["train", "check", "test", "save"] = "train"
+    kind: Literal["train", "check", "measure", "test", "save"] = "train"
     # How it got its settings: (fraction, config) of each stage before its own. What its checkpoint
     # has not come to the end of is trained first.
     stages: Sequence[tuple[float, Mapping[str, Any]]] = ()
@@ -41,6 +43,29 @@ class Segment:
     def name(self) -> str:
         """Name what is trained; the default of a grid is no trial, and has no number."""
         return f"trial {self.trial}" if self.trial >= 0 else "the default"
+
+
+class MeasuredCost(Value):
+    """What a worker took for a few warm steps and a part of a validation: seconds and bytes.
+
+    A step takes `step_seconds`, and `token_seconds` for each token of its batch.
+    """
+
+    features: int  # of the train split
+    lengths: list[int]  # tokens of such features, at even shares of them, the shortest first
+    batch_size: int
+    tokens: float  # of a batch with its padding, the mean over an epoch
+    step_seconds: float
+    token_seconds: float
+    validation_seconds: float  # of a whole one
+    checkpoint_seconds: float
+    start_seconds: float  # of a segment in a warm worker, beside its steps
+    restore_seconds: float  # what a segment that goes on from a checkpoint takes more
+    worker_seconds: float  # until a new worker is warm
+    checkpoint_bytes: int
+    run_bytes: int  # of the other files of a run
+    memory: int = 0  # of the worker, at most
+    gpu_memory: int = 0
 
 
 class Result(Value):
@@ -73,6 +98,7 @@ class Result(Value):
     metric: str = ""  # of a check: what decides, and whether more or less of it is better
     mode: str = ""
     inputs: dict[str, str] = Field(default_factory=dict)  # of a check: fingerprints
+    cost: MeasuredCost | None = None  # of a measurement
     exit_code: int = 0  # of what failed, were it a run of its own
 
     def changed(self, **changes: Any) -> "Result":

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ class CheckpointWriter(CheckpointIO):
 
     def __init__(self, folder: Path, own: Path | None = None, in_background: bool = True) -> None:
         self.folder, self.in_background = folder, in_background
+        self.seconds = 0.0  # that the last write took
         self._writing: Future[None] | None = None
         # Where the run goes on from previous.ckpt, last.ckpt is not what the manifest says.
         self._known = checkpoint_io.read_manifest(folder) if own is not None else {}
@@ -70,6 +72,7 @@ class CheckpointWriter(CheckpointIO):
 
     def _write(self, snapshot: "Snapshot", is_best: bool) -> None:
         """Put the files in place: at each moment one that the manifest knows is intact."""
+        began = time.monotonic()
         if snapshot.copied is not None:
             snapshot.copied.synchronize()
         fresh, last = self.folder / "fresh.ckpt", self.folder / "last.ckpt"
@@ -85,6 +88,7 @@ class CheckpointWriter(CheckpointIO):
         fresh.replace(last)
         self._known = known | {"last.ckpt": entry}
         checkpoint_io.write_manifest(self.folder, self._known)
+        self.seconds = time.monotonic() - began
 
 
 class Snapshot(NamedTuple):

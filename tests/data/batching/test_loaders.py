@@ -60,6 +60,12 @@ def test_every_row_comes_once_an_epoch(window):
     assert sorted({len(b) for b in batches}) == [8, 32]
 
 
+def test_planned_batches_stand_for_those_of_every_epoch():
+    plan = loader(planned=[np.array([3, 1]), np.array([2])], micro_batches=2)
+    assert (plan.steps, len(plan)) == (2, 4)
+    assert rows_of(plan) == [[3], [1], [2], [2]]  # the last piece is blank
+
+
 def test_order_is_a_function_of_seed_and_epoch():
     def order(seed, epoch):
         return np.concatenate(plan_epoch(LENGTHS, 32, 8, seed, epoch)).tolist()

@@ -11,8 +11,7 @@ from support import confirmation_simulation as simulation
 from tunesmith.search.confirmation.comparison import confirm
 from tunesmith.search.confirmation.sequential import (
     Plan,
-    Trainings,
-    expected_trainings,
+    expected_blocks,
     next_step,
 )
 
@@ -183,11 +182,12 @@ def test_scores_that_no_decision_asked_for_change_nothing(seed: int) -> None:
 
 
 def test_the_trainings_to_come_are_told() -> None:
-    assert expected_trainings(3, Plan(5, stop_early=False)) == Trainings(20, 20)
-    assert expected_trainings(3, PLAN).most == 20
-    assert expected_trainings(3, PLAN, done=5) == Trainings(0, 0)
-    assert expected_trainings(3, Plan(1)) == Trainings(4, 4)
-    assert expected_trainings(0, PLAN).expected <= expected_trainings(0, PLAN).most == 5
+    assert expected_blocks(3, Plan(5, stop_early=False)) == [20]
+    assert expected_blocks(3, PLAN) == [8, 2, 2, 1]  # of 20
+    assert expected_blocks(1, PLAN, done=3) == [2, 1]
+    assert expected_blocks(3, PLAN, done=5) == []
+    assert expected_blocks(3, Plan(1)) == [4]
+    assert expected_blocks(0, PLAN) == [2, 1, 1, 0]
 
 
 # What it promises, simulated by the same functions

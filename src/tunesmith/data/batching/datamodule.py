@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from datasets import Dataset
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -74,6 +75,7 @@ class DataModule(LightningDataModule):
         self.language_temperature = language_temperature
         self.limit_train_batches = limit_train_batches
         self.limit_val_batches = limit_val_batches
+        self.planned: list[np.ndarray] | None = None  # batches of training that are to be measured
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.encoded: dict[str, Encoded] = {}
         for split, dataset in self.rows.items():
@@ -141,6 +143,7 @@ class DataModule(LightningDataModule):
             rank=rank,
             limit=self.limit_train_batches,
             pinned=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            planned=self.planned,
         )
 
     def _collate_training(self, features: list[Features]) -> Batch:

@@ -116,8 +116,10 @@ class TrainLoader:
         limit: int | None = None,
         order: Order = shuffled,
         pinned: bool = False,
+        planned: Sequence[np.ndarray] | None = None,
     ) -> None:
         self.order, self.pinned = order, pinned
+        self.planned = planned  # batches in place of those of every epoch
         self.features, self.lengths, self.augment, self.collate = (
             features,
             lengths,
@@ -134,6 +136,8 @@ class TrainLoader:
     @property
     def steps(self) -> int:
         """Optimizer steps of an epoch."""
+        if self.planned is not None:
+            return len(self.planned)
         batches = -(-len(self.lengths) // self.batch_size)
         return batches if self.limit is None else min(batches, self.limit)
 
@@ -150,6 +154,8 @@ class TrainLoader:
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Return the rows of each batch of an epoch, over all ranks and pieces."""
+        if self.planned is not None:
+            return list(self.planned)
         how = self.batch_size, self.window, self.seed, epoch, self.order
         return plan_epoch(self.lengths, *how)[: self.steps]
 

@@ -64,7 +64,16 @@ def _cost(study: StudyResults) -> Number:
     whole = sum(trial.total_steps for trial in study.trials)  # over all seeds
     if whole and study.last_rung:
         share = f"; {study.steps / whole:.0%} of the steps of as many full trainings"
-    return Number(formatting.duration(study.seconds), total, f"{states}{share}")
+    words = f"{states}{share}{_estimated(study)}"
+    return Number(formatting.duration(study.seconds), total, words)
+
+
+def _estimated(study: StudyResults) -> str:
+    """Return what an ended search was told to take, beside what it took."""
+    told = study.estimate
+    if told is None or told.seconds is None or study.stopped_by in (None, "signal"):
+        return ""
+    return f"; estimated {formatting.duration(told.seconds)} before it ran"
 
 
 def settings(study: StudyResults) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tunesmith import runs
 from tunesmith.errors import StudyError
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN
-from tunesmith.search.confirmation.sequential import Plan, expected_trainings, next_step
+from tunesmith.search.confirmation.sequential import Plan, expected_blocks, next_step
 from tunesmith.search.storage.checkpoint_budget import delete_checkpoints
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
@@ -47,7 +47,7 @@ def train(
     while not (step := next_step(scores, default, plan)).is_over:
         new = seeds[len(scores[default]) : step.seeds]
         block = [(trial, seed) for seed in new for trial in step.trials]
-        later = expected_trainings(len(step.trials) - 1, plan, step.seeds).expected
+        later = sum(expected_blocks(len(step.trials) - 1, plan, step.seeds))
         results = _train_block(loop, block, overrides, seeds, later)
         if results is None:
             log.warning("the budget ended before the confirmation did: nothing is confirmed")

@@ -255,20 +255,19 @@ def percent(chance: float) -> str:
     return f"{100 * chance:.2g} %"
 
 
-class Trainings(NamedTuple):
-    """How many trainings a confirmation takes."""
+def expected_blocks(candidates: int, plan: Plan, done: int = 0) -> list[int]:
+    """Return the trainings of each block that is expected after `done` seeds, one after another.
 
-    expected: int
-    most: int
-
-
-def expected_trainings(candidates: int, plan: Plan, done: int = 0) -> Trainings:
-    """Return how many trainings follow after `done` seeds of so many candidates and the default.
-
-    Expected of those after the first block is a little less than half, and once that has decided
+    Of those after the first block a little less than half are expected, and once that has decided
     nothing a little more: the mean of studies with and without an effect (docs/confirmation.md).
     """
+    if not plan.stop_early:
+        return [(candidates + 1) * (plan.seeds - done)]
     first = (candidates + 1) * max(min(FIRST, plan.seeds) - done, 0)
-    most = (candidates + 1) * (plan.seeds - done)
-    share = (0.4 if done <= FIRST else 0.7) if plan.stop_early else 1.0
-    return Trainings(first + math.ceil(share * (most - first)), most)
+    later = max(plan.seeds - max(done, FIRST), 0)  # blocks, of a seed each
+    rest = math.ceil((0.4 if done <= FIRST else 0.7) * (candidates + 1) * later)
+    blocks = [first] if first else []
+    for left in range(later, 0, -1):
+        blocks.append(math.ceil(rest / left))
+        rest -= blocks[-1]
+    return blocks

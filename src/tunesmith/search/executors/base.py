@@ -39,6 +39,7 @@ class Executor(ABC):
 
     workers: int
     threads: int  # of each worker, for trials that do not say
+    has_queue: bool = False  # whether segments may wait for what others run
 
     def check(self, folder: Path) -> None:  # noqa: B027 - most have nothing to check
         """Look at the study's directory before the first segment; raise if it cannot be used."""

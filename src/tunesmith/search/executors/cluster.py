@@ -20,6 +20,8 @@ PATIENCE = 300.0  # seconds that a job waits for one before it that is still in 
 class ClusterExecutor(JobExecutor):
     """Hands segments to a cluster, which may let them wait: their clocks start when they begin."""
 
+    has_queue = True
+
     def marker(self, job: Job) -> Path:
         """Return the file that a job makes when it begins to run."""
         return Path(job.segment.directory).resolve() / f".began-{job.token}"

@@ -65,6 +65,16 @@ def read(study: str | Path) -> SavedStudy:
     return SavedStudy(folder, records, facts)
 
 
+def copy_database(study: Path, folder: Path) -> None:
+    """Copy the store of a study, if there is one, as it is at this moment."""
+    if (study / STORE).is_file():
+        with (
+            _connected(runs.inside(study, STORE)) as database,
+            contextlib.closing(sqlite3.connect(folder / STORE)) as copy,
+        ):
+            database.backup(copy)
+
+
 def note_of_lost_trials(folder: Path, known: int) -> str | None:
     """Say that a store knows fewer trials than were begun: its write-ahead log is gone, or broken.
 

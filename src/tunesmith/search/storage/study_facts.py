@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunesmith.reporting.results import Confirmation, Plateau, StudyEnd, StudySpec, Value
-from tunesmith.search.trial import Result
+from tunesmith.search.trial import MeasuredCost, Result
 
 
 class Objective(Value):
@@ -23,6 +23,12 @@ class Identity(Value):
     inputs: dict[str, str] = Field(default_factory=dict)  # fingerprints of rows and model
 
 
+class Costs(Value):
+    """What trainings cost on the machine that began the study; it decides nothing."""
+
+    by_kind: dict[str, MeasuredCost]  # of model, adaptation and the like
+
+
 class StudyFacts(BaseModel):
     """All of it; None is what is not known yet."""
 
@@ -33,6 +39,7 @@ class StudyFacts(BaseModel):
     identity: Identity | None = None
     spec: StudySpec | None = None
     ended: StudyEnd | None = None
+    costs: Costs | None = None
     confirmation: Confirmation | None = None
     plateau: Plateau | None = None
     seconds: float = 0.0  # of all sessions

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     *("trials", "budget", "timeout", "max_disk", "max_failures", "patience", "retries", "trust"),
+    "dry_run",
 )
 READ = {  # what a worker reads before the search -> how it is said that it is another one
     "rows": "the rows of train or validation have changed",
@@ -156,7 +157,8 @@ def spec_of(folder: Path, settings: Settings, space: Space, objective: Objective
         command=_command(),
         metric=objective.metric,
         mode=objective.mode,
-        **settings.names,
+        sampler=settings.names["sampler"],
+        policy=settings.names["policy"],
         reduction_factor=settings.policy.get("reduction_factor", 0),
         seed=settings.seed,
         explicit_grid=settings.lists_points,

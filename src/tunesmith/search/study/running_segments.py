@@ -24,6 +24,11 @@ class RunningSegments:
         return len(self._segments)
 
     @property
+    def segments(self) -> list[Segment]:
+        """Those that have not come back, in the order in which they were handed over."""
+        return list(self._segments.values())
+
+    @property
     def trials(self) -> set[int]:
         """The numbers of the trials that are trained; the default of a grid has none."""
         return {segment.trial for segment in self._segments.values() if segment.trial >= 0}

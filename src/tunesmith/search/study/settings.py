@@ -32,6 +32,7 @@ class Settings:
     confirm_seeds: int
     confirm_stop_early: bool
 
+    dry_run: bool = False
     trust: tuple[str, ...] = ()  # packages that may define sampler and policy
 
     @property

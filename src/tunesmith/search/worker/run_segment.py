@@ -22,6 +22,7 @@ from tunesmith.reporting.results import COLLAPSE, DIVERGED, MACHINE, NAN, OUT_OF
 from tunesmith.search.storage.link_checkpoint import STAGE_ENDS
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
+from tunesmith.search.worker.measure_cost import measure
 from tunesmith.tasks.capabilities import ComparesWithGuessing
 from tunesmith.training import checkpoint_io, tracking
 from tunesmith.training.hardware import Hardware, torch_settings
@@ -168,6 +169,15 @@ def _checked(segment: Segment, warm: InputCache) -> Result:
     return result_of(segment, "done", metric=metric, mode=mode, rows=rows, inputs=read)
 
 
+def _measured(segment: Segment, warm: InputCache) -> Result:
+    """Train a few steps of a config, to say what its trainings will take."""
+    config = typed(segment.config)
+    with _ready(config, warm) as (hardware, inputs):
+        cost = measure(config, inputs, hardware, Path(segment.directory))
+    cost = cost.model_copy(update={"memory": largest_memory()})
+    return result_of(segment, "done", cost=cost)
+
+
 def _saved(segment: Segment, warm: InputCache) -> Result:
     """Save the best weights of a finished trial as a model; "test" scores its test split too."""
     config = typed({**segment.config, "test": segment.kind == "test"})
@@ -237,7 +247,13 @@ def _failure(history: Sequence[Validation], training: Training, inputs: RunInput
     return COLLAPSE if loss > 0.9 * min(by_shares, by_no_idea) else None
 
 
-DO = {"train": _trained, "check": _checked, "test": _saved, "save": _saved}
+DO = {
+    "train": _trained,
+    "check": _checked,
+    "measure": _measured,
+    "test": _saved,
+    "save": _saved,
+}
 
 
 def _saved_step(directory: Path) -> int:
