@@ -230,6 +230,25 @@ def test_a_stopped_and_a_killed_controller_take_their_workers_along_and_go_on_to
     assert compared(summary(folder, "killed")) == compared(summary(folder, "asha"))
 
 
+def test_a_confirmation_that_ends_early_says_what_all_seeds_say(tmp_path):
+    """Smoothed labels make a loss worse: two seeds show it. The second start trains the rest."""
+    words = ["-m", *inputs(tmp_path), "search=random", "search.trials=2", "study=early"]
+    words += ["loss.label_smoothing=tag(interval(0.1,0.3))", "optimizer.lr=1e-2", "test=false"]
+    words += ["search.confirm.top=1", "search.confirm.seeds=5", "trainer.max_epochs=4"]
+    words += ["callbacks.checkpoint.monitor=val/loss", "executor.workers=1"]
+    found = {}
+    for early in ("true", "false"):
+        done = train([*words, f"search.confirm.stop_early={early}"])
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[early] = summary(tmp_path, "early")["confirmation"]
+        said = " ".join(done.stdout.split())  # wherever it is broken
+        ended = "the confirmation knew enough after 4 of at most 10 trainings" in said
+        assert ended == (early == "true")
+    arms = {name: [len(arm["scores"]) for arm in made["arms"]] for name, made in found.items()}
+    assert arms == {"true": [2, 2], "false": [5, 5]}
+    assert found["true"]["winner"] == found["false"]["winner"] == 0
+
+
 def begun(folder: Path, arguments: list[str], study: str, trial: int) -> subprocess.Popen:
     """Start a search; wait until a trial is under way."""
     process = start(folder, arguments)

@@ -250,7 +250,8 @@ def test_a_worker_that_cannot_be_started_is_started_again(
 
 
 def test_waiting_for_a_worker_takes_none_of_the_timeout(tmp_path: Path) -> None:
-    more = ["study=s", "search.trials=2", "search.confirm.seeds=5", "trainer.max_epochs=60"]
+    more = ["study=s", "search.trials=2", "trainer.max_epochs=60"]
+    more += ["search.confirm.seeds=5", "search.confirm.stop_early=false"]
     for name in ("free", "timed"):
         (tmp_path / name).mkdir()
     free = ended(tmp_path / "free", asha(tmp_path / "free", *more), tries=1)
