@@ -101,6 +101,10 @@ if __name__ == "__main__":
         began = time.monotonic()
         result = run_segment(one, warm)
         print(json.dumps([result.state, result.failure, time.monotonic() - began]))
+    dropouts = [f"model.{part}_dropout=0" for part in ("hidden", "attention", "classifier")]
+    for trial, more in ((3, dropouts), (4, [*dropouts, "trainer=cpu", "trainer.devices=1"])):
+        first, fast = segment(trial, *more), segment(trial, *more, "optimizer.lr=1e-3", until=1.0)
+        assert run_segment(replace(fast, stages=[(0.5, first.config)]), warm).state == "done"
     print(json.dumps({"listened": len(listened), "open": sorted(open_to_all)}))
 """
 
@@ -115,6 +119,15 @@ def test_ranks_decide_together_and_a_failed_run_leaves_no_group(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     assert [result[0] for result in results] == ["done", "done", "failed", "done"]
+    pair, alone = (
+        checkpoint_io.read(tmp_path / f"trials/{trial}/checkpoints/last.ckpt") for trial in (3, 4)
+    )
+    for name, tensor in alone["state_dict"].items():  # settings change in mid-run on every rank
+        torch.testing.assert_close(pair["state_dict"][name], tensor, atol=1e-5, rtol=0)
+    rates = [
+        state["optimizer_states"][0]["param_groups"][0]["initial_lr"] for state in (pair, alone)
+    ]
+    assert rates == [1e-3, 1e-3]
     assert results[2][1] in ("nan", "diverged", "error:TRAIN-NAN")
     assert max(result[2] for result in results) < 50  # a rank that waits for another takes 60 s
     sockets = json.loads(done.stdout.splitlines()[-1])

@@ -190,3 +190,13 @@ def test_a_schedule_is_confirmed_as_one_and_said_to_be_one(tmp_path):
     assert note[3].startswith("#   to 1/") and note[-1].startswith("#   to full: lr=")
     assert note[-1].endswith(f"(trial {winner.number})")
     assert final_output._stages(made, made.records[0]) == ""
+
+
+def test_members_that_come_later_go_through_all_generations(tmp_path):
+    search(tmp_path / "study", Writing(), replace(HOW, trials=6))
+    made = search(tmp_path / "study", Writing(), HOW)
+    roots = [record for record in made.records if record.parent is None]
+    assert [record.number for record in roots[-2:]] == [10, 11] and len(roots) == 8  # 4 copies
+    assert all(record.state(made.last_rung) in (COMPLETE, PAUSED) for record in made.records)
+    search(tmp_path / "study", same := Writing(), HOW)
+    assert same.submitted == []
