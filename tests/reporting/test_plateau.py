@@ -26,27 +26,29 @@ def test_the_mean_best_is_that_of_all_choices() -> None:
 
 def test_the_gain_is_what_the_last_trials_brought_on_average_or_in_their_order() -> None:
     falling = full(0.9, 0.6, 0.7, 0.5)  # best of any two: .9 three times, .7 twice, .6
-    assert plateau.expected_gain(falling, 2) == pytest.approx(0.9 - 4.7 / 6)
+    assert plateau.expected_gain(falling, 2, 0) == pytest.approx(0.9 - 4.7 / 6)
     rising = full(0.5, 0.7, 0.6, 0.9)
-    assert plateau.expected_gain(rising, 2) == pytest.approx(0.9 - 0.7)
-    assert plateau.expected_gain(rising, 3) == pytest.approx(0.9 - 0.5)
-    assert plateau.expected_gain(rising, 4) is None  # nothing to compare with
+    assert plateau.expected_gain(rising, 2, 0) == pytest.approx(0.9 - 0.7)
+    assert plateau.expected_gain(rising, 3, 0) == pytest.approx(0.9 - 0.5)
+    assert plateau.expected_gain(rising, 4, 0) is None  # nothing to compare with
 
 
 def test_a_failed_trial_is_one_that_brought_nothing() -> None:
     some = [*full(0.9, 0.6, 0.7), {}]
-    assert plateau.expected_gain(some, 1) == plateau.expected_gain(full(0.9, 0.6, 0.7, 0.6), 1)
-    assert plateau.expected_gain([{}, {}, *full(0.9, 0.6)], 1) is None  # two scores say nothing
+    same = full(0.9, 0.6, 0.7, 0.6)
+    assert plateau.expected_gain(some, 1, 0) == plateau.expected_gain(same, 1, 0)
+    assert plateau.expected_gain([{}, {}, *full(0.9, 0.6)], 1, 0) is None  # two scores say nothing
 
 
 def test_the_rung_that_gains_most_is_heard() -> None:
     flat = full(*[0.5] * 9)  # nobody has learnt anything yet
-    assert plateau.expected_gain(flat, 3) == 0.0
+    assert plateau.expected_gain(flat, 3, 0) == 0.0
+    assert plateau.expected_gain(flat, 3, 1) is None  # no training has come to its end
     promoted = [{0: 0.5, 1: 0.9}, {0: 0.5, 1: 0.8}, {0: 0.5, 1: 0.7}, *flat[3:]]
     chance = 1 / 3  # that the best is not among six of nine
     second = chance * 2 / 8  # nor the second
     expected = 0.1 * chance + 0.1 * second
-    assert plateau.expected_gain(promoted, 3) == pytest.approx(expected)
+    assert plateau.expected_gain(promoted, 3, 1) == pytest.approx(expected)
 
 
 def test_noise_is_that_of_the_seeds_or_of_the_split() -> None:

@@ -113,6 +113,19 @@ def test_the_best_experiment_is_the_winner(grid):
             "error[CONF-RANGE] optimizer.lr=0: must be a number > 0",
         ),
         (
+            ["optimizer.lr=1e-3,5e-3", "search.patience=3"],
+            "error[CONF-PATIENCE] search.patience=3: a grid runs what is listed, in order; "
+            "search=random, or search.patience=null",
+        ),
+        (
+            [
+                *("optimizer.lr=interval(1e-3,5e-3)", "search=random"),
+                *("search/policy=discard", "search.patience=3"),
+            ],
+            "error[CONF-PATIENCE] search.patience=3: looks at whole trainings, and "
+            "search/policy=discard has none before its end; search/policy=asha",
+        ),
+        (
             ["optimizer.lr=1e-4,2e-4", "search.sampler=random"],
             "error[CONF-TARGET] search.sampler: needs a _target_: what to build; "
             "choose one: search/sampler=random",

@@ -40,7 +40,7 @@ def best_of(curves: Sequence[Curve]) -> float | None:
     return max(c[rungs[-1]] for c in curves if rungs[-1] in c) if rungs else None
 
 
-def expected_gain(curves: Sequence[Curve], patience: int) -> float | None:
+def expected_gain(curves: Sequence[Curve], patience: int, last: int) -> float | None:
     """Return how much the best score is expected to rise with as many more trials, at most.
 
     `curves` are of the trials that ended, in their order. Independent draws bring less and less,
@@ -49,10 +49,11 @@ def expected_gain(curves: Sequence[Curve], patience: int) -> float | None:
     so what the last m brought in the order of the trials counts where it is more. Luck of the
     best score counts as gain: both err towards going on. Every rung is asked and the largest
     gain returned; who was not trained as far counts as the worst there.
-    None while nothing can be said: at most `patience` trials, or no rung with enough scores.
+    None while nothing can be said: at most `patience` trials, or not enough scores at the `last`
+    rung. Lower ones alone say too little: early in a training all trials may look alike.
     """
     rungs, first = _judged(curves), len(curves) - patience
-    if first < 1 or not rungs:
+    if first < 1 or last not in rungs:
         return None
     return max(_gain_at(rung, curves, first) for rung in rungs)
 
@@ -67,7 +68,7 @@ def first_plateau(study: StudyResults, patience: int) -> Plateau | None:
     if noise is None:
         return None
     for ended in range(2 * patience, len(trials), patience):
-        gain = expected_gain(curves[:ended], patience)
+        gain = expected_gain(curves[:ended], patience, study.last_rung)
         if gain is not None and gain < noise.sigma:
             return Plateau(
                 patience=patience,

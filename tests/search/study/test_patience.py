@@ -44,12 +44,12 @@ def test_it_ends_with_the_first_trial_after_which_more_would_bring_less_than_noi
         assert gain(scores[:count], 4) >= noise(max(scores[:count]))
 
 
-@pytest.mark.parametrize("policy", ["full", "asha", "discard"])
+@pytest.mark.parametrize("policy", ["full", "asha"])
 def test_a_search_that_was_killed_stops_at_the_same_trial(tmp_path, policy):
     how = settings("tpe", policy, 60, patience=4)
     whole = search(tmp_path / "whole", executor := scripted(), how)
     assert whole.patience.plateau is not None and len(whole.records) < 60
-    for fatal in range(1, len(executor.submitted), 4):
+    for fatal in range(1, len(executor.submitted), 9):
         folder = tmp_path / f"killed at {fatal}"
         with pytest.raises(KilledError):
             search(folder, scripted(fatal), how)

@@ -12,6 +12,7 @@ from tunesmith import config, runs
 from tunesmith.config import hydra_internals
 from tunesmith.config.composer import Composer
 from tunesmith.errors import ConfigError, TunesmithError, raise_all
+from tunesmith.search.policies.discard import DiscardPolicy
 from tunesmith.search.space.space import Space
 from tunesmith.search.study.settings import Settings, settings_from
 
@@ -76,10 +77,21 @@ def checked(
     settings.make_sampler(space)
     if not settings.lists_points and settings.trials is None:
         raise ConfigError("CONF-TRIALS", "search.trials=null", "how many?", "search.trials=20")
-    if settings.lists_points and settings.patience is not None:
-        where, what = f"search.patience={settings.patience}", "a grid runs what is listed, in order"
-        raise ConfigError("CONF-PATIENCE", where, what, "search=random, or search.patience=null")
+    raise_all(_wrong_patience(settings))
     return space, settings
+
+
+def _wrong_patience(settings: Settings) -> Iterator[ConfigError]:
+    """Yield why search.patience could not end this search."""
+    subject = f"search.patience={settings.patience}"
+    if settings.patience is None:
+        return
+    if settings.lists_points:
+        fix = "search=random, or search.patience=null"
+        yield ConfigError("CONF-PATIENCE", subject, "a grid runs what is listed, in order", fix)
+    elif isinstance(settings.make_policy(), DiscardPolicy):
+        what = "looks at whole trainings, and search/policy=discard has none before its end"
+        yield ConfigError("CONF-PATIENCE", subject, what, "search/policy=asha")
 
 
 def _refuse_launchers(cfg: DictConfig) -> None:

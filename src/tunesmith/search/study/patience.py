@@ -30,7 +30,7 @@ class Patience:
         known = self.database.facts.plateau
         return known if known is not None and known.patience == self.patience else None
 
-    def judge(self, standings: Sequence[TrialState], mode: str) -> None:
+    def judge(self, standings: Sequence[TrialState], last: int, mode: str) -> None:
         """Look whether the next trials would bring less than noise; write it down if so."""
         if self.patience is None or self.plateau is not None:
             return
@@ -41,7 +41,7 @@ class Patience:
         if self._known is not None and len(ended) < self._known.trials + self.patience:
             return
         curves = [s.scores if record.failure is None else {} for record, s in ended]
-        gain, best = plateau.expected_gain(curves, self.patience), plateau.best_of(curves)
+        gain, best = plateau.expected_gain(curves, self.patience, last), plateau.best_of(curves)
         objective = self.database.facts.objective
         if gain is None or best is None or objective is None:
             return

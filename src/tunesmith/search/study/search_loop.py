@@ -102,7 +102,7 @@ class SearchLoop:
         self.store.reconcile(self.last_rung)
         self.disk.reopen(self.records, self.last_rung)
         self._go_on_with(record for record in self.records if record.pending)
-        self.patience.judge(self.standings, self.mode)
+        self.patience.judge(self.standings, self.last_rung, self.mode)
         while True:
             while self.ended_by is None and self.under_way.has_room:
                 if not self._next():
@@ -289,7 +289,7 @@ class SearchLoop:
             self.store.save(record, self.last_rung)
             self.disk.reconcile(record, self.records, self.last_rung)
         self.standings[record.number] = self._standing(record)
-        self.patience.judge(self.standings, self.mode)
+        self.patience.judge(self.standings, self.last_rung, self.mode)
         if self.watcher is not None:
             self.watcher.ended(self, record, result)
         self._count_failures()
