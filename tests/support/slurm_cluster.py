@@ -37,8 +37,8 @@ PrologFlags=Alloc
 ReturnToService=2
 SlurmdTimeout=8
 KillWait=10
-NodeName=a NodeAddr={a} CPUs=2 State=UNKNOWN
-NodeName=b NodeAddr={b} CPUs=2 CpuBind=none State=UNKNOWN
+NodeName=a NodeAddr={a} CPUs=2 RealMemory=1000 State=UNKNOWN
+NodeName=b NodeAddr={b} CPUs=2 RealMemory=1000 CpuBind=none State=UNKNOWN
 PartitionName=normal Nodes=ALL Default=YES LLN=YES PriorityTier=1
 PartitionName=urgent Nodes=ALL PriorityTier=9 PreemptMode=OFF
 """
@@ -109,7 +109,7 @@ class SlurmCluster:
             capture_output=True,
             text=True,
             env={**os.environ, **self.env},
-            timeout=60,
+            timeout=300,
         )
         if done.returncode:
             raise OSError(done.stderr)
