@@ -12,17 +12,19 @@ from omegaconf import OmegaConf
 from support.commands import small, train
 from support.plugins import make_policy
 from support.searches import summary
-from support.synthetic_studies import Scripted, search, settings, study
+from support.synthetic_studies import Scripted, decisions, search, settings, study
 from tunesmith.config import typed
 from tunesmith.config.composer import Composer
 from tunesmith.search.confirmation.expected_runs import expected_blocks
 from tunesmith.search.cost.cost_model import CostModel, Point, kinds_of, points_of
 from tunesmith.search.cost.estimate import estimate, words
+from tunesmith.search.cost.measuring import measured_costs
 from tunesmith.search.cost.play_through import Running, SearchShape, Task, play
 from tunesmith.search.cost.workload import Workload, unit_workload, workload_of
 from tunesmith.search.policies.base import TrialState
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
+from tunesmith.search.study.open_study import CheckError
 from tunesmith.search.trial import MeasuredCost
 from tunesmith.search.worker.measure_cost import line_through, planned_batches
 
@@ -186,6 +188,49 @@ def test_a_search_that_goes_on_is_told_what_is_left_of_it(tmp_path: Path) -> Non
     found = estimate(model)
     assert (found.trials, found.segments) == (10, [6])
     assert found.trial_seconds == pytest.approx(6 * 40.0)
+
+
+class Measuring(Scripted):
+    """Says what a training costs where it is asked to measure, unless it fails."""
+
+    fails = False
+
+    def submit(self, segment):
+        future = super().submit(segment)
+        if segment.kind == "measure":
+            done = future.result().changed(cost=COST, seconds=1.0)
+            lost = done.changed(cost=None, state="failed", error="error[TRAIN-NAN] step 1: nan")
+            future._result = lost if self.fails else done
+        return future
+
+
+def test_a_study_is_measured_once_and_decides_nothing_by_it(tmp_path: Path) -> None:
+    how = settings("random", "asha", trials=9)
+    plain = search(tmp_path / "plain", Scripted(), how)
+    executor = Measuring()
+    made = study(tmp_path / "study", executor, how)
+    assert measured_costs(made) == {"{}": COST}
+    made.search()
+    made.store.close()
+    assert decisions(made) == decisions(plain)
+    assert [segment.kind for segment in executor.submitted].count("measure") == 1
+    again = study(tmp_path / "study", after := Measuring(), how)
+    assert measured_costs(again) == {"{}": COST}
+    again.store.close()
+    assert after.submitted == []
+
+
+def test_a_search_goes_on_where_nothing_can_be_measured(tmp_path: Path, caplog) -> None:
+    made = study(tmp_path / "study", executor := Measuring(), settings("random", "full", trials=3))
+    executor.fails = True
+    assert measured_costs(made) == {}
+    assert "no time can be told beforehand" in caplog.text and "TRAIN-NAN" in caplog.text
+    with pytest.raises(CheckError, match="TRAIN-NAN"):
+        measured_costs(made, is_dry=True)
+    executor.fails, executor.has_queue = False, True
+    assert measured_costs(made) == {}
+    made.store.close()
+    assert len(executor.submitted) == 2
 
 
 def test_points_stand_for_the_trials_the_default_first(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ LISTED = 256  # of a grid, whose points are known
 COMPOSED = 24  # configs that are composed to know their steps; other trials are like one of these
 MEASURED = 4  # models, adaptations and the like that are measured; others are like the first
 SEED = 0  # of the draws
-# What decides no cost, or so little that it is left out, by the start of its key.
-FREE = ("optimizer", "scheduler", "loss", "seed")
-# What decides it by the law of `workload_of`; any other key is measured at its values.
+# Groups whose keys may decide a cost; of `task` the choice alone does. Dropout is left out.
+COSTLY = frozenset({"model", "adapt", "data", "trainer", "experiment"})
+# Of these what decides it by the law of `workload_of`; the others are measured at their values.
 BY_LAW = frozenset(
     {
         "data.batch_size",
@@ -45,12 +45,12 @@ class Point(NamedTuple):
 
     @property
     def key(self) -> str:
-        return "default" if self.is_default else _text(self.params, lambda key: not _is_free(key))
+        return "default" if self.is_default else _text(self.params, _decides)
 
     @property
     def kind(self) -> str:
         """The part of it that is measured, not scaled."""
-        return _text(self.params, lambda key: not _is_free(key) and key not in BY_LAW)
+        return _text(self.params, lambda key: _decides(key) and key not in BY_LAW)
 
     @property
     def measured_params(self) -> dict[str, Any]:
@@ -166,8 +166,10 @@ def kinds_of(points: list[Point]) -> dict[str, Point]:
     return {kind: examples[kind] for kind in [points[0].kind, *others][:MEASURED]}
 
 
-def _is_free(key: str) -> bool:
-    return key.startswith(FREE) or "dropout" in key
+def _decides(key: str) -> bool:
+    """Tell whether the cost of a trial may depend on a key."""
+    costly = key == "task" or key.partition(".")[0] in COSTLY
+    return costly and "dropout" not in key
 
 
 def _text(params: Mapping[str, Any], holds: Any) -> str:
