@@ -233,6 +233,12 @@ def test_a_search_goes_on_where_nothing_can_be_measured(tmp_path: Path, caplog) 
     assert len(executor.submitted) == 2
 
 
+def test_a_point_that_no_trial_can_be_made_of_costs_nothing(tmp_path: Path) -> None:
+    made = study(tmp_path / "study", Scripted(), settings("random", "asha", trials=3))
+    made.store.close()  # its configs are none of a run
+    assert CostModel(made, {"{}": COST}).mean(lambda workload: workload.whole) == 0.0
+
+
 def test_points_stand_for_the_trials_the_default_first(tmp_path: Path) -> None:
     how = settings("random", "full", trials=5, initial_points=({"lr": 1e-3, "warmup": 0.0},))
     made = study(tmp_path / "study", Scripted(), how)

@@ -11,8 +11,9 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from tunesmith.config import typed
+from tunesmith.errors import TunesmithError
 from tunesmith.search.cost.play_through import SearchShape
-from tunesmith.search.cost.workload import Workload, unit_workload, workload_of
+from tunesmith.search.cost.workload import Workload, no_workload, unit_workload, workload_of
 from tunesmith.search.samplers.random import RandomSampler
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import MeasuredCost
@@ -129,7 +130,10 @@ class CostModel:
         if point.key not in self._known:
             if len(self._known) >= COMPOSED:
                 return dice.choice(list(self._known.values()))
-            self._known[point.key] = self._composed(point)
+            try:
+                self._known[point.key] = self._composed(point)
+            except TunesmithError:  # a trial of it fails before its first step, and says why
+                self._known[point.key] = no_workload(self.loop.policy.rungs)
         return self._known[point.key]
 
     def _composed(self, point: Point) -> Workload:
