@@ -26,7 +26,7 @@ from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
 from tunesmith.search.study.open_study import CheckError
 from tunesmith.search.trial import MeasuredCost
-from tunesmith.search.worker.measure_cost import line_through, planned_batches
+from tunesmith.search.worker.measure_cost import line_through, measured_shapes
 
 RUNGS = (1 / 9, 1 / 3, 1.0)
 COST = MeasuredCost(
@@ -124,11 +124,16 @@ def test_a_step_is_a_fixed_time_and_one_for_each_token() -> None:
     assert line_through([(10, 0.5), (20, 2.0)])[0] == 0.0
 
 
-def test_batches_of_three_lengths_are_measured_in_turn_after_the_longest() -> None:
-    lengths = np.array([5, 9, 30, 2, 7, 7, 99])
-    epoch = [np.array(rows) for rows in ([0, 1], [2, 3], [4, 5], [6])]  # the last is smaller
-    planned = [rows.tolist() for rows in planned_batches(epoch, lengths, 5)]
-    assert planned == [[2, 3], [4, 5], [0, 1], [2, 3], [4, 5]]
+@pytest.mark.parametrize(
+    ("has_part", "shapes"),
+    [(True, [[2], [4, 5, 8, 9], [2, 3, 6, 7], [0, 1, 10, 11]]), (False, None)],
+)
+def test_three_lengths_and_a_part_of_a_batch_are_measured(has_part, shapes) -> None:
+    lengths = np.array([5, 30, 9, 2, 7, 7, 9, 9, 7, 7, 1, 1, 99])
+    rows = [[0, 1, 10, 11], [2, 3, 6, 7], [4, 5, 8, 9], [12]]  # the last is smaller
+    found = measured_shapes([np.array(some) for some in rows], lengths, has_part)
+    whole = [[4, 5, 8, 9], [2, 3, 6, 7], [0, 1, 10, 11]]
+    assert [some.tolist() for some in found] == (shapes or whole)
 
 
 def test_what_a_search_varies_is_scaled_or_measured() -> None:
