@@ -12,18 +12,20 @@ from omegaconf import OmegaConf
 from support.commands import small, train
 from support.plugins import make_policy
 from support.searches import summary
-from support.synthetic_studies import Scripted, search, settings, study
+from support.synthetic_studies import Scripted, decisions, search, settings, study
 from tunesmith.config import typed
 from tunesmith.config.composer import Composer
 from tunesmith.search.cost.cost_model import CostModel, Point, kinds_of, points_of
 from tunesmith.search.cost.estimate import estimate, words
+from tunesmith.search.cost.measuring import measured_costs
 from tunesmith.search.cost.play_through import Running, SearchShape, Task, play
 from tunesmith.search.cost.workload import Workload, unit_workload, workload_of
 from tunesmith.search.policies.base import TrialState
 from tunesmith.search.space.dimension import Dimension
 from tunesmith.search.space.space import Space
+from tunesmith.search.study.open_study import CheckError
 from tunesmith.search.trial import MeasuredCost
-from tunesmith.search.worker.measure_cost import line_through, planned_batches
+from tunesmith.search.worker.measure_cost import line_through, measured_shapes
 
 RUNGS = (1 / 9, 1 / 3, 1.0)
 COST = MeasuredCost(
@@ -121,11 +123,16 @@ def test_a_step_is_a_fixed_time_and_one_for_each_token() -> None:
     assert line_through([(10, 0.5), (20, 2.0)])[0] == 0.0
 
 
-def test_batches_of_three_lengths_are_measured_in_turn_after_the_longest() -> None:
-    lengths = np.array([5, 9, 30, 2, 7, 7, 99])
-    epoch = [np.array(rows) for rows in ([0, 1], [2, 3], [4, 5], [6])]  # the last is smaller
-    planned = [rows.tolist() for rows in planned_batches(epoch, lengths, 5)]
-    assert planned == [[2, 3], [4, 5], [0, 1], [2, 3], [4, 5]]
+@pytest.mark.parametrize(
+    ("has_part", "shapes"),
+    [(True, [[2], [4, 5, 8, 9], [2, 3, 6, 7], [0, 1, 10, 11]]), (False, None)],
+)
+def test_three_lengths_and_a_part_of_a_batch_are_measured(has_part, shapes) -> None:
+    lengths = np.array([5, 30, 9, 2, 7, 7, 9, 9, 7, 7, 1, 1, 99])
+    rows = [[0, 1, 10, 11], [2, 3, 6, 7], [4, 5, 8, 9], [12]]  # the last is smaller
+    found = measured_shapes([np.array(some) for some in rows], lengths, has_part)
+    whole = [[4, 5, 8, 9], [2, 3, 6, 7], [0, 1, 10, 11]]
+    assert [some.tolist() for some in found] == (shapes or whole)
 
 
 def test_what_a_search_varies_is_scaled_or_measured() -> None:
@@ -185,6 +192,55 @@ def test_a_search_that_goes_on_is_told_what_is_left_of_it(tmp_path: Path) -> Non
     found = estimate(model)
     assert (found.trials, found.segments) == (10, [6])
     assert found.trial_seconds == pytest.approx(6 * 40.0)
+
+
+class Measuring(Scripted):
+    """Says what a training costs where it is asked to measure, unless it fails."""
+
+    fails = False
+
+    def submit(self, segment):
+        future = super().submit(segment)
+        if segment.kind == "measure":
+            done = future.result().changed(cost=COST, seconds=1.0)
+            lost = done.changed(cost=None, state="failed", error="error[TRAIN-NAN] step 1: nan")
+            future._result = lost if self.fails else done
+        return future
+
+
+def test_a_study_is_measured_once_and_decides_nothing_by_it(tmp_path: Path) -> None:
+    how = settings("random", "asha", trials=9)
+    plain = search(tmp_path / "plain", Scripted(), how)
+    executor = Measuring()
+    made = study(tmp_path / "study", executor, how)
+    assert measured_costs(made) == {"{}": COST}
+    made.search()
+    made.store.close()
+    assert decisions(made) == decisions(plain)
+    assert [segment.kind for segment in executor.submitted].count("measure") == 1
+    again = study(tmp_path / "study", after := Measuring(), how)
+    assert measured_costs(again) == {"{}": COST}
+    again.store.close()
+    assert after.submitted == []
+
+
+def test_a_search_goes_on_where_nothing_can_be_measured(tmp_path: Path, caplog) -> None:
+    made = study(tmp_path / "study", executor := Measuring(), settings("random", "full", trials=3))
+    executor.fails = True
+    assert measured_costs(made) == {}
+    assert "no time can be told beforehand" in caplog.text and "TRAIN-NAN" in caplog.text
+    with pytest.raises(CheckError, match="TRAIN-NAN"):
+        measured_costs(made, is_dry=True)
+    executor.fails, executor.has_queue = False, True
+    assert measured_costs(made) == {}
+    made.store.close()
+    assert len(executor.submitted) == 2
+
+
+def test_a_point_that_no_trial_can_be_made_of_costs_nothing(tmp_path: Path) -> None:
+    made = study(tmp_path / "study", Scripted(), settings("random", "asha", trials=3))
+    made.store.close()  # its configs are none of a run
+    assert CostModel(made, {"{}": COST}).mean(lambda workload: workload.whole) == 0.0
 
 
 def test_points_stand_for_the_trials_the_default_first(tmp_path: Path) -> None:

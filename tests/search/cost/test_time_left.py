@@ -190,8 +190,8 @@ def test_the_time_left_is_within_30_percent_after_the_first_quarter(case: str) -
         workload_of = search.sizes if is_measured else lambda number, dice: unknown
         off += errors(search, is_measured, workload_of)
     assert len(off) > 15
-    # How many trials will be promoted is chance: of ten searches, one or none is off at times.
-    assert sum(error > 1 for error in off) <= 0.02 * len(off)
+    # How many trials will be promoted is chance: a search may be off for a while.
+    assert sum(error > 1 for error in off) <= 0.05 * len(off)
     assert max(off) * BOUND <= 0.4
 
 

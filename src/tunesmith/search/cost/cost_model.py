@@ -11,8 +11,9 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from tunesmith.config import typed
+from tunesmith.errors import TunesmithError
 from tunesmith.search.cost.play_through import SearchShape
-from tunesmith.search.cost.workload import Workload, unit_workload, workload_of
+from tunesmith.search.cost.workload import Workload, no_workload, unit_workload, workload_of
 from tunesmith.search.samplers.random import RandomSampler
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import MeasuredCost
@@ -22,9 +23,9 @@ LISTED = 256  # of a grid, whose points are known
 COMPOSED = 24  # configs that are composed to know their steps; other trials are like one of these
 MEASURED = 4  # models, adaptations and the like that are measured; others are like the first
 SEED = 0  # of the draws
-# What decides no cost, or so little that it is left out, by the start of its key.
-FREE = ("optimizer", "scheduler", "loss", "seed")
-# What decides it by the law of `workload_of`; any other key is measured at its values.
+# Groups whose keys may decide a cost; of `task` the choice alone does. Dropout is left out.
+COSTLY = frozenset({"model", "adapt", "data", "trainer", "experiment"})
+# Of these what decides it by the law of `workload_of`; the others are measured at their values.
 BY_LAW = frozenset(
     {
         "data.batch_size",
@@ -45,12 +46,12 @@ class Point(NamedTuple):
 
     @property
     def key(self) -> str:
-        return "default" if self.is_default else _text(self.params, lambda key: not _is_free(key))
+        return "default" if self.is_default else _text(self.params, _decides)
 
     @property
     def kind(self) -> str:
         """The part of it that is measured, not scaled."""
-        return _text(self.params, lambda key: not _is_free(key) and key not in BY_LAW)
+        return _text(self.params, lambda key: _decides(key) and key not in BY_LAW)
 
     @property
     def measured_params(self) -> dict[str, Any]:
@@ -130,7 +131,10 @@ class CostModel:
         if point.key not in self._known:
             if len(self._known) >= COMPOSED:
                 return dice.choice(list(self._known.values()))
-            self._known[point.key] = self._composed(point)
+            try:
+                self._known[point.key] = self._composed(point)
+            except TunesmithError:  # a trial of it fails before its first step, and says why
+                self._known[point.key] = no_workload(self.loop.policy.rungs)
         return self._known[point.key]
 
     def _composed(self, point: Point) -> Workload:
@@ -167,8 +171,10 @@ def kinds_of(points: list[Point]) -> dict[str, Point]:
     return {kind: examples[kind] for kind in [points[0].kind, *others][:MEASURED]}
 
 
-def _is_free(key: str) -> bool:
-    return key.startswith(FREE) or "dropout" in key
+def _decides(key: str) -> bool:
+    """Tell whether the cost of a trial may depend on a key."""
+    costly = key == "task" or key.partition(".")[0] in COSTLY
+    return costly and "dropout" not in key
 
 
 def _text(params: Mapping[str, Any], holds: Any) -> str:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from tunesmith.errors import Interrupted
+from tunesmith.errors import Interrupted, TunesmithError
 from tunesmith.search.cost.cost_model import Point, kinds_of, points_of
 from tunesmith.search.storage.study_facts import Costs
 from tunesmith.search.study.open_study import CheckError
@@ -19,7 +19,7 @@ def measured_costs(loop: SearchLoop, is_dry: bool = False) -> Mapping[str, Measu
     """Return what each kind of training costs: as the study knows it, else as a worker measures.
 
     Nothing where segments wait in a queue or take several devices, or the measurement fails: then
-    what has ended tells it. Raises CheckError for that in a dry run, and Interrupted.
+    what has ended tells it. Raises TunesmithError for that in a dry run, and Interrupted.
     """
     known = loop.store.facts.costs
     if known is not None:
@@ -28,7 +28,7 @@ def measured_costs(loop: SearchLoop, is_dry: bool = False) -> Mapping[str, Measu
         return {}
     try:
         costs = dict(_measured(loop))
-    except CheckError as error:
+    except TunesmithError as error:
         if is_dry:
             raise
         log.warning("no time can be told beforehand: the measurement failed: %s", error)

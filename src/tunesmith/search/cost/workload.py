@@ -57,6 +57,12 @@ def unit_workload(rungs: Sequence[float]) -> Workload:
     return Workload(steps, tuple(range(1, len(steps) + 1)), 1 / UNIT)
 
 
+def no_workload(rungs: Sequence[float]) -> Workload:
+    """Return the workload of a training that cannot begin."""
+    none = (0,) * len(rungs)
+    return Workload(none, none, 0.0)
+
+
 def workload_of(config: RunConfig, rungs: Sequence[float], cost: MeasuredCost) -> Workload:
     """Return the workload of a config, by what another one of its model was measured to cost.
 

@@ -28,10 +28,11 @@ from tunesmith.training.progress import ProgressCallback
 from tunesmith.training.tracking import loggers_in_run
 
 SHARES = (0.1, 0.5, 0.9)  # which batches of an epoch are measured, sorted by their tokens
-ROUNDS = 10  # of these three that are planned; the first one, of cold shapes, does not count
+PART = 4  # and a batch of so many times fewer rows, which shows what a step takes beside its tokens
+ROUNDS = 10  # of these four that are planned; the first one, of cold shapes, does not count
 FEWEST = 2  # rounds, whatever they take
 ENOUGH = 1.5  # seconds after which there is no further round
-STEPS = 1 + len(SHARES) * ROUNDS  # the last one is never taken: a run ends with a validation
+STEPS = 1 + (len(SHARES) + 1) * ROUNDS  # the last one is never taken: a run ends with a validation
 VALIDATED = 2  # steps followed by a validation; the last of these is warm, and counts
 LENGTHS = 21  # shares of the train features, whose lengths are reported
 
@@ -120,6 +121,7 @@ class StepTimer(L.Callback):
 
     def __init__(self, rounds: int) -> None:
         self.rounds, self.is_done = rounds, False
+        self.shapes = 0  # batches of a round
         self.epoch: list[np.ndarray] = []  # the batches of a whole one
         self.batches: list[np.ndarray] = []  # that are planned
         self.steps: list[float] = []  # seconds of each
@@ -132,7 +134,13 @@ class StepTimer(L.Callback):
         self.training, self.micro_batches = training, micro_batches
         lengths = training.data.encoded["train"].lengths
         self.epoch = training.data.train_dataloader().batches(0)
-        self.batches = planned_batches(self.epoch, lengths, STEPS)
+        # A CUDA graph is of whole batches: a part of one would take another way.
+        shapes = measured_shapes(self.epoch, lengths, has_part=not training.module.graph_shapes)
+        self.batches = [
+            _largest(self.epoch, lengths),
+            *(shapes[i % len(shapes)] for i in range(STEPS - 1)),
+        ]
+        self.shapes = len(shapes)
         training.data.planned = self.batches
         trainer: Any = training.trainer
         others = [c for c in trainer.callbacks if not isinstance(c, ProgressCallback)]
@@ -141,7 +149,7 @@ class StepTimer(L.Callback):
     @property
     def warm_steps(self) -> list[tuple[int, float]]:
         """(index, seconds) of the steps that count."""
-        return list(enumerate(self.steps))[1 + len(SHARES) :]
+        return list(enumerate(self.steps))[1 + self.shapes :]
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
         if not self.rounds:
@@ -164,7 +172,7 @@ class StepTimer(L.Callback):
         now = time.perf_counter()
         self.steps.append(now - self._mark)
         self._mark = now
-        done, rest = divmod(len(self.steps) - 1, len(SHARES))
+        done, rest = divmod(len(self.steps) - 1, self.shapes)
         if rest == 0 and done >= FEWEST:
             spent = sum(self.steps[1:])
             if spent >= ENOUGH or done >= self.rounds - 1:
@@ -182,15 +190,22 @@ class StepTimer(L.Callback):
         raise Interrupted
 
 
-def planned_batches(epoch: Batches, lengths: np.ndarray, count: int) -> list[np.ndarray]:
-    """Return `count` batches of an epoch: the largest, then small, middle and large ones in turn.
+def measured_shapes(epoch: Batches, lengths: np.ndarray, has_part: bool = True) -> list[np.ndarray]:
+    """Return batches of an epoch that are measured: a short, a middle and a long one.
 
-    Whole ones, where there are any: the last batch of an epoch may be smaller.
+    They are whole ones: the last batch of an epoch may be smaller. A part of a middle one comes
+    first, if it is to and there are rows enough.
     """
     most = max(map(len, epoch))
     whole = sorted((rows for rows in epoch if len(rows) == most), key=lambda r: lengths[r].max())
     chosen = [whole[round(share * (len(whole) - 1))] for share in SHARES]
-    return [whole[-1], *(chosen[i % len(SHARES)] for i in range(count - 1))]
+    part = chosen[1][: most // PART] if has_part else chosen[1][:0]
+    return [part, *chosen] if len(part) else chosen
+
+
+def _largest(epoch: Batches, lengths: np.ndarray) -> np.ndarray:
+    """Return the batch that takes most memory."""
+    return max(epoch, key=lambda rows: len(rows) * lengths[rows].max())
 
 
 def line_through(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
