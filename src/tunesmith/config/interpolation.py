@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -28,10 +29,24 @@ LOGGERS = "logger."  # their values may be filled in by the run
 
 def resolve(composed: Config) -> tuple[dict[str, Any], Found, Fed]:
     """Return plain values, what could not be resolved, and what the environment feeds."""
+    if not isinstance(composed, DictConfig) and _needs_nothing(dict(composed)):
+        return deepcopy(dict(composed)), [], {}
     node = composed if isinstance(composed, DictConfig) else OmegaConf.create(dict(composed))
     found: Found = []
     fed: Fed = {}
     return _plain(node, "", found, fed), found, fed
+
+
+def _needs_nothing(node: Any, depth: int = 0) -> bool:
+    """Tell whether values are plain, with nothing to resolve: a config is slow to make of them."""
+    if isinstance(node, str):
+        return "${" not in node and node != "???"
+    if type(node) in (dict, list):
+        values = node.values() if isinstance(node, dict) else node
+        is_plain = type(node) is list or all(type(key) is str for key in node)
+        is_flat = depth < yaml_safety.DEEPEST
+        return is_plain and is_flat and all(_needs_nothing(value, depth + 1) for value in values)
+    return node is None or type(node) in (bool, int, float)
 
 
 def _plain(node: Any, path: str, errors: Found, fed: Fed) -> Any:

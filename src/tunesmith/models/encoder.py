@@ -1,5 +1,6 @@
 """The model that learns: an encoder or a decoder with a head, its parts, its saved form."""
 
+import functools
 import json
 import logging
 import shutil
@@ -127,7 +128,7 @@ def _from_scratch(source: ModelSpec) -> PreTrainedModel:
 
 
 def _pretrained(source: ModelSpec) -> PreTrainedModel:
-    shape = meta_model(source.config, source.path, source.head)
+    shape = _shape(source)
     role, stored = source.head.role, read_weights(source.weights)
     tensors = tensors_as(role, stored, source.checkpoint, shape)
     if source.new_head:
@@ -148,6 +149,12 @@ def _pretrained(source: ModelSpec) -> PreTrainedModel:
     )
     _check_complete(source, model, info)
     return model
+
+
+@functools.lru_cache(maxsize=4)
+def _shape(source: ModelSpec) -> PreTrainedModel:
+    """Return the model without its weights; a search asks for the same one in each trial."""
+    return meta_model(source.config, source.path, source.head)
 
 
 def _check_complete(source: ModelSpec, model: PreTrainedModel, info: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from tunesmith.errors import ConfigError, DataError, ModelError
 from tunesmith.models import media_encoder
 from tunesmith.models.compilation import compile_forward
 from tunesmith.models.encoder import load_model
+from tunesmith.pipeline.frozen_states import use_cached_states
 from tunesmith.pipeline.graph_choice import graphed_lengths
 from tunesmith.pipeline.inputs import RunInputs, task_class
 from tunesmith.pipeline.probe import check_limits
@@ -81,6 +82,7 @@ def build_training(
         if random and distributed.rank() == 0:
             what = "%s: random weights are frozen and never learn; adapt=full, or pretrained ones"
             log.warning(what, ", ".join(random))
+    use_cached_states(config, hardware, task, adaptation, data, has_graphs=bool(lengths))
     if config.trainer.compile:  # not before the limits were met: that is on the CPU
         compile_forward(task.model, Path(config.paths.cache) / "compiled")
     module = build_module(config, inputs, task, adaptation, data.steps_per_epoch, hardware, lengths)

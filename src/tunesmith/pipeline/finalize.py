@@ -149,5 +149,6 @@ def write_metrics(
         "baseline": baseline or {},
         "rows": rows or {},
     }
-    runs.write_status(directory, state="finished", step=checkpoints.saved_steps["last.ckpt"])
+    step = checkpoints.saved_steps["last.ckpt"]
+    runs.write_status(directory, state="finished", step=step, syncs_folder=False)
     runs.write_json(directory / "metrics.json", record)

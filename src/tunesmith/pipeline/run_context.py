@@ -20,6 +20,7 @@ from tunesmith.config import (
     redact_config,
     refuse_masked,
 )
+from tunesmith.config.hydra_internals import plain_yaml
 from tunesmith.config.interpolation import Config, leaves
 from tunesmith.config.run_config import RunConfig
 from tunesmith.errors import INTERRUPTED, ConfigError, Interrupted, ModelError, TunesmithError
@@ -237,18 +238,19 @@ def record_start(
         if changed:
             log.warning("bit-exact not promised: %s", "; ".join(changed))
     else:
-        runs.write_json(path, {"format": runs.FORMAT, **now})
+        # status.json follows: its writing waits for the names of all of them.
+        runs.write_json(path, {"format": runs.FORMAT, **now}, syncs_folder=False)
         saved = _saved_config(record.redacted, hardware, inputs)
-        runs.write_text(context.directory / "config.yaml", saved)
-        overrides = OmegaConf.to_yaml(list(record.overrides))
-        runs.write_text(context.directory / "overrides.yaml", overrides)
+        runs.write_text(context.directory / "config.yaml", saved, syncs_folder=False)
+        overrides = plain_yaml(list(record.overrides))
+        runs.write_text(context.directory / "overrides.yaml", overrides, syncs_folder=False)
     step = "the start" if context.checkpoint is None else context.checkpoint.name
     for line in _facts_of_rows(inputs):
         log.info("%s", line)
     if context.resumed:
         log.info("going on with %s from %s", context.directory, step)
     # A resumed run keeps its hash: its saved config is filled in, and would have another.
-    identity = {} if context.resumed else {"identity": record.config_hash}
+    identity: dict[str, Any] = {} if context.resumed else {"identity": record.config_hash}
     runs.write_status(context.directory, state="running", started=time.time(), **identity)
 
 
@@ -269,7 +271,7 @@ def _saved_config(redacted: Mapping[str, Any], hardware: Hardware, inputs: RunIn
         data["label_from"] = inputs.rows.label_from
     machine = {"precision": hardware.precision, "num_threads": hardware.threads}
     trainer = {**redacted["trainer"], **machine}
-    return OmegaConf.to_yaml(OmegaConf.create({**redacted, "data": data, "trainer": trainer}))
+    return plain_yaml({**redacted, "data": data, "trainer": trainer})
 
 
 def record_end(directory: Path, error: BaseException) -> None:

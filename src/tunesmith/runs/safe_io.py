@@ -15,19 +15,22 @@ from tunesmith.errors import MachineError
 LARGEST = 4 * 1024 * 1024  # bytes that are read of a file somebody else may have written
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there completely or not at all; raises MachineError."""
+def write_text(path: Path, text: str, syncs_folder: bool = True) -> None:
+    """Write a file so that it is there completely or not at all; raises MachineError.
+
+    Without `syncs_folder` only the next file that is written there makes sure of its name.
+    """
     try:
-        with written_whole(path) as temporary:
+        with written_whole(path, syncs_folder=syncs_folder) as temporary:
             temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise unwritable(path, error) from error
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, syncs_folder: bool = True) -> None:
     """Write sorted JSON; what JSON does not know (NaN, infinity) becomes null, floats are exact."""
     text = json.dumps(_plain(value), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_text(path, text + "\n", syncs_folder)
 
 
 def read_json(path: Path, largest: int = LARGEST) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import Any, Self
 
 
 @contextlib.contextmanager
-def written_whole(path: Path, private: bool = True) -> Iterator[Path]:
+def written_whole(path: Path, private: bool = True, syncs_folder: bool = True) -> Iterator[Path]:
     """Yield a new file to write to; at the end it is on the disk and gets its name.
 
     Where that fails, or the block raises, the file that was there stays. `private`: only the
-    owner may read it. Raises OSError.
+    owner may read it. Without `syncs_folder` a power cut may still leave the file that was there:
+    for where another file of the folder follows, whose writing waits for both. Raises OSError.
     """
     temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(6)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -24,7 +25,8 @@ def written_whole(path: Path, private: bool = True) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(path)
         with contextlib.suppress(PermissionError):  # a folder that may be written, but not read
-            sync(path.parent)
+            if syncs_folder:
+                sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -50,7 +50,7 @@ def describe(
         "processes": processes,
         "precision": str(precision),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "git": git_state(Path.cwd()),
+        "git": _first_git_state(Path.cwd()),
         "command": mask_arguments(sys.argv),
         "seeds": seeds,
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
@@ -119,6 +119,12 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return None
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": bool(changes)}
+
+
+@functools.cache
+def _first_git_state(folder: Path) -> dict[str, Any] | None:
+    """Return what `git_state` says at a process's first run: of about then is the code it runs."""
+    return git_state(folder)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

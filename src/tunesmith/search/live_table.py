@@ -15,7 +15,6 @@ from rich.text import Text
 from tunesmith.errors import printable
 from tunesmith.reporting import formatting
 from tunesmith.reporting.results import COMPLETE, DEGENERATE
-from tunesmith.search.confirmation import confirm
 from tunesmith.search.cost.forecast import Forecast
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.search_loop import SearchLoop
@@ -86,7 +85,8 @@ def line(loop: SearchLoop, metric: str, result: Result, left: float | None) -> s
     else:
         no_use = result.failure in DEGENERATE  # it came to its end all the same
         parts.append(result.failure if no_use else f"failed: {result.failure}")
-    parts += [f"best {_score(loop, best)}" for best in confirm.ranked(loop)[:1]]
+    if best := loop.best:
+        parts.append(f"best {_score(loop, best)}")
     parts += [_trials(loop), _left(left)]
     return printable("  ".join(part for part in parts if part))
 
@@ -127,9 +127,9 @@ def _rows(loop: SearchLoop, metric: str) -> Iterator[tuple[str, Any]]:
     counts = Counter(rung for standing in loop.standings for rung in standing.scores)
     names = [formatting.rung(rung) for rung in loop.policy.rungs]
     yield "rungs", "  ".join(f"{name}: {counts[rung]}" for rung, name in enumerate(names))
-    if ranked := confirm.ranked(loop):
-        overrides = formatting.shorten(" ".join(ranked[0].overrides), LONGEST)
-        yield f"best {metric}", f"{_score(loop, ranked[0])}  {overrides}"
+    if best := loop.best:
+        overrides = formatting.shorten(" ".join(best.overrides), LONGEST)
+        yield f"best {metric}", f"{_score(loop, best)}  {overrides}"
     kinds = Counter(r.failure for r in loop.records if r.failure is not None)
     yield "failed", "  ".join(f"{kind}: {count}" for kind, count in kinds.items()) or "none"
 

@@ -102,6 +102,8 @@ def _run(
     base = _base(cfg, folder, space, compose)
     with _executor(cfg) as executor, exit_on_sigterm(INTERRUPTED, executor.close):
         executor.check(folder.resolve())
+        if base.trainer.num_threads is not None:
+            executor.use_threads(base.trainer.num_threads)
         config_of = _config_of(compose, executor.threads, folder)
         choices = _first_choices(space, compose) if settings.lists_points else []
         store = opened(folder, space, settings, executor, config_of, choices)

@@ -95,6 +95,8 @@ class Result(Value):
     precision: str = ""
     rows: dict[str, int] = Field(default_factory=dict)  # of each split
     memory: int = 0  # bytes: the worker's largest so far
+    gpu_memory: int = 0  # bytes: the most of its GPU; 0: it used none
+    gpu_total: int = 0  # bytes of that GPU that there were for it
     metric: str = ""  # of a check: what decides, and whether more or less of it is better
     mode: str = ""
     inputs: dict[str, str] = Field(default_factory=dict)  # of a check: fingerprints

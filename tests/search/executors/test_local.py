@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from tunesmith.reporting.results import CRASH, MACHINE
+from tunesmith.reporting.results import CRASH, MACHINE, OUT_OF_MEMORY
 from tunesmith.search.executors import local
 from tunesmith.search.executors.base import WorkerResources
 from tunesmith.search.executors.jobs import Job
@@ -247,3 +247,104 @@ def test_a_worker_that_raises_is_a_crash_and_not_used_again(machine, monkeypatch
         assert (result.failure, result.error) == (CRASH, "RuntimeError: what a pipe may say")
         assert Pretended.made[0].ended
         assert run(executor, 1) is not Pretended.made[0]
+
+
+# As many as fit
+
+
+def ends_with(monkeypatch, **facts):
+    """Let each segment end with these facts; its `hparams` may add others."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    def run(self, segment):
+        self.used.append(self)
+        self.meeting.wait(10)
+        own = {name: value for name, value in segment.hparams.items() if name != "ends"}
+        return result_of(segment, segment.hparams["ends"], **{**facts, **own})
+
+    monkeypatch.setattr(Pretended, "run", run)
+
+
+def handed_in(executor: local.LocalExecutor, ends: str = "done", **facts):
+    segment = segment_of(1, ends)
+    segment.hparams.update(facts)
+    return executor.submit(segment)
+
+
+def test_each_gpu_gets_as_many_trials_as_the_first_one_shows_to_fit(machine, monkeypatch):
+    ends_with(monkeypatch, gpu_memory=10 * 10**9, gpu_total=24 * 10**9)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with local.LocalExecutor() as executor:
+        assert (executor.workers, executor.threads) == (2, 4)
+        handed_in(executor).result(10)
+        assert (executor.workers, executor.threads) == (4, 4)  # two each; cores: up to four each
+        monkeypatch.setattr(Pretended, "meeting", threading.Barrier(4))
+        futures = [handed_in(executor) for _ in range(4)]
+        assert {future.result(10).state for future in futures} == {"done"}
+        shares = [worker.share for worker in Pretended.made]
+        assert sorted(share.gpus for share in shares) == [("0",), ("0",), ("1",), ("1",)]
+        assert {share.cores for share in shares} == {(0, 2, 4, 6), (1, 3, 5, 7)}
+        monkeypatch.setattr(Pretended, "meeting", threading.Barrier(1))
+        handed_in(executor, gpu_memory=20 * 10**9).result(10)
+        assert executor.workers == 2
+        assert len([w for w in Pretended.made if not w.ended]) == 2  # the others give it back
+        assert [status.worker for status in executor.worker_status()] == ["worker 0", "worker 1"]
+
+
+def test_memory_that_others_took_is_no_fault_of_a_trial(machine, monkeypatch):
+    ends_with(monkeypatch, gpu_memory=5 * 10**9, gpu_total=24 * 10**9)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with local.LocalExecutor() as executor:
+        handed_in(executor).result(10)
+        assert executor.workers == 4
+        lost = handed_in(executor, "failed", failure=OUT_OF_MEMORY).result(10)
+        assert (lost.state, lost.failure) == ("interrupted", CRASH)  # the study tries it again
+        assert lost.error == "out of memory among 4 trials: from here on one at a time"
+        assert executor.workers == 1
+        alone = handed_in(executor, "failed", failure=OUT_OF_MEMORY).result(10)
+        assert (alone.state, alone.failure) == ("failed", OUT_OF_MEMORY)
+        assert executor.workers == 1
+        handed_in(executor, gpu_memory=11 * 10**9).result(10)
+        assert executor.workers == 1
+
+
+def test_on_a_cpu_cores_are_divided_by_threads_and_memory_by_what_a_trial_takes(
+    machine, monkeypatch, caplog
+):
+    ends_with(monkeypatch, memory=3 * 10**9)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(local, "available_memory", lambda: 10 * 10**9)
+    with local.LocalExecutor() as executor:
+        assert (executor.workers, executor.threads) == (8, 1)
+        executor.use_threads(2)
+        assert (executor.workers, executor.threads) == (4, 2)
+        assert [share.cores for share in executor.shares] == [(0, 4), (1, 5), (2, 6), (3, 7)]
+        handed_in(executor).result(10)
+        assert executor.workers == 3
+        assert "a trial takes up to 3.0 GB of memory: 3 workers, not 4" in caplog.text
+    with local.LocalExecutor(workers=3) as executor:
+        executor.use_threads(2)
+        handed_in(executor, memory=9 * 10**9).result(10)
+        assert executor.workers == 3  # as it was asked for
+
+
+def test_a_trial_beyond_what_fits_waits_for_one_that_runs(machine, monkeypatch):
+    ends_with(monkeypatch, memory=1 * 10**9)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(local, "available_memory", lambda: 100 * 10**9)
+    gate = threading.Barrier(3)
+    monkeypatch.setattr(Pretended, "meeting", gate)
+    with local.LocalExecutor() as executor:
+        first = [handed_in(executor) for _ in range(2)]
+        while len(Pretended.used) < 2:
+            time.sleep(0.01)
+        executor.packing.take(60 * 10**9)
+        executor._repack()
+        assert executor.workers == 1
+        third = handed_in(executor)
+        assert [s.segment is not None for s in executor.worker_status()] == [True, True]
+        time.sleep(0.05)
+        assert len(Pretended.used) == 2  # though a slot is free
+        monkeypatch.setattr(Pretended, "meeting", threading.Barrier(1))
+        gate.wait(10)
+        assert [future.result(10).state for future in [*first, third]] == ["done"] * 3

@@ -24,6 +24,7 @@ from tunesmith.data.batching.loaders import (
     sample_of_rows,
     shuffled,
 )
+from tunesmith.data.batching.state_cache import FeaturesWithStates, States, collated
 from tunesmith.data.prepare.languages import balanced, groups_of
 
 
@@ -77,6 +78,7 @@ class DataModule(LightningDataModule):
         self.limit_val_batches = limit_val_batches
         self.planned: list[np.ndarray] | None = None  # batches of training that are to be measured
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.states: dict[str, States] = {}  # of splits whose batches have those as well
         self.encoded: dict[str, Encoded] = {}
         for split, dataset in self.rows.items():
             key = f"{self.key[:40]}-{split}"
@@ -102,10 +104,10 @@ class DataModule(LightningDataModule):
         if limit is not None:  # the first batches would be the longest rows alone
             chosen = sample_of_rows(features.rows, limit * self.eval_batch_size)
         return evaluation_loader(
-            features,
+            self._features(split),
             lengths,
             self.augment,
-            self.task.collate,
+            self._collate,
             batch_size=self.eval_batch_size,
             workers=self.workers,
             ranks=ranks,
@@ -115,21 +117,19 @@ class DataModule(LightningDataModule):
 
     def whole(self, split: str) -> DataLoader:
         """Return every row of a split once, as it was encoded, on every rank alike."""
-        features, lengths, _ = self.encoded[split]
         return evaluation_loader(
-            features,
-            lengths,
+            self._features(split),
+            self.encoded[split].lengths,
             no_augmentation,
-            self.task.collate,
+            self._collate,
             batch_size=self.eval_batch_size,
             workers=self.workers,
         )
 
     def _train_loader(self, ranks: int, rank: int) -> TrainLoader:
-        features, lengths, _ = self.encoded["train"]
         return TrainLoader(
-            features,
-            lengths,
+            self._features("train"),
+            self.encoded["train"].lengths,
             self.augment,
             self._collate_training,
             batch_size=self.batch_size,
@@ -147,8 +147,17 @@ class DataModule(LightningDataModule):
         )
 
     def _collate_training(self, features: list[Features]) -> Batch:
-        batch = self.task.collate(features)
+        batch = self._collate(features)
         return batch if self.widen is None else self.widen(batch)
+
+    def _collate(self, features: list[Features]) -> Batch:
+        return collated(self.task.collate, features)
+
+    def _features(self, split: str) -> Any:
+        features = self.encoded[split].features
+        return (
+            FeaturesWithStates(features, self.states[split]) if split in self.states else features
+        )
 
     def _order(self) -> Order:
         """Return how an epoch's features are drawn."""

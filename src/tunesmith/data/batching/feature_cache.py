@@ -53,7 +53,7 @@ def encode(rows: Dataset, encode_batch: Encode, key: str, cache: Path, processes
     path = cache / "encoded" / f"{key}.arrow"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
+        with locked(path.with_suffix(".lock")):
             opened = _open(path)
             if opened is None:
                 _write(rows, encode_batch, path, processes)
@@ -216,7 +216,8 @@ def _join(parts: Sequence[Path], whole: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the file, and hold it."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # released with the process, however it ends
         yield

@@ -44,6 +44,9 @@ class Executor(ABC):
     def check(self, folder: Path) -> None:  # noqa: B027 - most have nothing to check
         """Look at the study's directory before the first segment; raise if it cannot be used."""
 
+    def use_threads(self, threads: int) -> None:  # noqa: B027 - most take no note of it
+        """Learn how many threads each trial asks for, before the first segment."""
+
     def slots_of(self, segment: Segment) -> int:
         """Return how many of its `workers` a segment takes."""
         return min(segment.devices, self.workers)

@@ -92,7 +92,8 @@ class JobExecutor(Executor):
             jobs = {slot: job for job in self._jobs for slot in job.slots}
         for job in set(jobs.values()):
             self._look(job)
-        names = [f"{self.name} {i}" for i in range(self.workers)]
+        count = max([self.workers, *(slot + 1 for slot in jobs)])  # it may be less than it was
+        names = [f"{self.name} {i}" for i in range(count)]
         return [
             WorkerStatus(name, jobs[i].segment, jobs[i].since)
             if i in jobs
@@ -136,7 +137,8 @@ class JobExecutor(Executor):
         with self._lock:
             while not self._closed and self._queue:
                 taken = {slot for job in self._jobs for slot in job.slots}
-                free = [i for i in range(self.workers) if i not in taken]
+                room = max(0, self.workers - len(taken))  # less than free ones if it was reduced
+                free = [i for i in range(self.workers) if i not in taken] if room else []
                 queue = self._queue  # of a signal's handler, in this thread, stop() takes another
                 slots = self._choose(queue[0][0], free)
                 if slots is None:

@@ -15,10 +15,12 @@ from dataclasses import asdict
 from typing import IO, Any, TypeVar
 
 from tunesmith.errors import MachineError
-from tunesmith.reporting.results import CRASH
+from tunesmith.reporting.results import CRASH, OUT_OF_MEMORY
+from tunesmith.runtime.memory import available_memory
 from tunesmith.runtime.options import CountOrAuto, Positive
 from tunesmith.search.executors.base import WorkerResources
 from tunesmith.search.executors.jobs import Job, JobExecutor, JobLostError
+from tunesmith.search.executors.packing import Packing
 from tunesmith.search.trial import Result, Segment
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,10 @@ class LocalExecutor(JobExecutor):
     A crash or an out-of-memory kill costs one segment and nothing else; a worker whose memory
     has grown by more than `max_growth` bytes is replaced. A segment of several devices takes the
     slots that have so many; its worker is kept for the next one that takes the same.
+
+    With `workers="auto"` there are as many as cores and memory allow, on a GPU from the first
+    trial on that has shown what one takes; see `packing`. More or fewer of them change which
+    trials are under way together, and nothing of a trial.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class LocalExecutor(JobExecutor):
         self.shares = shares(workers)
         super().__init__("worker", len(self.shares), self.shares[0].threads)
         self.gpus = {gpu for share in self.shares for gpu in share.gpus}
+        self.is_auto, self.packing = workers == "auto", self._packing(threads=1)
         if 0 < len(self.gpus) < self.workers:
             said = "%d workers share %d GPUs: some GPUs train several trials at a time"
             log.warning(said, self.workers, len(self.gpus))
@@ -51,6 +58,13 @@ class LocalExecutor(JobExecutor):
         self._warm: dict[tuple[int, ...], Worker] = {}  # by the slots whose share they have
         # Linux ends a worker with the thread that made it: one makes them all, and outlives them.
         self._maker = ThreadPoolExecutor(1, "workers")
+
+    def use_threads(self, threads: int) -> None:
+        """Divide the cores among trials of so many threads, where nobody says how."""
+        if self.is_auto and not self.gpus:
+            self.packing = self._packing(threads)
+            self.shares = shares(self.packing.count)
+            self.workers, self.threads = len(self.shares), self.shares[0].threads
 
     def slots_of(self, segment: Segment) -> int:
         """Return how many slots have the devices of a segment."""
@@ -65,6 +79,42 @@ class LocalExecutor(JobExecutor):
         for worker in workers:
             worker.end()
         self._maker.shutdown(wait=False, cancel_futures=True)
+
+    def _packing(self, threads: int) -> Packing:
+        """Return how many trials fit into the machine, or a GPU, as far as is known yet."""
+        is_gpu = bool(self.gpus)
+        cores = len(self.shares[0].cores) if is_gpu else len(os.sched_getaffinity(0))
+        return Packing(cores, threads, 0 if is_gpu else available_memory(), is_gpu)
+
+    def _run(self, job: Job) -> Result:
+        result = super()._run(job)
+        if not self.is_auto or job.segment.devices > 1:
+            return result
+        with self._lock:
+            several = self.workers > max(1, len(self.gpus))
+            if result.failure == OUT_OF_MEMORY and self.gpus and several:
+                self.packing.is_alone = True
+                error = f"out of memory among {self.workers} trials: from here on one at a time"
+                result = result.changed(state="interrupted", failure=CRASH, error=error)
+            elif result.state == "done":
+                peak = result.gpu_memory if self.gpus else result.memory
+                self.packing.take(peak, result.gpu_total)
+            self._repack()
+        return result
+
+    def _repack(self) -> None:
+        """Let as many slots be taken as trials fit; a worker of a slot that may not be is ended."""
+        count, groups = self.packing.count, max(1, len(self.gpus))
+        if self.gpus:  # several workers have the share of one
+            self.shares = [
+                self.shares[i % groups] for i in range(max(count * groups, len(self.shares)))
+            ]
+        before, self.workers = self.workers, min(count * groups, len(self.shares))
+        if self.workers < before:
+            said = "a trial takes up to %.1f GB of memory: %d workers, not %d"
+            log.warning(said, self.packing.peak / 1e9, self.workers, before)
+        for slots in [key for key in self._warm if max(key) >= self.workers]:
+            self._warm.pop(slots).end()
 
     def _choose(self, segment: Segment, free: list[int]) -> tuple[int, ...] | None:
         """Take the first free slots, which may be warm; of GPUs as many as there are devices."""

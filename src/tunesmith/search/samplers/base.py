@@ -29,6 +29,7 @@ class Sampler(ABC):
     """
 
     lists_points: ClassVar[bool] = False  # True: its points are those listed, and no others
+    reads_scores: ClassVar[bool] = True  # False: `ask` reads no observations, and gets none
 
     def __init__(self, space: Space, seed: int) -> None:
         self.space, self.seed = space, seed

@@ -13,6 +13,7 @@ class GridSampler(Sampler):
     """Trial n has the n-th point; points that differ only in what is inactive are one."""
 
     lists_points = True
+    reads_scores = False
 
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(space, seed)

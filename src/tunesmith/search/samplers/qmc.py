@@ -10,6 +10,8 @@ from tunesmith.search.samplers.base import Observation, Sampler
 class QmcSampler(Sampler):
     """Trial n has the n-th point of a scrambled Sobol sequence (Sobol, 1967; Owen, 1998)."""
 
+    reads_scores = False
+
     def ask(self, number: int, observations: Sequence[Observation]) -> dict[str, Any]:
         return self.at_coordinates(self.units(number))
 

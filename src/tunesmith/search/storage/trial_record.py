@@ -109,18 +109,23 @@ class Record(BaseModel):
     @property
     def rungs(self) -> list[int]:
         """The rungs that all seeds have reached with a score, lowest first."""
-        reached = {rung for replicate in self.replicates.values() for rung in replicate.scores}
-        return [rung for rung in sorted(reached) if self.score_at(rung) is not None]
+        ran = self.ran
+        if not ran or len(ran) < len(self.seeds):
+            return []
+        reached = (rung for rung, score in ran[0].scores.items() if score is not None)
+        return sorted(r for r in reached if all(o.scores.get(r) is not None for o in ran[1:]))
 
     @property
     def score(self) -> float | None:
         """The objective at the highest rung."""
-        return self.score_at(self.rungs[-1]) if self.rungs else None
+        rungs = self.rungs
+        return self.score_at(rungs[-1]) if rungs else None
 
     @property
     def deviation(self) -> float | None:
         """The standard deviation over the seeds of what the objective is the mean of."""
-        numbers = self._scores_at(self.rungs[-1]) if self.rungs else []
+        rungs = self.rungs
+        numbers = self._scores_at(rungs[-1]) if rungs else []
         return stdev(numbers) if len(numbers) > 1 else None
 
     def state(self, last_rung: int) -> State:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 from tunesmith.search.policies.base import TrialState
 from tunesmith.search.samplers.base import Observation
@@ -17,17 +18,16 @@ def observations(
     there counts like one that went on. Failed ones are as bad as the worst.
     """
     rung = _rung(standings, enough)
-    worst = min((s.scores[rung] for s in standings if rung in s.scores), default=None)
-    found = []
-    for record, standing in zip(records, standings, strict=True):
-        value = worst if standing.failed else standing.scores.get(rung)
-        if value is not None or (standing.running and not standing.failed):
-            found.append(Observation(record.number, record.params, value))
-    return found
+    worst = min([s.scores[rung] for s in standings if rung in s.scores], default=None)
+    return [
+        Observation(number, record.params, value)
+        for record, (number, _, scores, running, failed) in zip(records, standings, strict=True)
+        if (value := worst if failed else scores.get(rung)) is not None or (running and not failed)
+    ]
 
 
 def _rung(standings: Sequence[TrialState], enough: int) -> int:
     """Return the highest rung that enough trials have reached, else the lowest that any has."""
-    reached = Counter(rung for standing in standings for rung in standing.scores)
+    reached = Counter(chain.from_iterable([standing.scores for standing in standings]))
     lowest = min(reached, default=0)
     return max((rung for rung, count in reached.items() if count >= enough), default=lowest)

@@ -14,12 +14,12 @@ from tunesmith.runtime.mask_secrets import MASK
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.policies.base import Branch, Policy, Promote, TrialState
-from tunesmith.search.samplers.base import Sampler
+from tunesmith.search.samplers.base import Observation, Sampler
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.checkpoint_budget import CheckpointBudget
 from tunesmith.search.storage.link_checkpoint import link_checkpoint
 from tunesmith.search.storage.study_db import StudyDatabase
-from tunesmith.search.storage.trial_record import Record
+from tunesmith.search.storage.trial_record import Record, best_first
 from tunesmith.search.study.observations import observations
 from tunesmith.search.study.patience import Patience
 from tunesmith.search.study.running_segments import RunningSegments
@@ -80,6 +80,7 @@ class SearchLoop:
         self.runs_left: int | None = None  # of those that are no trials, while they run
         self.exhausted = False
         self.standings = [self._standing(record) for record in database.records]
+        self.failed = sum(standing.failed for standing in self.standings)  # trials
         for record in database.records:
             if any(MASK in text for text in record.overrides):  # the command has the secret again
                 record.overrides = self._overrides(record.params, record.is_default)
@@ -96,6 +97,16 @@ class SearchLoop:
     def target(self) -> int:
         """How many trials are to be started; those that branch off others are not counted."""
         return self.settings.trials or self.space.grid_size
+
+    @property
+    def best(self) -> Record | None:
+        """The trial that leads so far: the best score at the highest rung, the first of equals."""
+        if self.policy.by_latest:  # then standings have no best scores
+            return next(iter(best_first(self.records, self.mode)), None)
+        pairs = zip(self.standings, self.records, strict=True)
+        alive = [s for s, record in pairs if s.scores and record.failure is None]
+        best = max(alive, key=lambda s: (max(s.scores), s.scores[max(s.scores)]), default=None)
+        return None if best is None else self.records[best.number]
 
     def search(self) -> None:
         """Train until no policy wants more, or something ends the search."""
@@ -115,14 +126,10 @@ class SearchLoop:
 
     def _finish_the_best(self) -> bool:
         """Train the best trial on where none came to its end: few trials promote none so far."""
-        pairs = zip(self.standings, self.records, strict=True)
-        waiting = [s for s, record in pairs if s.scores and record.failure is None]
-        if self.ended_by is not None or any(self.last_rung in s.scores for s in waiting):
+        best = self.best
+        if self.ended_by is not None or best is None or self.last_rung in best.rungs:
             return False
-        best = max(waiting, key=lambda s: (max(s.scores), s.scores[max(s.scores)]), default=None)
-        if best is None:
-            return False
-        self._issue(self.records[best.number], max(best.scores) + 1)
+        self._issue(best, best.rungs[-1] + 1)
         return True
 
     def train(
@@ -210,9 +217,7 @@ class SearchLoop:
         if number < len(first):
             params = dict(first[number])
         else:
-            enough = len(self.space.dimensions) + 2
-            known = observations(self.records, self.standings, enough)
-            asked = self.sampler.ask(number - len(first), known)
+            asked = self.sampler.ask(number - len(first), self._observations())
             if asked is None:
                 self.exhausted = True
                 return None
@@ -251,6 +256,13 @@ class SearchLoop:
     def _standing(self, record: Record) -> TrialState:
         return record.standing(self.mode, self.policy.by_latest)
 
+    def _observations(self) -> list[Observation]:
+        """Return what the sampler learns from; nothing for one that reads no scores."""
+        if not self.sampler.reads_scores:
+            return []
+        enough = len(self.space.dimensions) + 2
+        return observations(self.records, self.standings, enough)
+
     def _overrides(self, params: Mapping[str, Any], is_default: bool) -> list[str]:
         """Return what makes a trial, as one would type it."""
         return [*self.space.fixed, *([] if is_default else self.space.overrides(params))]
@@ -288,7 +300,9 @@ class SearchLoop:
         if record.take(result):
             self.store.save(record, self.last_rung)
             self.disk.reconcile(record, self.records, self.last_rung)
-        self.standings[record.number] = self._standing(record)
+        before = self.standings[record.number]
+        after = self.standings[record.number] = self._standing(record)
+        self.failed += after.failed - before.failed
         self.patience.judge(self.standings, self.last_rung, self.mode)
         if self.watcher is not None:
             self.watcher.ended(self, record, result)
@@ -330,10 +344,9 @@ class SearchLoop:
             self.watcher.tick(self)
 
     def _count_failures(self) -> None:
-        failed = [record for record in self.records if record.has_failed]
         limit = self.settings.max_failures
-        if limit is not None and len(failed) > limit:
+        if limit is not None and self.failed > limit:
             self.end("failures")
-        all_failed = len(self.records) == len(failed) >= min(ALIKE, self.target)
-        if all_failed and len({record.error for record in failed}) == 1:
+        all_failed = len(self.records) == self.failed >= min(ALIKE, self.target)
+        if all_failed and len({record.error for record in self.records}) == 1:
             self.end("failures")

@@ -6,6 +6,7 @@ Imports, rows and base weights are paid for once. What segments print goes to st
 belongs to the results.
 """
 
+import gc
 import json
 import logging
 import os
@@ -27,6 +28,8 @@ def main() -> None:
         from tunesmith.search.worker.input_cache import InputCache
         from tunesmith.search.worker.run_segment import run_segment
 
+    gc.collect()
+    gc.freeze()  # what is imported stays: the collector need not look at it after each trial
     warm = InputCache()
     _tell(answers, event="ready", pid=os.getpid())
     for line in sys.stdin:

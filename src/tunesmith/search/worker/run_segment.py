@@ -19,6 +19,7 @@ from tunesmith.pipeline.run_context import ConfigRecord, RunContext, record_end,
 from tunesmith.pipeline.run_length import step_at_fraction
 from tunesmith.pipeline.train import choose_hardware, fit, launched_ranks
 from tunesmith.reporting.results import COLLAPSE, DIVERGED, MACHINE, NAN, OUT_OF_MEMORY, Validation
+from tunesmith.runtime.memory import gpu_memory, peak_memory, release_memory
 from tunesmith.search.storage.link_checkpoint import STAGE_ENDS
 from tunesmith.search.trial import Result, Segment, result_of
 from tunesmith.search.worker.input_cache import InputCache
@@ -60,7 +61,9 @@ def run_segment(segment: Segment, warm: InputCache) -> Result:
         )
     finally:
         tracking.finish()
-    return _timed(result, time.monotonic() - began)
+    result = _timed(result, time.monotonic() - began)
+    release_memory()
+    return result
 
 
 @contextlib.contextmanager
@@ -265,11 +268,7 @@ def _saved_step(directory: Path) -> int:
 
 
 def _timed(result: Result, seconds: float) -> Result:
-    return result.changed(seconds=seconds, memory=largest_memory())
-
-
-def largest_memory() -> int:
-    """Return the most memory that this process has ever held, in bytes."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    facts = {"seconds": seconds, "memory": peak_memory()}
+    if (gpu := gpu_memory()) is not None:
+        facts |= {"gpu_memory": gpu.peak, "gpu_total": gpu.total}
+    return result.changed(**facts)

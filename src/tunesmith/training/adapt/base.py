@@ -14,6 +14,7 @@ class Adaptation:
 
     factors: dict[str, float]  # of each learning parameter's rate, by its name
     fixed: list[nn.Module]  # they stay in eval mode: no dropout in front of fixed weights
+    cache_gb: float = 0.0  # of disk for what they compute, once for all; 0: in each step
 
 
 def factors_of(task: Task, head_lr_multiplier: float) -> dict[str, float]:

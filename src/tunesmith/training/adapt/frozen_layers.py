@@ -4,14 +4,17 @@ from torch import nn
 
 from tunesmith.errors import ConfigError
 from tunesmith.models.encoder import embeddings, encoder_layers
-from tunesmith.runtime.options import LayerCount, Positive
+from tunesmith.runtime.options import LayerCount, NonNegative, Positive
 from tunesmith.tasks.base import Task
 from tunesmith.tasks.capabilities import encoders_of, head_names
 from tunesmith.training.adapt.base import Adaptation, factors_of
 
 
 def frozen(
-    task: Task, layers: LayerCount = "all", head_lr_multiplier: Positive = 1.0
+    task: Task,
+    layers: LayerCount = "all",
+    head_lr_multiplier: Positive = 1.0,
+    cache_gb: NonNegative = 4.0,
 ) -> Adaptation:
     """Fix the embeddings and the first `layers` encoder blocks; "all" leaves only the head."""
     fixed = _fixed_modules(task, layers)
@@ -26,7 +29,7 @@ def frozen(
     if not factors:
         what = "the task has no head, so nothing is left to learn"
         raise ConfigError("CONF-RANGE", f"adapt.layers={layers}", what, "fix fewer layers")
-    return Adaptation(factors, fixed)
+    return Adaptation(factors, fixed, cache_gb)
 
 
 def _fixed_modules(task: Task, count: int | str) -> list[nn.Module]:
