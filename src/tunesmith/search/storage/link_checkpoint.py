@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from tunesmith import runs
 from tunesmith.reporting.results import Parent
@@ -27,7 +28,8 @@ def link_checkpoint(source: Path, target: Path, parent: Parent) -> bool:
     for name in names:
         _link(source / "checkpoints" / name, folder / name)
     ends = [*runs.read_status(source).get(STAGE_ENDS, []), parent.step]
-    runs.write_status(target, "paused", step=parent.step, parent=dict(parent), **{STAGE_ENDS: ends})
+    facts: dict[str, Any] = {"step": parent.step, "parent": dict(parent), STAGE_ENDS: ends}
+    runs.write_status(target, "paused", **facts)
     runs.write_json(folder / MANIFEST, {name: known[name] for name in names})  # from now on intact
     return True
 

@@ -21,7 +21,7 @@ def observations(
     worst = min([s.scores[rung] for s in standings if rung in s.scores], default=None)
     return [
         Observation(number, record.params, value)
-        for record, (number, _, scores, running, failed) in zip(records, standings, strict=True)
+        for record, (number, _, scores, running, failed, _) in zip(records, standings, strict=True)
         if (value := worst if failed else scores.get(rung)) is not None or (running and not failed)
     ]
 

@@ -112,7 +112,8 @@ def _stages_before(segment: Segment) -> Sequence[tuple[float, Mapping[str, Any]]
 def _record_end_of_stage(directory: Path, step: int | None) -> None:
     ends = runs.read_status(directory).get(STAGE_ENDS, [])
     if step not in ends:
-        runs.write_status(directory, "paused", **{STAGE_ENDS: [*ends, step]})
+        known: dict[str, Any] = {STAGE_ENDS: [*ends, step]}
+        runs.write_status(directory, "paused", **known)
 
 
 def _train(
@@ -177,7 +178,7 @@ def _measured(segment: Segment, warm: InputCache) -> Result:
     config = typed(segment.config)
     with _ready(config, warm) as (hardware, inputs):
         cost = measure(config, inputs, hardware, Path(segment.directory))
-    cost = cost.model_copy(update={"memory": largest_memory()})
+    cost = cost.model_copy(update={"memory": peak_memory()})
     return result_of(segment, "done", cost=cost)
 
 
