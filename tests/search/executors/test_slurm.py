@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,7 +15,8 @@ from support.fake_slurm import StandIn
 from support.servers import eventually
 from tunesmith.errors import ConfigError, MachineError, SafetyError
 from tunesmith.reporting.results import MACHINE
-from tunesmith.search.executors.jobs import Job
+from tunesmith.search.executors import slurm as slurm_module
+from tunesmith.search.executors.jobs import Job, JobLostError
 from tunesmith.search.executors.slurm import Queue, SlurmExecutor, _listen, _name_of
 from tunesmith.search.trial import Segment
 
@@ -123,6 +125,24 @@ def test_a_job_that_slurm_refuses_for_good_ends_the_search(slurm, tmp_path):
     assert (result.state, result.failure, result.exit_code) == ("interrupted", MACHINE, 5)
     assert "error[ENV-SLURM] executor=slurm: sbatch: error: invalid partition" in result.error
     assert slurm.jobs() == {}
+
+
+def test_a_stop_does_not_wait_for_ever_for_a_slurm_that_does_not_answer(
+    slurm, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(slurm_module, "SILENCE", 1.0)
+    executor = SlurmExecutor(poll=1)
+    executor.check(tmp_path)
+    (slurm.commands / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    job = Job(Segment(0, 0, 0, 1.0, 0, str(tmp_path), {}, [], {}), (0,), handle="777")
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(executor._await, job)
+        time.sleep(2)
+        assert not waits.done()  # a search that goes on waits
+        job.stopped = True
+        with pytest.raises(JobLostError, match="SLURM does not answer"):
+            waits.result(timeout=30)
+    assert "SLURM does not answer: the next start ends job 777" in caplog.text
 
 
 def test_a_warning_of_the_time_limit_is_heard_by_a_training_alone():

@@ -41,6 +41,7 @@ from tunesmith.search.units import BYTES, SECONDS, amount
 
 log = logging.getLogger(__name__)
 
+SILENCE = 120.0  # seconds without an answer of SLURM, after which a stop waits no more
 GLANCE = 1.0  # seconds between two looks for the file of a result
 WARNING = 90  # seconds before its time limit at which SLURM tells a job
 ENDING = 60.0  # seconds that SLURM may take to say how a job has ended
@@ -183,12 +184,17 @@ class SlurmExecutor(ClusterExecutor):
     def _await(self, job: Job) -> Result:
         file = self.folder / f"{job.handle}.json"
         looks = 0
-        began = time.monotonic()
+        began, to_end = time.monotonic(), math.inf  # `to_end`: since when it is to end
         while not file.exists():
             if looks > 1:
                 raise JobLostError(self._why(job.handle))
             time.sleep(GLANCE)
+            if job.stopped or job.killed:
+                to_end = min(to_end, time.monotonic())
             asked, waiting = self.queue.look()
+            if time.monotonic() - max(asked, to_end) > SILENCE:
+                log.warning("SLURM does not answer: the next start ends job %s", job.handle)
+                raise JobLostError(f"SLURM does not answer, and may still run job {job.handle}")
             if asked > began and job.handle not in waiting:
                 looks, began = looks + 1, asked
         result = Result.model_validate_json(file.read_text(encoding="utf-8"))
