@@ -73,7 +73,8 @@ def row(
 
 
 def test_every_policy_has_a_row() -> None:
-    assert {name for name, *_ in ROWS} == set(names("policy"))
+    others = {"pbt"}  # no curve was recorded of settings that change in mid-run
+    assert {name for name, *_ in ROWS} | others == set(names("policy"))
 
 
 @pytest.mark.parametrize(("name", "rungs", "patience"), ROWS)

@@ -45,11 +45,13 @@ def use_cached_states(
     From then on batches bring those states, and the task's model begins behind these layers. None
     where they are computed in each step, as train.log then says. Raises MachineError.
     """
-    depth = frozen_depth(task.model, adaptation.fixed) if adaptation.fixed else None
-    if depth is None:
+    if not adaptation.fixed:
         return None
     reason = _reason_against(config, hardware, task, adaptation, has_graphs)
     if reason is None:
+        depth = frozen_depth(task.model, adaptation.fixed)
+        if depth is None:
+            return None
         prefix = FrozenPrefix(task.model, depth)
         reason = _prepare(config, hardware, task, adaptation, data, prefix)
     if reason is not None:
