@@ -18,6 +18,7 @@ from tunesmith.models.resolve_path import folder_of
 
 RATES = (3e-5, 3e-4, 1e-5, 2e-4, 5e-5, 1e-3, 5e-3, 3e-3)
 DECAYS = (0.01, 0.1, 0.001, 0.01, 0.1, 0.01, 0.001, 0.1)
+SLOW = pytest.mark.torture  # Ray starts for half a minute
 POINTS = tuple(
     {"learning_rate": rate, "weight_decay": decay}
     for rate, decay in zip(RATES, DECAYS, strict=True)
@@ -31,19 +32,20 @@ def tiny_search(folder, epochs, others):
     return Search(job._replace(workers=0, own=own), others, workers=1)
 
 
-def test_the_same_points_are_searched_by_ours_and_by_peers(tmp_path):
+@pytest.mark.parametrize("peer", ["optuna tuned", pytest.param("ray tuned", marks=SLOW)])
+def test_the_same_points_are_searched_by_ours_and_by_a_peer(tmp_path, peer):
     search = tiny_search(tmp_path, epochs=3, others=POINTS[-3:-1])
-    records = compare(search, tmp_path / "runs", range(1), PEERS[:2], preloaded.command)
-    assert [record["who"] for record in records] == ["ours", "optuna tuned", "ray tuned"]
+    records = compare(search, tmp_path / "runs", range(1), [peer], preloaded.command)
+    assert [record["who"] for record in records] == ["ours", peer]
     for record in records:
         times = [time for time, _ in record["validations"]]
         assert 3 + 2 <= len(times) <= 3 * 3, "each is validated, and one is trained to its end"
         assert 0 < times[0] <= times[-1] < record["seconds"]
         assert 0 <= record["accuracy"] <= 1
     summary = summarize(records)
-    ratio = records[2]["seconds"] / records[0]["seconds"]
-    assert summary["ratios"]["ray tuned"]["seconds"]["median"] == pytest.approx(ratio, abs=1e-4)
-    assert summary["targets"][2]["falls_short"] == (ratio < 2.0)
+    ratio = records[1]["seconds"] / records[0]["seconds"]
+    assert summary["ratios"][peer]["seconds"]["median"] == pytest.approx(ratio, abs=1e-4)
+    assert summary["targets"][0]["falls_short"] == (ratio < 2.0)
 
 
 def test_the_aim_is_the_best_score_that_all_reach():
