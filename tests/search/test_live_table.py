@@ -12,6 +12,7 @@ from support.summaries import ESCAPE
 from support.synthetic_studies import Scripted, search, settings, study
 from tunesmith.search.cost.cost_model import CostModel
 from tunesmith.search.cost.forecast import Forecast
+from tunesmith.search.cost.tell import tell_cost
 from tunesmith.search.live_table import LiveTable, line, table
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Segment, result_of
@@ -152,3 +153,50 @@ def test_the_time_left_counts_the_confirmation(tmp_path) -> None:
     assert left.seconds_left() == pytest.approx(6 * 60, abs=1)  # counted down, till it is due
     left._next = 0.0
     assert left.seconds_left() == pytest.approx(4 * 60, abs=1)
+
+
+def test_an_error_of_a_policy_that_is_played_through_ends_no_search(loop, caplog, capsys) -> None:
+    def fails(states, may_start):
+        raise ZeroDivisionError("of a score that is never met")
+
+    for record in loop.records:
+        for replicate in record.ran:
+            replicate.seconds = 60.0
+    loop.policy.next = fails
+    left = forecast(loop)
+    assert left.seconds_left() is None
+    left._next = 0.0
+    assert left.seconds_left() is None
+    loop.store.set = lambda key, value: None
+    loop.executor.has_queue = True  # nothing is measured
+    told, _ = tell_cost(loop, 0.0)
+    assert told is None
+    assert [r.message[:40] for r in caplog.records] == [
+        "no time left can be told: error[INTERNAL",
+        "no cost can be told beforehand: error[IN",
+    ]
+
+
+def test_what_is_told_ends_with_the_trials_that_are_started(loop) -> None:
+    for record in loop.records:
+        for replicate in record.ran:
+            replicate.seconds = 60.0
+    more = forecast(loop)
+    assert more.model.shape.trials == 27
+    loop.exhausted = True
+    assert more.model.shape.trials == 9
+
+
+def test_a_grid_has_no_more_trials_than_points(tmp_path) -> None:
+    made = study(tmp_path / "study", Scripted(), settings("grid", "full", trials=100))
+    made.store.close()
+    assert made.target == 3
+
+
+def test_the_budget_bounds_the_time_left_before_its_search_has_begun(loop) -> None:
+    for record in loop.records:
+        for replicate in record.ran:
+            replicate.seconds = 600.0
+    left = Forecast(CostModel(loop, {}), ends_at=time.monotonic() + 20)
+    assert loop.deadline is None
+    assert left.seconds_left() == pytest.approx(20, abs=1)

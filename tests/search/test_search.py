@@ -126,6 +126,11 @@ def test_the_best_experiment_is_the_winner(grid):
             "search/policy=discard has none before its end; search/policy=asha",
         ),
         (
+            ["optimizer.lr=interval(1e-3,5e-3)", "search=pbt", "search.patience=3"],
+            "error[CONF-PATIENCE] search.patience=3: looks at whole trainings, and "
+            "search/policy=pbt has none before its end; search/policy=asha",
+        ),
+        (
             ["optimizer.lr=1e-4,2e-4", "search.sampler=random"],
             "error[CONF-TARGET] search.sampler: needs a _target_: what to build; "
             "choose one: search/sampler=random",

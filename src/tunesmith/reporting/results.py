@@ -241,8 +241,8 @@ class Estimate(Value):
 
     trials: int
     segments: list[int]  # that end at each rung, of all seeds
-    steps: int  # of the trials, as are the validations
-    validations: int
+    steps: int | None = None  # of the trials, as are the validations
+    validations: int | None = None
     confirmation_runs: int  # at most
     workers: int
     seconds: float | None

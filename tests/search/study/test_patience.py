@@ -101,3 +101,16 @@ def test_what_nothing_tells_the_noise_of_is_refused():
     check_noise_is_known(10, "val/f1", seeds=2)
     check_noise_is_known(10, "val/accuracy", seeds=1)
     check_noise_is_known(None, "val/f1", seeds=1)
+
+
+def test_seeds_amid_a_promotion_are_compared_at_the_rung_that_all_have_reached(tmp_path):
+    how = settings("random", "asha", 30, replicates=2, patience=6)
+    made = search(tmp_path / "study", scripted(), how)
+    for record in made.records:
+        for replicate in record.ran:
+            below = replicate.scores.get(0)
+            replicate.scores = {0: below, 1: below + 0.2} if below is not None else {}
+            if replicate.seed == record.seeds[0]:
+                replicate.scores.pop(1, None)
+        assert record.rungs in ([], [0])
+        assert record.seed_scores == [r.scores[0] for r in record.ran if r.scores]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tunesmith.config import typed
 from tunesmith.errors import TunesmithError
-from tunesmith.search.cost.play_through import SearchShape
+from tunesmith.search.cost.play_through import SearchShape, roots
 from tunesmith.search.cost.workload import Workload, no_workload, unit_workload, workload_of
 from tunesmith.search.samplers.random import RandomSampler
 from tunesmith.search.study.search_loop import SearchLoop
@@ -80,9 +80,10 @@ class CostModel:
     def shape(self) -> SearchShape:
         """The search as it is to be played through."""
         loop = self.loop
+        may_start = not (loop.exhausted or loop.patience.plateau)
         return SearchShape(
             loop.policy,
-            loop.target,
+            loop.target if may_start else roots(loop.standings),
             len(loop.seeds),
             max(1, loop.executor.workers // self._slots),
             loop.settings.confirm_top,

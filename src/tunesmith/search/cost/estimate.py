@@ -9,7 +9,7 @@ from tunesmith.reporting import formatting
 from tunesmith.reporting.results import Estimate
 from tunesmith.search.cost.cost_model import CostModel
 from tunesmith.search.cost.play_through import COPIES, Running, play
-from tunesmith.search.cost.time_left import Correction, confirmation_seconds
+from tunesmith.search.cost.time_left import Correction, confirmation_seconds, share_to_come
 
 PLAYS = 40  # times that the search is played through; the mean counts
 UNKNOWN = "its time is told once segments have ended (a queue or several devices: none measured)"
@@ -26,20 +26,20 @@ def estimate(
     cold = max((cost.worker_seconds for cost in model.measured.values()), default=0.0)
     model.mean(lambda workload: workload.whole)  # composes, and times that
     handover = Correction(extra=model.handover)
+    is_large = shape.sample != shape
     plays = [
         play(
             shape.sample,
             model.of_trial,
             handover.seconds,
             random.Random(seed),
-            standings,
-            running or [],
+            () if is_large else standings,
+            () if is_large else running or (),
             cold,
         )
         for seed in range(PLAYS)
     ]
-    known = len(standings)
-    share = max(shape.trials - known, 0) / max(shape.sample.trials - known, 1) or 1.0
+    share = share_to_come(shape, standings) if is_large else 1.0
     rungs = range(len(shape.policy.rungs))
     segments = [round(share * fmean(p.segments[rung] for p in plays)) for rung in rungs]
     candidates = min(shape.confirm_top, shape.trials)
@@ -50,8 +50,6 @@ def estimate(
     estimated = Estimate(
         trials=shape.trials,
         segments=segments,
-        steps=round(share * fmean(p.steps for p in plays)),
-        validations=round(share * fmean(p.validations for p in plays)),
         confirmation_runs=runs,
         workers=shape.workers,
         seconds=None,
@@ -59,12 +57,13 @@ def estimate(
     if not model.is_measured:
         return estimated
     checkpoints = share * fmean(p.checkpoints for p in plays) + shape.workers * COPIES
-    budget = model.loop.settings.budget
-    total = before + trials + confirmation + winner
+    rest, budget = trials + confirmation + winner, model.loop.settings.budget
     return estimated.model_copy(
         update={
-            "seconds": total if budget is None else min(total, budget),
-            "unlimited_seconds": total,
+            "steps": round(share * fmean(p.steps for p in plays)),
+            "validations": round(share * fmean(p.validations for p in plays)),
+            "seconds": before + (rest if budget is None else min(rest, budget)),
+            "unlimited_seconds": before + rest,
             "trial_seconds": trials,
             "confirmation_seconds": confirmation,
             "winner_seconds": winner,
@@ -111,6 +110,9 @@ def _costs(estimated: Estimate, workers: str) -> Iterator[str]:
         "confirmation": estimated.confirmation_seconds if estimated.confirmation_runs else None,
         "winner": estimated.winner_seconds,
     }
+    spent = estimated.unlimited_seconds - sum(seconds or 0.0 for seconds in parts.values())
+    if spent >= 1:
+        parts = {"spent before": spent, **parts}
     each = [f"{name} {formatting.duration(s)}" for name, s in parts.items() if s is not None]
     assert estimated.seconds is not None
     limit = ""
@@ -131,8 +133,9 @@ def details(estimated: Estimate, model: CostModel) -> Iterator[str]:
         counts = Counter(dict(enumerate(estimated.segments)))
         each = [f"{counts[i]} to {formatting.rung(rung)}" for i, rung in enumerate(rungs)]
         yield f"segments: {', '.join(each)}"
-    validations = formatting.count(estimated.validations, "validation")
-    yield f"trials: {formatting.count(estimated.steps, 'step')}, {validations}"
+    if estimated.steps is not None and estimated.validations is not None:
+        validations = formatting.count(estimated.validations, "validation")
+        yield f"trials: {formatting.count(estimated.steps, 'step')}, {validations}"
     for kind, cost in model.measured.items():
         step = cost.step_seconds + cost.token_seconds * cost.tokens
         of = f" {kind}" if len(model.measured) > 1 else ""

@@ -1,5 +1,6 @@
 """The time that a running search still takes, of the loop as it stands."""
 
+import logging
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from tunesmith.errors import explain
 from tunesmith.search.cost.cost_model import CostModel
 from tunesmith.search.cost.estimate import winner_seconds
 from tunesmith.search.cost.play_through import Running, Task
@@ -21,6 +23,8 @@ from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Segment
 
+log = logging.getLogger(__name__)
+
 SHARE = 0.02  # of the time, that may be spent on telling how much is left
 CONFIRM = "confirm "  # how the key of a result of the confirmation begins
 
@@ -33,14 +37,13 @@ class Forecast:
         self.ends_at = ends_at  # by `search.budget`, on the clock of time.monotonic()
         self._at, self._next = 0.0, 0.0  # when it was worked out, and will be again
         self._known: float | None = None
-        self._ended = -1
+        self._has_failed = False
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the search ends, None where nothing tells it yet."""
         now = time.monotonic()
-        if now >= self._next or self._ended != self._segments_ended():
+        if now >= self._next:
             self._known = self._worked_out()
-            self._ended = self._segments_ended()
             self._at = time.monotonic()
             self._next = self._at + max(2.0, (self._at - now) / SHARE)
         left = None
@@ -48,29 +51,35 @@ class Forecast:
             left = max(self._known - (time.monotonic() - self._at), 0.0)
         return self._within_budget(left)
 
-    def _segments_ended(self) -> int:
-        """Count what has ended, coarsely where there are many: each count costs as much."""
-        loop = self.loop
-        ended = sum(len(s.scores) for s in loop.standings) + len(loop.store.facts.results)
-        return ended if ended < 1000 else ended // 100
-
     def _within_budget(self, left: float | None) -> float | None:
         """Return at most what `search.budget` leaves; the winner alone may go beyond it."""
-        if self.ends_at is None or self.loop.deadline is None:
+        is_of_winner = self.loop.runs_left is not None and self.loop.deadline is None
+        if self.ends_at is None or is_of_winner:
             return left
         rest = max(0.0, self.ends_at - time.monotonic())
         return rest if left is None else min(left, rest)
 
     def _worked_out(self) -> float | None:
+        """Return the seconds left; None, and no further try, where that fails.
+
+        It plays a policy through, which may be a user's, with scores that it never meets.
+        """
         model = self.model
-        return seconds_left(
-            model.shape,
-            model.of_trial,
-            winner_seconds(model),
-            progress_of(self.loop, model),
-            model.is_measured,
-            model.handover,
-        )
+        if self._has_failed:
+            return None
+        try:
+            return seconds_left(
+                model.shape,
+                model.of_trial,
+                winner_seconds(model),
+                progress_of(self.loop, model),
+                model.is_measured,
+                model.handover,
+            )
+        except Exception as error:  # whatever it is, no search ends for it
+            self._has_failed = True
+            log.warning("no time left can be told: %s", explain(error))
+            return None
 
 
 def progress_of(loop: SearchLoop, model: CostModel) -> Progress:

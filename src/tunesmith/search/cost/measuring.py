@@ -1,7 +1,9 @@
 """Asks a worker what trainings cost, once in a study: a fact of the machine, decides nothing."""
 
 import logging
+import math
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -13,6 +15,8 @@ from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import MEASURE_FOLDER, MeasuredCost, Segment
 
 log = logging.getLogger(__name__)
+
+OF_BUDGET = 0.05  # the share of `search.budget` after which nothing more is measured
 
 
 def measured_costs(loop: SearchLoop, is_dry: bool = False) -> Mapping[str, MeasuredCost]:
@@ -41,11 +45,18 @@ def measured_costs(loop: SearchLoop, is_dry: bool = False) -> Mapping[str, Measu
 
 
 def _measured(loop: SearchLoop) -> Iterator[tuple[str, MeasuredCost]]:
+    began, settings = time.monotonic(), loop.settings
     for kind, point in kinds_of(points_of(loop)).items():
         segment = _segment(loop, point)
-        if segment.devices > 1:
+        spent = time.monotonic() - began
+        if segment.devices > 1 or spent > OF_BUDGET * (settings.budget or math.inf):
             return
-        found = loop.executor.submit(segment).result()
+        future = loop.executor.submit(segment)
+        try:
+            found = future.result(timeout=settings.timeout)
+        except TimeoutError:
+            loop.executor.kill(segment)
+            found = future.result()
         if found.state == "interrupted" and found.failure is None:
             raise Interrupted
         if found.cost is None:

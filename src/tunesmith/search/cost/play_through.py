@@ -58,6 +58,11 @@ class SearchShape:
         return replace(self, trials=min(self.trials, MOST))
 
 
+def roots(standings: Sequence[TrialState]) -> int:
+    """Count the trials that began from the model: those that a search starts."""
+    return sum(state.parent is None for state in standings)
+
+
 @dataclass
 class Played:
     """What came of a search: seconds until the last trial ended, and the segments since."""
@@ -169,8 +174,7 @@ class _Game:
 
     def _issue(self) -> bool:
         policy, states = self.shape.policy, self.states
-        started = sum(state.parent is None for state in states)
-        action = policy.next(states, started < self.shape.trials)
+        action = policy.next(states, roots(states) < self.shape.trials)
         if action is None:
             return False
         if isinstance(action, Promote):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tunesmith.search.confirmation.sequential import Plan, expected_blocks
-from tunesmith.search.cost.play_through import Played, Running, SearchShape, WorkloadOf, play
+from tunesmith.search.cost.play_through import Played, Running, SearchShape, WorkloadOf, play, roots
 from tunesmith.search.cost.workload import Workload
 from tunesmith.search.policies.base import TrialState
 
@@ -90,9 +90,14 @@ def seconds_left(
         for seed in range(PLAYS)
     ]
     # A large one goes on as a smaller one of its kind runs from the start.
-    share = (shape.trials - len(progress.standings)) / sample.trials if is_large else 1.0
+    share = share_to_come(shape, progress.standings) if is_large else 1.0
     trials = share * fmean(p.seconds for p in played)
     return trials + confirmation_seconds(shape, played, correction) + last
+
+
+def share_to_come(shape: SearchShape, standings: Sequence[TrialState]) -> float:
+    """Return how many times the sample of a large search is still to be started."""
+    return max(shape.trials - roots(standings), 0) / shape.sample.trials
 
 
 def confirmation_seconds(

@@ -124,9 +124,14 @@ class Record(BaseModel):
     @property
     def deviation(self) -> float | None:
         """The standard deviation over the seeds of what the objective is the mean of."""
-        rungs = self.rungs
-        numbers = self._scores_at(rungs[-1]) if rungs else []
+        numbers = self.seed_scores
         return stdev(numbers) if len(numbers) > 1 else None
+
+    @property
+    def seed_scores(self) -> list[float]:
+        """The score of each seed at the highest rung that all have reached; none before one."""
+        rungs = self.rungs
+        return self._scores_at(rungs[-1]) if rungs else []
 
     def state(self, last_rung: int) -> State:
         if self.pending:

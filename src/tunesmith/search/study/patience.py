@@ -46,7 +46,7 @@ class Patience:
         if gain is None or best is None or objective is None:
             return
         alive = [record for record, _ in ended if record.failure is None]
-        replicates = [[r.score for r in one.lasts if r.score is not None] for one in alive]
+        replicates = [one.seed_scores for one in alive]  # of one rung, also amid a promotion
         rows = next((r.rows.get("validation", 0) for one in alive for r in one.lasts), 0)
         best = best if mode == "max" else -best
         noise = plateau.noise_of(objective.metric, best, rows, replicates)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,10 +94,13 @@ class SearchLoop:
     def last_rung(self) -> int:
         return len(self.policy.rungs) - 1
 
-    @property
+    @cached_property
     def target(self) -> int:
         """How many trials are to be started; those that branch off others are not counted."""
-        return self.settings.trials or self.space.grid_size
+        trials, settings = self.settings.trials, self.settings
+        if settings.lists_points:
+            return min(trials or self.space.grid_size, self.space.grid_size)
+        return trials or self.space.grid_size
 
     @property
     def best(self) -> Record | None:
