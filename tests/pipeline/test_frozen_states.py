@@ -1,10 +1,13 @@
 """Frozen layers are computed once for all epochs and runs; only the clock can tell."""
 
+import io
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -147,9 +150,13 @@ def test_a_damaged_file_is_made_anew_and_a_small_limit_refuses(folder, caplog):
     caplog.set_level(logging.INFO)
     expected = logits(built(folder, "adapt.layers=1"))
     file = next((folder / "cache/states").glob("*-train.npy"))
-    file.write_bytes(file.read_bytes()[:200])
-    assert torch.equal(logits(built(folder, "adapt.layers=1")), expected)
-    assert "are damaged" in caplog.text
+    whole, zipped = file.read_bytes(), io.BytesIO()
+    np.savez(zipped, states=expected)
+    for damaged in (whole[:200], zipped.getvalue(), whole[:10] + b"{(" + whole[12:]):
+        caplog.clear()
+        file.write_bytes(damaged)
+        assert torch.equal(logits(built(folder, "adapt.layers=1")), expected)
+        assert "are damaged" in caplog.text
     assert not built(folder, "adapt.layers=1", "adapt.cache_gb=1e-6").data.states
     assert "their states take 0.0 GB, adapt.cache_gb=1e-06" in caplog.text
 
@@ -157,22 +164,23 @@ def test_a_damaged_file_is_made_anew_and_a_small_limit_refuses(folder, caplog):
 def test_files_used_long_ago_make_space_and_a_full_disk_is_the_machines_fault(
     tmp_path, monkeypatch
 ):
-    import numpy as np
-
     counts = np.array([2, 1])
     states = np.arange(2 * 2 * 3, dtype=np.float32).reshape(2, 2, 3)
 
     def compute():
         yield [1, 0], states
 
-    for age, name in enumerate(("old", "middle")):
-        state_cache.cached_states(tmp_path / f"{name}.npy", counts, 3, compute, 10**6)
-        import os
-
-        os.utime(tmp_path / f"{name}.npy", (age, age))
-    size = (tmp_path / "old.npy").stat().st_size
-    made = state_cache.cached_states(tmp_path / "new.npy", counts, 3, compute, size + 36)
-    assert sorted(path.name for path in tmp_path.glob("*.npy")) == ["middle.npy", "new.npy"]
+    for age, name in enumerate(("0a", "0b")):
+        state_cache.cached_states(tmp_path / f"{name}-train.npy", counts, 3, compute, 10**6)
+        os.utime(tmp_path / f"{name}-train.npy", (age, age))
+    (tmp_path / "thesis.npy").touch()  # none of ours
+    size = (tmp_path / "0a-train.npy").stat().st_size
+    made = state_cache.cached_states(tmp_path / "0c-train.npy", counts, 3, compute, size + 36)
+    assert sorted(path.name for path in tmp_path.glob("*.npy")) == [
+        "0b-train.npy",
+        "0c-train.npy",
+        "thesis.npy",
+    ]
     assert made[1].tolist() == [[0.0, 1.0, 2.0]]
     assert made[0].tolist() == [[6.0, 7.0, 8.0], [9.0, 10.0, 11.0]]
 
@@ -181,9 +189,9 @@ def test_files_used_long_ago_make_space_and_a_full_disk_is_the_machines_fault(
 
     monkeypatch.setattr(state_cache, "_write", full)
     with pytest.raises(MachineError) as caught:
-        state_cache.cached_states(tmp_path / "more.npy", counts, 3, compute, 10**6)
+        state_cache.cached_states(tmp_path / "0d-train.npy", counts, 3, compute, 10**6)
     assert str(caught.value) == (
         f"error[ENV-DIR] {tmp_path}: states of frozen layers cannot be written: No space left on "
         "device; adapt.cache_gb=0 computes them in each step"
     )
-    assert not (tmp_path / "more.npy").exists()
+    assert not (tmp_path / "0d-train.npy").exists()

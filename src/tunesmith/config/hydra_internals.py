@@ -97,10 +97,14 @@ def plain_yaml(values: Any) -> str:
     import yaml
     from omegaconf._utils import get_omega_conf_dumper
 
+    class Dumper(get_omega_conf_dumper()):  # type: ignore[misc]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
     return yaml.dump(
         values,
         default_flow_style=False,
         allow_unicode=True,
         sort_keys=False,
-        Dumper=get_omega_conf_dumper(),
+        Dumper=Dumper,
     )

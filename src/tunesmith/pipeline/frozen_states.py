@@ -152,10 +152,19 @@ def _key(config: RunConfig, hardware: Hardware, data: DataModule, prefix: Frozen
         "features": [data.key, data.eval_batch_size],
         "weights": prefix.fingerprint(),
         "libraries": [torch.__version__, transformers.__version__],
-        "processor": [environment.processor(), hardware.accelerator, hardware.threads],
+        "processor": [environment.processor(), hardware.accelerator, hardware.threads, *_gpu()],
         "precision": [hardware.precision, hardware.float32_matmul_precision],
+        "deterministic": config.trainer.deterministic,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _gpu() -> list[Any]:
+    """Return what decides the bits of a GPU; nothing where there is none."""
+    if not torch.cuda.is_available():
+        return []
+    versions = [torch.version.cuda, torch.backends.cudnn.version()]
+    return [torch.cuda.get_device_name(), torch.cuda.get_device_capability(), *versions]
 
 
 def _set(prefix: FrozenPrefix, batch: Batch) -> None:

@@ -297,15 +297,21 @@ def test_memory_that_others_took_is_no_fault_of_a_trial(machine, monkeypatch):
     with local.LocalExecutor() as executor:
         handed_in(executor).result(10)
         assert executor.workers == 4
-        lost = handed_in(executor, "failed", failure=OUT_OF_MEMORY).result(10)
-        assert (lost.state, lost.failure) == ("interrupted", CRASH)  # the study tries it again
-        assert lost.error == "out of memory among 4 trials: from here on one at a time"
-        assert executor.workers == 1
+        monkeypatch.setattr(Pretended, "meeting", threading.Barrier(3))
+        three = [handed_in(executor, "failed", failure=OUT_OF_MEMORY) for _ in range(2)]
+        three.append(handed_in(executor))
+        *lost, ended = [future.result(10) for future in three]
+        assert ended.state == "done"
+        for one in lost:  # the study tries each again
+            assert (one.state, one.failure) == ("interrupted", CRASH)
+            assert one.error == "out of memory beside other trials: it is tried again alone"
+        assert executor.workers == 1  # whoever of the three ended first
+        monkeypatch.setattr(Pretended, "meeting", threading.Barrier(1))
         alone = handed_in(executor, "failed", failure=OUT_OF_MEMORY).result(10)
         assert (alone.state, alone.failure) == ("failed", OUT_OF_MEMORY)
         assert executor.workers == 1
-        handed_in(executor, gpu_memory=11 * 10**9).result(10)
-        assert executor.workers == 1
+        handed_in(executor).result(10)
+        assert executor.workers == 3  # four were too many
 
 
 def test_on_a_cpu_cores_are_divided_by_threads_and_memory_by_what_a_trial_takes(

@@ -36,7 +36,12 @@ def test_the_first_trial_on_a_gpu_runs_alone_and_shows_how_many_fit():
     assert packing.count == 4
     packing.take(1 * GB)
     assert packing.count == 4  # the largest counts
-    packing.is_alone = True
+    packing.run_out()
+    packing.run_out()  # of the same trials
     assert packing.count == 1
+    packing.take(20 * GB, is_shared=True)
+    assert packing.count == 1  # what ran beside others says nothing of one that runs alone
     packing.take(30 * GB)
     assert packing.count == 3
+    packing.peak = GB
+    assert packing.count == 3  # not four again

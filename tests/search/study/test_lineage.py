@@ -155,6 +155,8 @@ def test_a_copy_keeps_its_checkpoint_when_that_of_its_parent_is_deleted(tmp_path
     assert status["parent"] == {"trial": 1, "rung": 0, "step": 10}
     assert link_checkpoint(target, tmp_path / "0012", parent)  # the copy of a copy, not trained yet
     assert json.loads((tmp_path / "0012/status.json").read_text())["stage_ends"] == [10, 10]
+    (source / "checkpoints/last.ckpt").unlink()  # a clean-up that was killed in the middle
+    assert not link_checkpoint(source, tmp_path / "0013", parent)
     delete_checkpoints(source)
     assert checkpoint(target) == "weights"
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tunesmith.runtime.atomic_files import written_whole
 
 log = logging.getLogger(__name__)
 
+OURS = re.compile(r"[0-9a-f]+-(train|validation)\.npy")  # names of the files that may be deleted
 STATES = "states"  # the key of a feature, and of a batch
 Computed = tuple[Sequence[int], np.ndarray]  # features, and their states (B, T, H) or (B, 1, H)
 
@@ -79,6 +81,8 @@ def cached_states(
     shape = int(counts.sum()), width
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent.is_symlink():
+            raise OSError(f"{path.parent} is a link")
         with locked(path.with_suffix(".lock")):
             numbers = _opened(path, shape)
             if numbers is None:
@@ -110,10 +114,15 @@ def _opened(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
         return None
     try:
         numbers = np.load(path, mmap_mode="r", allow_pickle=False)
-        if numbers.shape == shape and numbers.dtype == np.float32:
+        if not isinstance(numbers, np.memmap):
+            reason = "it is no single array"
+        elif numbers.shape == shape and numbers.dtype == np.float32:
             return np.asarray(numbers)
-        reason = f"its shape is {numbers.shape}"
-    except (ValueError, EOFError) as error:
+        else:
+            reason = f"its shape is {numbers.shape}"
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # numpy raises what its parser of the header does
         reason = str(error)
     log.warning("states %s are damaged (%s): made anew", path.name, reason)
     return None
@@ -136,7 +145,8 @@ def _write(
 
 def _make_space(path: Path, limit: int) -> None:
     """Delete the other files that were used the longest time ago, down to so many bytes."""
-    others = [other for other in path.parent.glob("*.npy") if other != path]
+    files = [other for other in path.parent.glob("*.npy") if OURS.fullmatch(other.name)]
+    others = [other for other in files if other != path]
     facts = sorted((other.stat().st_mtime, other.stat().st_size, other) for other in others)
     used = sum(size for _, size, _ in facts)
     for _, size, other in facts:

@@ -28,6 +28,7 @@ class Job:
     spent: float = 0.0  # seconds that it ran before it was launched again
     step: int = 0  # that it had saved then
     handle: Any = None  # as what runs it has it; None before
+    is_shared: bool = False  # another job has run on a GPU of its own while it did
     stopped: bool = False
     killed: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(6))  # no other job has it

@@ -87,20 +87,26 @@ class LocalExecutor(JobExecutor):
         return Packing(cores, threads, 0 if is_gpu else available_memory(), is_gpu)
 
     def _run(self, job: Job) -> Result:
+        with self._lock:
+            for other in self._jobs:
+                if other is not job and self._gpus_of(other) & self._gpus_of(job):
+                    job.is_shared = other.is_shared = True
         result = super()._run(job)
         if not self.is_auto or job.segment.devices > 1:
             return result
         with self._lock:
-            several = self.workers > max(1, len(self.gpus))
-            if result.failure == OUT_OF_MEMORY and self.gpus and several:
-                self.packing.is_alone = True
-                error = f"out of memory among {self.workers} trials: from here on one at a time"
+            if result.failure == OUT_OF_MEMORY and job.is_shared:
+                self.packing.run_out()
+                error = "out of memory beside other trials: it is tried again alone"
                 result = result.changed(state="interrupted", failure=CRASH, error=error)
             elif result.state == "done":
                 peak = result.gpu_memory if self.gpus else result.memory
-                self.packing.take(peak, result.gpu_total)
+                self.packing.take(peak, result.gpu_total, job.is_shared)
             self._repack()
         return result
+
+    def _gpus_of(self, job: Job) -> set[str]:
+        return {gpu for slot in job.slots for gpu in self.shares[slot].gpus}
 
     def _repack(self) -> None:
         """Let as many slots be taken as trials fit; a worker of a slot that may not be is ended."""
@@ -111,8 +117,10 @@ class LocalExecutor(JobExecutor):
             ]
         before, self.workers = self.workers, min(count * groups, len(self.shares))
         if self.workers < before:
-            said = "a trial takes up to %.1f GB of memory: %d workers, not %d"
-            log.warning(said, self.packing.peak / 1e9, self.workers, before)
+            why = f"a trial takes up to {self.packing.peak / 1e9:.1f} GB of memory"
+            if self.packing.is_alone:
+                why = "a trial ran out of memory beside others"
+            log.warning("%s: %d workers, not %d", why, self.workers, before)
         for slots in [key for key in self._warm if max(key) >= self.workers]:
             self._warm.pop(slots).end()
 

@@ -32,15 +32,26 @@ class Packing:
     memory: int  # bytes; 0: not known yet
     is_gpu: bool
     peak: int = 0  # bytes of the largest trial so far
-    is_alone: bool = False  # one ran out of memory among others: until a trial has ended well
+    is_alone: bool = False  # one ran out of memory among others: until one ended well by itself
+    most: int = 0  # that may be tried again after that; 0: as many as seem to fit
 
     @property
     def count(self) -> int:
         if self.is_alone or (self.is_gpu and not self.peak):
             return 1
-        return workers_that_fit(self.cores, self.threads, self.memory, self.peak)
+        fit = workers_that_fit(self.cores, self.threads, self.memory, self.peak)
+        return min(fit, self.most) if self.most else fit
 
-    def take(self, peak: int, memory: int = 0) -> None:
-        """Learn what a trial took that ended well, and how much memory there is for all."""
-        self.peak, self.is_alone = max(self.peak, peak), False
+    def take(self, peak: int, memory: int = 0, is_shared: bool = False) -> None:
+        """Learn what a trial took that ended well, and how much memory there is for all.
+
+        `is_shared`: others ran beside it, so it says nothing of one that runs alone.
+        """
+        self.peak, self.is_alone = max(self.peak, peak), self.is_alone and is_shared
         self.memory = self.memory or memory
+
+    def run_out(self) -> None:
+        """Let trials run alone, and then fewer side by side: one ran out of memory among others."""
+        if not self.is_alone:
+            self.most = max(1, self.count - 1)
+        self.is_alone = True

@@ -4,6 +4,7 @@ A trial that is promoted after its checkpoint is gone is trained from its start 
 same bits: what is deleted costs time, and changes no decision.
 """
 
+import contextlib
 import logging
 import shutil
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tunesmith.reporting.results import COMPLETE, FAILED, PAUSED, RUNNING
 from tunesmith.search.storage.trial_record import Record
+from tunesmith.training.checkpoint_io import MANIFEST
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +55,14 @@ class CheckpointBudget:
         """
         if self.limit is None:
             return
-        used = bytes_of(self.trials) + bytes_of(self.confirm)
+        used = self._used()
         paused = [r for r in records if r.state(last_rung) == PAUSED]
         candidates = [*sorted(paused, key=self._worth), *reversed(self.whole[1:])]
         for record in candidates:
             if used <= self.limit:
                 return
-            used -= self._delete(record)
+            self._delete(record)
+            used = self._used()  # a copy may still hold the same file by another name
         if used > self.limit and not self._is_said:
             self._is_said = True
             what = "search.max_disk: the %.1f MB that must stay are more than its %.1f MB"
@@ -72,21 +75,22 @@ class CheckpointBudget:
     def _has_any(self, record: Record) -> bool:
         return next(checkpoints_of(self._folder_of(record)), None) is not None
 
-    def _delete(self, record: Record) -> int:
-        """Delete a trial's checkpoints; return the bytes that this freed."""
-        return delete_checkpoints(self._folder_of(record))
+    def _used(self) -> int:
+        return bytes_of(self.trials) + bytes_of(self.confirm)
+
+    def _delete(self, record: Record) -> None:
+        delete_checkpoints(self._folder_of(record))
 
     def _folder_of(self, record: Record) -> Path:
         return self.trials / f"{record.number:04d}"
 
 
-def delete_checkpoints(trial: Path) -> int:
-    """Delete the checkpoints of a trial or run; return the bytes that this freed."""
-    freed = 0
+def delete_checkpoints(trial: Path) -> None:
+    """Delete the checkpoints of a trial or run, first what says that they are there."""
     for folder in checkpoints_of(trial):
-        freed += bytes_of(folder)
+        with contextlib.suppress(OSError):
+            (folder / MANIFEST).unlink()
         shutil.rmtree(folder, ignore_errors=True)
-    return freed
 
 
 def checkpoints_of(trial: Path) -> Iterator[Path]:

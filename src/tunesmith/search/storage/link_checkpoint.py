@@ -25,8 +25,11 @@ def link_checkpoint(source: Path, target: Path, parent: Parent) -> bool:
     folder = target / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     names = [name for name in ("last.ckpt", "best.ckpt") if name in known]
-    for name in names:
-        _link(source / "checkpoints" / name, folder / name)
+    try:
+        for name in names:
+            _link(source / "checkpoints" / name, folder / name)
+    except FileNotFoundError:  # a clean-up was killed in the middle
+        return False
     ends = [*runs.read_status(source).get(STAGE_ENDS, []), parent.step]
     facts: dict[str, Any] = {"step": parent.step, "parent": dict(parent), STAGE_ENDS: ends}
     runs.write_status(target, "paused", **facts)

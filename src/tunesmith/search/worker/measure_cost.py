@@ -79,7 +79,12 @@ def measure(config: RunConfig, inputs: RunInputs, hardware: Hardware, folder: Pa
 
 
 def _few_steps(config: RunConfig) -> RunConfig:
-    """Return the config of a training of `STEPS` steps whose validations have a batch of rows."""
+    """Return the config of a training of `STEPS` steps whose validations have a batch of rows.
+
+    Frozen layers are computed in each step: their cache takes a pass over all rows.
+    """
+    if "cache_gb" in config.adapt:
+        config = config.model_copy(update={"adapt": {**config.adapt, "cache_gb": 0.0}})
     config = config.model_copy(update={"test": False, "logger": loggers_in_run(config.logger)[0]})
     return config.with_options(
         "trainer",
