@@ -139,6 +139,7 @@ def test_mlflow_writes_into_the_run_directory_where_no_store_is_named(env, tmp_p
     one = [*inputs(tmp_path), "optimizer.lr=1e-3", "trainer.max_epochs=1", "logger=mlflow"]
     python(env, [str(ROOT / "train.py"), *one])
     [run] = [path for path in (tmp_path / "runs/default").iterdir() if path.is_dir()]
-    [logged] = json.loads(python(env, ["-c", READ_MLFLOW, f"file:{run}"]))
+    reads = {**env, "MLFLOW_ALLOW_FILE_STORE": "true"}
+    [logged] = json.loads(python(reads, ["-c", READ_MLFLOW, f"file:{run}"]))
     assert logged["name"] == "/".join(Path(run).parts[-3:])
     assert [step for step, _ in logged["scores"]] == [5]

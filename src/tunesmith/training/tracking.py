@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,8 @@ def identity_of(node: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     mark, name = hashlib.sha256(str(path).encode()).hexdigest()[:16], "/".join(path.parts[-3:])
     if package == "wandb":
         return {"id": mark, "name": name}
+    if not node.get("tracking_uri"):  # files of the run directory, which MLflow 3 asks for by name
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     begun = _mlflow_run(node, mark)
     tags = {**(node.get("tags") or {}), MARK: mark}
     return {"run_name": name, "tags": tags} if begun is None else {"run_id": begun}
