@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tunesmith.reporting.results import Parent
+from tunesmith.reporting.trial_results import Parent
 from tunesmith.search.policies.base import Branch, Policy, Promote, TrialState
 
 Score = Callable[[int, int], float | None]  # (number, rung) -> score, None if the trial fails

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from support.runs import without_a_model
 from tunesmith.pipeline.hints import hints
-from tunesmith.reporting.results import COLLAPSE, DIVERGED, Validation
+from tunesmith.reporting.trial_results import COLLAPSE, DIVERGED, Validation
 from tunesmith.search.worker.run_segment import _failure
 from tunesmith.tasks.base import Task
 from tunesmith.tasks.classification import Classification

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tunesmith.reporting import findings, formatting, plateau, statistics
-from tunesmith.reporting.results import StudyResults, TrialResult, Validation, is_number
+from tunesmith.reporting.results import StudyResults
+from tunesmith.reporting.trial_results import TrialResult, Validation, is_number
 
 AGREES = 0.3  # Kendall's tau below which a lower rung says little
 OFFERED = 10  # the search.patience that is offered

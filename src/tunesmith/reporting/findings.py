@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from tunesmith.reporting import formatting, statistics
-from tunesmith.reporting.results import SearchedDimension, StudyResults, TrialResult, is_number
+from tunesmith.reporting.results import SearchedDimension, StudyResults
+from tunesmith.reporting.trial_results import TrialResult, is_number
 
 CHANCE = 0.01  # a pattern that luck shows more often than this is not mentioned
 LEADERS = 3  # as many at an end are worth a word

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.errors import printable
-from tunesmith.reporting.results import StudyResults, TrialResult
+from tunesmith.reporting.results import StudyResults
+from tunesmith.reporting.trial_results import TrialResult
 from tunesmith.runtime.spreadsheet import quoted_formula
 
 FIXED = (

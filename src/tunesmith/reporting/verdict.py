@@ -3,15 +3,8 @@
 from typing import NamedTuple
 
 from tunesmith.reporting import findings, formatting
-from tunesmith.reporting.results import (
-    COLLAPSE,
-    DIVERGED,
-    Arm,
-    Plateau,
-    StudyResults,
-    TrialResult,
-    is_number,
-)
+from tunesmith.reporting.results import Arm, Plateau, StudyResults
+from tunesmith.reporting.trial_results import COLLAPSE, DIVERGED, TrialResult, is_number
 
 INTERVAL = "95% interval"  # of a mean over seeds; alpha is the level of the test, not of this
 

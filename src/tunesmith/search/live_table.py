@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tunesmith.errors import printable
 from tunesmith.reporting import formatting
-from tunesmith.reporting.results import COMPLETE, DEGENERATE
+from tunesmith.reporting.trial_results import COMPLETE, DEGENERATE
 from tunesmith.search.cost.forecast import Forecast
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.search.study.search_loop import SearchLoop

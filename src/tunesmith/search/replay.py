@@ -9,7 +9,7 @@ from typing import Any
 
 from tunesmith import config, runs
 from tunesmith.errors import ConfigError, Interrupted, ModelError
-from tunesmith.reporting.results import MACHINE
+from tunesmith.reporting.trial_results import MACHINE
 from tunesmith.runtime import environment
 from tunesmith.search.storage import saved_study
 from tunesmith.search.storage.trial_record import Record, Replicate, lineage

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tunesmith.errors import MachineError, TunesmithError, error_of
-from tunesmith.reporting.results import Validation, Value
+from tunesmith.reporting.trial_results import Validation, Value
 
 MEASURE_FOLDER = ".measure-"  # how the name of a folder begins that a measurement works in
 

@@ -9,7 +9,8 @@ import pytest
 
 from support.synthetic_studies import KilledError, Scripted, settings, study, surface
 from tunesmith.reporting import next_steps, verdict
-from tunesmith.reporting.results import COLLAPSE, PAUSED, Confirmation
+from tunesmith.reporting.results import Confirmation
+from tunesmith.reporting.trial_results import COLLAPSE, PAUSED
 from tunesmith.search import final_output, start
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError

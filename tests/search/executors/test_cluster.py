@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.reporting.results import CRASH, MACHINE, TIMEOUT
+from tunesmith.reporting.trial_results import CRASH, MACHINE, TIMEOUT
 from tunesmith.runs.lock import lock
 from tunesmith.search.executors.cluster import ClusterExecutor, run_remotely
 from tunesmith.search.executors.jobs import JobLostError

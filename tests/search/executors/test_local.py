@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import pytest
 
-from tunesmith.reporting.results import CRASH, MACHINE, OUT_OF_MEMORY
-from tunesmith.search.executors import local
+from tunesmith.reporting.trial_results import CRASH, MACHINE, OUT_OF_MEMORY
+from tunesmith.search.executors import local, worker_process
 from tunesmith.search.executors.base import WorkerResources
 from tunesmith.search.executors.jobs import Job
 from tunesmith.search.trial import Segment, result_of
@@ -220,7 +220,7 @@ def test_a_worker_outlives_the_thread_that_asked_for_it():
     program = "import sys; from tunesmith.runtime.processes import die_with_parent as d; d(); "
     command = [sys.executable, "-c", program + "print('ready', flush=True); sys.stdin.read()"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "COMMAND", command)
+        patch.setattr(worker_process, "COMMAND", command)
         with local.LocalExecutor(workers=1) as executor:
             job, workers = Job(segment_of(1), (0,)), []
 

@@ -14,10 +14,12 @@ from support.commands import ROOT, small
 from support.fake_slurm import StandIn
 from support.servers import eventually
 from tunesmith.errors import ConfigError, MachineError, SafetyError
-from tunesmith.reporting.results import MACHINE
+from tunesmith.reporting.trial_results import MACHINE
 from tunesmith.search.executors import slurm as slurm_module
 from tunesmith.search.executors.jobs import Job, JobLostError
-from tunesmith.search.executors.slurm import Queue, SlurmExecutor, _listen, _name_of
+from tunesmith.search.executors.slurm import SlurmExecutor, _name_of
+from tunesmith.search.executors.slurm_commands import Queue
+from tunesmith.search.executors.slurm_job import listen
 from tunesmith.search.trial import Segment
 
 
@@ -149,7 +151,7 @@ def test_a_warning_of_the_time_limit_is_heard_by_a_training_alone():
     heard = []
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR2)}
     try:
-        _listen()
+        listen()
         os.kill(os.getpid(), signal.SIGUSR2)  # while it still imports: it has time left
         signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
         assert heard == []

@@ -10,7 +10,7 @@ from support import reference_policies as reference
 from support import scripted_study as scripted
 from support.plugins import make_policy, names
 from support.scripted_study import Began, Ended, Score, search, segments, standings
-from tunesmith.reporting.results import Parent
+from tunesmith.reporting.trial_results import Parent
 from tunesmith.search.policies.base import Branch, Policy, Promote, Start, TrialState
 from tunesmith.search.policies.discard import DiscardPolicy
 from tunesmith.search.policies.hyperband import HyperbandPolicy, bracket_sizes

@@ -20,7 +20,7 @@ from support.synthetic_studies import (
     settings,
     study,
 )
-from tunesmith.reporting.results import COMPLETE, PAUSED, Parent
+from tunesmith.reporting.trial_results import COMPLETE, PAUSED, Parent
 from tunesmith.search import final_output
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.storage.checkpoint_budget import delete_checkpoints

@@ -20,7 +20,7 @@ from support.synthetic_studies import (
     surface,
 )
 from tunesmith.errors import Interrupted, MachineError, TunesmithError
-from tunesmith.reporting.results import COMPLETE, CRASH, FAILED, MACHINE, NAN, PAUSED, TIMEOUT
+from tunesmith.reporting.trial_results import COMPLETE, CRASH, FAILED, MACHINE, NAN, PAUSED, TIMEOUT
 from tunesmith.search.executors.base import WorkerStatus
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.optuna_mirror import OptunaMirror

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from tunesmith.reporting import findings, formatting
 from tunesmith.reporting.html import scales
 from tunesmith.reporting.html.svg import Figure, Pictures, Plot, Point, marks_of
-from tunesmith.reporting.results import StudyResults, TrialResult
+from tunesmith.reporting.results import StudyResults
+from tunesmith.reporting.trial_results import TrialResult
 
 MOST_NAMED = 150  # points that tell their names; with more the page would grow large
 

@@ -6,7 +6,8 @@ from typing import Any
 from tunesmith.reporting import findings, formatting
 from tunesmith.reporting.html import scales
 from tunesmith.reporting.html.svg import BOTTOM, TOP, Figure, Pictures, Plot
-from tunesmith.reporting.results import StudyResults, TrialResult, is_number
+from tunesmith.reporting.results import StudyResults
+from tunesmith.reporting.trial_results import TrialResult, is_number
 
 MOST = 200  # curves that are drawn
 POINTS = 40  # of a curve

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tunesmith.reporting import findings, formatting, next_steps, verdict
-from tunesmith.reporting.results import Arm, StudyResults, TrialResult
+from tunesmith.reporting.results import Arm, StudyResults
+from tunesmith.reporting.trial_results import TrialResult
 
 
 class Number(NamedTuple):

@@ -8,12 +8,8 @@ from markupsafe import Markup
 
 from tunesmith.reporting import findings, formatting
 from tunesmith.reporting.html.svg import WIDTH, Figure, Pictures, picture, shape
-from tunesmith.reporting.results import (
-    SearchedDimension,
-    StudyResults,
-    TrialResult,
-    is_number,
-)
+from tunesmith.reporting.results import SearchedDimension, StudyResults
+from tunesmith.reporting.trial_results import TrialResult, is_number
 
 LEAST = 10  # trials; with fewer the order is noise
 BEST = 8  # trials at least that the best are compared by: a tenth of few is one or two

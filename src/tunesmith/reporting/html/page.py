@@ -22,7 +22,8 @@ from tunesmith.reporting.html import (
     table_rows,
 )
 from tunesmith.reporting.html.svg import slug, visible
-from tunesmith.reporting.results import StudyResults, TrialResult
+from tunesmith.reporting.results import StudyResults
+from tunesmith.reporting.trial_results import TrialResult
 
 HERE = Path(__file__).parent
 CONTENTS = (

@@ -8,7 +8,8 @@ from markupsafe import Markup
 from tunesmith.reporting import findings, formatting
 from tunesmith.reporting.html import scales
 from tunesmith.reporting.html.svg import RIGHT, WIDTH, Figure, Pictures, picture, shape
-from tunesmith.reporting.results import StudyResults, is_number
+from tunesmith.reporting.results import StudyResults
+from tunesmith.reporting.trial_results import is_number
 
 ROW, TOP, BOTTOM = 50.0, 6.0, 42.0
 MOST = 5  # trials whose replicates are shown

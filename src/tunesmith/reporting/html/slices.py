@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from tunesmith.reporting import findings, formatting
 from tunesmith.reporting.html import scales
 from tunesmith.reporting.html.svg import BOTTOM, LEFT, TOP, Figure, Pictures, Plot, marks_of, slug
-from tunesmith.reporting.results import SearchedDimension, StudyResults, TrialResult
+from tunesmith.reporting.results import SearchedDimension, StudyResults
+from tunesmith.reporting.trial_results import TrialResult
 
 MOST_NAMED = 60
 GOLDEN = 0.618034  # its multiples spread evenly: points of one choice stand side by side

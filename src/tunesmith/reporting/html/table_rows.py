@@ -4,7 +4,8 @@ from collections import Counter
 from typing import Any
 
 from tunesmith.reporting import findings, formatting, next_steps
-from tunesmith.reporting.results import Arm, StudyResults, is_number
+from tunesmith.reporting.results import Arm, StudyResults
+from tunesmith.reporting.trial_results import is_number
 
 LONGEST_ERROR = 300  # characters
 

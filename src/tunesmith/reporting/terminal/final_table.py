@@ -11,8 +11,9 @@ from rich.text import Text
 
 from tunesmith.errors import printable
 from tunesmith.reporting import advice, findings, formatting, next_steps, verdict
-from tunesmith.reporting.results import StudyResults, TrialResult
+from tunesmith.reporting.results import StudyResults
 from tunesmith.reporting.terminal.score_table import Command
+from tunesmith.reporting.trial_results import TrialResult
 
 MOST = 20  # rows on a terminal; summary.csv has them all
 LONGEST = 40  # characters of a setting

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tunesmith import runs
 from tunesmith.errors import StudyError
-from tunesmith.reporting.results import COLLAPSE, DIVERGED, NAN
+from tunesmith.reporting.trial_results import COLLAPSE, DIVERGED, NAN
 from tunesmith.search.confirmation.sequential import Plan, expected_blocks, next_step
 from tunesmith.search.storage.checkpoint_budget import delete_checkpoints
 from tunesmith.search.study.search_loop import SearchLoop

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, pstdev
 from typing import NamedTuple
 
-from tunesmith.reporting.results import Parent
+from tunesmith.reporting.trial_results import Parent
 from tunesmith.search.cost.workload import Workload
 from tunesmith.search.policies.base import Branch, Policy, Promote, TrialState
 from tunesmith.search.storage.checkpoint_budget import LEAST_KEPT

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tunesmith.reporting.results import CRASH
+from tunesmith.reporting.trial_results import CRASH
 from tunesmith.runtime.fast_import import fast_import
 from tunesmith.search.executors.jobs import Job, JobExecutor
 from tunesmith.search.trial import Result, Segment, result_of

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunesmith.reporting.results import CRASH
+from tunesmith.reporting.trial_results import CRASH
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.trial import Result, Segment
 

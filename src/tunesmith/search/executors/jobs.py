@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.errors import MachineError, TunesmithError, explain
-from tunesmith.reporting.results import CRASH, MACHINE
+from tunesmith.reporting.trial_results import CRASH, MACHINE
 from tunesmith.search.executors.base import Executor, WorkerStatus
 from tunesmith.search.trial import Result, Segment, result_of
 
@@ -185,7 +185,7 @@ class JobExecutor(Executor):
         except MachineError as error:
             result = _fault(job.segment, error)
         except Exception as error:  # whatever it is, it is not of the trial's making
-            said = (str(error).strip().splitlines() or [""])[-1]
+            said = last_line(str(error))
             kind = "" if isinstance(error, JobLostError) else f"{type(error).__name__}: "
             result = _crash(job.segment, f"{kind}{said}")
         if result.state == "interrupted" and job.stopped and not job.killed:
@@ -193,6 +193,11 @@ class JobExecutor(Executor):
         if result.state == "interrupted" and result.failure is None:
             return result.changed(failure=CRASH, error="what runs it has stopped it")
         return result
+
+
+def last_line(text: str) -> str:
+    """Return the last line of what a program said, empty where it said nothing."""
+    return (text.strip().splitlines() or [""])[-1]
 
 
 def _set_result(future: "Future[Result]", result: Result) -> None:

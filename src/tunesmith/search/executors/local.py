@@ -1,31 +1,27 @@
 """Workers on this machine: warm processes that are used again, each with cores of its own."""
 
-import contextlib
 import itertools
-import json
 import logging
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from typing import IO, Any, TypeVar
+from typing import TypeVar
 
 from tunesmith.errors import MachineError
-from tunesmith.reporting.results import CRASH, OUT_OF_MEMORY
+from tunesmith.reporting.trial_results import CRASH, OUT_OF_MEMORY
 from tunesmith.runtime.memory import available_memory
 from tunesmith.runtime.options import CountOrAuto, Positive
 from tunesmith.search.executors.base import WorkerResources
-from tunesmith.search.executors.jobs import Job, JobExecutor, JobLostError
+from tunesmith.search.executors.jobs import Job, JobExecutor
 from tunesmith.search.executors.packing import Packing
+from tunesmith.search.executors.worker_process import Worker
 from tunesmith.search.trial import Result, Segment
 
 log = logging.getLogger(__name__)
 
-COMMAND = [sys.executable, "-P", "-m", "tunesmith.search.worker"]
 GPU_NAME = re.compile(r"\d+|(GPU|MIG)-\S+")
 PAUSES = (0.5, 1, 2, 4)  # seconds between two tries to start a process
 
@@ -137,7 +133,7 @@ class LocalExecutor(JobExecutor):
         slots += others[: max(0, need - len(slots))]
         return tuple(sorted(slots)) if len(slots) >= need and len(gpus) >= devices else None
 
-    def _launch(self, job: Job) -> "Worker":
+    def _launch(self, job: Job) -> Worker:
         """Take the warm worker of these slots, or make one."""
         with self._lock:
             worker = self._warm.pop(job.slots, None)
@@ -150,7 +146,7 @@ class LocalExecutor(JobExecutor):
         job.since = time.monotonic()
         return worker
 
-    def _make(self, job: Job) -> "Worker":
+    def _make(self, job: Job) -> Worker:
         """Start a process; try again for a while where this machine has none to give."""
         share = merge_resources([self.shares[slot] for slot in job.slots])
         pauses = iter(PAUSES)
@@ -184,75 +180,6 @@ class LocalExecutor(JobExecutor):
                 self._warm[job.slots] = worker
         if not keep:
             worker.end()
-
-
-class Worker:
-    """One process of `tunesmith.search.worker`, and the pipe to it."""
-
-    def __init__(self, share: WorkerResources) -> None:
-        threads = str(share.threads)
-        env = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        env["TOKENIZERS_PARALLELISM"] = "false"
-        self.process = subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=env,
-            start_new_session=True,  # a Ctrl-C at the terminal is the controller's to handle
-        )
-        self.memory: list[int] = []
-        self._send({"cores": list(share.cores), "gpus": list(share.gpus), "path": sys.path})
-
-    @property
-    def growth(self) -> int:
-        """Bytes that it has grown by since its first segment."""
-        return self.memory[-1] - self.memory[0] if self.memory else 0
-
-    def is_alive(self) -> bool:
-        return self.process.poll() is None
-
-    def run(self, segment: Segment) -> Result:
-        """Have a segment run; raises JobLostError where the worker dies of it."""
-        self._send(asdict(segment))
-        result = self._answer()
-        if result is not None:
-            self.memory.append(result.memory)
-            return result
-        code = self.process.wait()
-        ending = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise JobLostError(f"its worker ended with {ending}{_out_of_memory(code)}")
-
-    def signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
-
-    def end(self) -> None:
-        """Kill it and what it has started: nothing in it is worth waiting for."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                assert pipe is not None
-                pipe.close()
-
-    def _send(self, message: dict[str, Any]) -> None:
-        pipe: IO[str] | None = self.process.stdin
-        assert pipe is not None
-        with contextlib.suppress(BrokenPipeError):  # it has died: reading will say so
-            pipe.write(json.dumps(message) + "\n")
-            pipe.flush()
-
-    def _answer(self) -> Result | None:
-        assert self.process.stdout is not None
-        with contextlib.suppress(ValueError):  # half a line, or a pipe that was closed
-            for line in self.process.stdout:
-                message = json.loads(line)
-                if message["event"] == "result":
-                    return Result(**message["result"])
-        return None
 
 
 def shares(workers: int | str) -> list[WorkerResources]:
@@ -298,7 +225,3 @@ def _dealt(things: list[T], i: int, count: int) -> tuple[T, ...]:
     if not things:
         return ()
     return tuple(things[i::count]) or (things[i % len(things)],)
-
-
-def _out_of_memory(code: int) -> str:
-    return " (out of memory?)" if code == -signal.SIGKILL else ""

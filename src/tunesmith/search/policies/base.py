@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from tunesmith.errors import TunesmithError
-from tunesmith.reporting.results import Parent
+from tunesmith.reporting.trial_results import Parent
 from tunesmith.search.space.space import Space
 
 

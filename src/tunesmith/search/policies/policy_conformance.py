@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from tunesmith.reporting.results import Parent
+from tunesmith.reporting.trial_results import Parent
 from tunesmith.search.policies.base import Branch, Policy, Promote, Start, TrialState
 
 

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.reporting.results import COMPLETE, FAILED, PAUSED, RUNNING
+from tunesmith.reporting.trial_results import COMPLETE, FAILED, PAUSED, RUNNING
 from tunesmith.search.storage.trial_record import Record
 from tunesmith.training.checkpoint_io import MANIFEST
 

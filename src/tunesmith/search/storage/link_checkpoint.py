@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import runs
-from tunesmith.reporting.results import Parent
+from tunesmith.reporting.trial_results import Parent
 
 MANIFEST = "manifest.json"
 STAGE_ENDS = "stage_ends"  # in status.json: at which steps a run has changed its settings

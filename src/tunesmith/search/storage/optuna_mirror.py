@@ -18,7 +18,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from tunesmith.reporting.results import COMPLETE, FAILED, RUNNING
+from tunesmith.reporting.trial_results import COMPLETE, FAILED, RUNNING
 from tunesmith.search.space.dimension import Dimension, is_number
 from tunesmith.search.storage.trial_record import Record
 

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tunesmith.reporting.results import Confirmation, Plateau, StudyEnd, StudySpec, Value
+from tunesmith.reporting.results import Confirmation, Plateau, StudyEnd, StudySpec
+from tunesmith.reporting.trial_results import Value
 from tunesmith.search.trial import MeasuredCost, Result
 
 

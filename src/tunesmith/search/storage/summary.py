@@ -6,18 +6,20 @@ from pathlib import Path
 
 from tunesmith import config, runs
 from tunesmith.reporting.results import (
-    COMPLETE,
-    FAILED,
     FORMAT,
-    PAUSED,
-    RUNNING,
     Confirmation,
     SearchedDimension,
-    SeedScore,
-    State,
     StudyEnd,
     StudyResults,
     StudySpec,
+)
+from tunesmith.reporting.trial_results import (
+    COMPLETE,
+    FAILED,
+    PAUSED,
+    RUNNING,
+    SeedScore,
+    State,
     TrialResult,
 )
 from tunesmith.search.storage.trial_record import Record, best_first, steps_spent

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tunesmith.reporting.results import (
+from tunesmith.reporting.trial_results import (
     COMPLETE,
     DEGENERATE,
     FAILED,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tunesmith.config.interpolation import leaves
 from tunesmith.errors import ConfigError, Interrupted, MachineError, TunesmithError
-from tunesmith.reporting.results import CRASH, MACHINE, SearchedDimension, StudySpec
+from tunesmith.reporting.results import SearchedDimension, StudySpec
+from tunesmith.reporting.trial_results import CRASH, MACHINE
 from tunesmith.runtime.mask_secrets import mask_arguments
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.space.diff import differences

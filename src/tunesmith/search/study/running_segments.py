@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
-from tunesmith.reporting.results import CRASH, TIMEOUT
+from tunesmith.reporting.trial_results import CRASH, TIMEOUT
 from tunesmith.search.executors.base import Executor
 from tunesmith.search.trial import Result, Segment, result_of
 

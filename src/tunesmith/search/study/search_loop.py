@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tunesmith.errors import Interrupted
 from tunesmith.pipeline.run_length import step_at_fraction
-from tunesmith.reporting.results import CRASH, MACHINE, Parent
+from tunesmith.reporting.trial_results import CRASH, MACHINE, Parent
 from tunesmith.runtime.mask_secrets import MASK
 from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.executors.base import Executor

@@ -18,7 +18,14 @@ from tunesmith.pipeline.inputs import RunInputs, check_runnable, load_inputs, ta
 from tunesmith.pipeline.run_context import ConfigRecord, RunContext, record_end, record_start
 from tunesmith.pipeline.run_length import step_at_fraction
 from tunesmith.pipeline.train import choose_hardware, fit, launched_ranks
-from tunesmith.reporting.results import COLLAPSE, DIVERGED, MACHINE, NAN, OUT_OF_MEMORY, Validation
+from tunesmith.reporting.trial_results import (
+    COLLAPSE,
+    DIVERGED,
+    MACHINE,
+    NAN,
+    OUT_OF_MEMORY,
+    Validation,
+)
 from tunesmith.runtime.memory import gpu_memory, peak_memory, release_memory
 from tunesmith.search.storage.link_checkpoint import STAGE_ENDS
 from tunesmith.search.trial import Result, Segment, result_of
