@@ -38,6 +38,7 @@ SEARCH = [
     "cost",
     "live_table",
     "final_output",
+    "dry_run",
     "start",
     "replay",
     "api",

@@ -70,7 +70,7 @@ def searched(folder):
         def search(study, fatal=None):
             executor = InProcess(fatal)
             executor.warm = InputCache()
-            patch.setattr(start, "_executor", lambda cfg: executor)
+            patch.setattr(start, "new_executor", lambda cfg, base: executor)
             tunesmith.search(command(folder, study))
             return executor.submitted
 

@@ -131,9 +131,7 @@ def _loggers(config: RunConfig, context: RunContext, resumed_step: int | None) -
         with (
             logger_connections.connection_errors_as_one_line(address) if address else nullcontext()
         ):
-            identity = tracking.identity_of(node, context.directory)
-            tags = {"tags": identity["tags"]} if "tags" in identity else {}  # the user's too
-            node = {**identity, **node, **tags}
+            node = tracking.with_identity(node, context.directory)
             logger = instantiate.instantiate(node, trust=config.trust)
             if node["_target_"] in tracking.EXTRAS and context.hparams:
                 logger.log_hyperparams(dict(context.hparams))

@@ -80,6 +80,11 @@ def size(count: float) -> str:
     return f"{math.ceil(count / 1e3)} kB"
 
 
+def percent(share: float) -> str:
+    """Return a share to two digits: 4 %, 0.25 %."""
+    return f"{100 * share:.2g} %"
+
+
 def chance(probability: float) -> str:
     """Return a probability to two digits, never as certain: `= 0.61`, `> 0.99`."""
     if probability > 0.99:

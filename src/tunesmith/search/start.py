@@ -3,27 +3,24 @@
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tunesmith import runs
-from tunesmith.config import instantiate
 from tunesmith.config.composer import Composer
-from tunesmith.errors import INTERRUPTED, Interrupted, SafetyError
+from tunesmith.errors import INTERRUPTED, Interrupted
 from tunesmith.reporting import write_report
 from tunesmith.reporting.results import StudyEnd, StudyResults, TestScores
 from tunesmith.runtime.processes import exit_on_sigterm
 from tunesmith.search.confirmation import confirm
 from tunesmith.search.confirmation.confirmation_runs import NoScoreError
-from tunesmith.search.cost.tell import print_cost, tell_cost
-from tunesmith.search.executors.base import Executor
+from tunesmith.search.cost.tell import tell_cost
+from tunesmith.search.dry_run import dry_run
 from tunesmith.search.final_output import (
     raise_if_it_failed,
     results_of,
@@ -34,11 +31,17 @@ from tunesmith.search.final_output import (
 )
 from tunesmith.search.live_table import LiveTable
 from tunesmith.search.space.space import Space
-from tunesmith.search.storage import saved_study
 from tunesmith.search.storage.saved_study import note_of_lost_trials
 from tunesmith.search.storage.study_db import FILE, StudyDatabase
 from tunesmith.search.study import frozen_config
-from tunesmith.search.study.open_study import identity_of, opened, refuse_another, spec_of
+from tunesmith.search.study.build_loop import (
+    base_config,
+    build_loop,
+    config_maker,
+    first_choices,
+    new_executor,
+)
+from tunesmith.search.study.open_study import opened, spec_of
 from tunesmith.search.study.parse_request import (
     checked,
     config_name_of,
@@ -46,10 +49,8 @@ from tunesmith.search.study.parse_request import (
     sources_of,
 )
 from tunesmith.search.study.search_loop import SearchLoop
-from tunesmith.search.study.segments import ConfigOf
 from tunesmith.search.study.settings import Settings
 from tunesmith.search.trial import Result
-from tunesmith.training.tracking import loggers_in_run
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def start(cfg: DictConfig, arguments: Sequence[str], loader: Any) -> StudyResult
     )
     space, settings = checked(cfg, arguments, loader, compose)
     if settings.dry_run:
-        _dry_run(cfg, folder, space, settings, compose)
+        dry_run(cfg, folder, space, settings, compose)
         return None
     runs.check_writable(Path(cfg.paths.runs))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,13 +100,11 @@ def _run(
     cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: Composer
 ) -> StudyResults:
     began = time.monotonic()
-    base = _base(cfg, folder, space, compose)
-    with _executor(cfg) as executor, exit_on_sigterm(INTERRUPTED, executor.close):
+    base = base_config(cfg, folder, space, compose)
+    with new_executor(cfg, base) as executor, exit_on_sigterm(INTERRUPTED, executor.close):
         executor.check(folder.resolve())
-        if base.trainer.num_threads is not None:
-            executor.use_threads(base.trainer.num_threads)
-        config_of = _config_of(compose, executor.threads, folder)
-        choices = _first_choices(space, compose) if settings.lists_points else []
+        config_of = config_maker(compose, executor.threads, folder)
+        choices = first_choices(space, compose) if settings.lists_points else []
         store = opened(folder, space, settings, executor, config_of, choices)
         note = note_of_lost_trials(folder, len(store.records))
         if note is not None:
@@ -119,7 +118,7 @@ def _run(
                 spec = spec.model_copy(update={"estimate": before.estimate})
             store.set("spec", spec)
             store.set("ended", None)
-            loop = _loop(folder, space, settings, store, executor, config_of, base, compose)
+            loop = build_loop(folder, space, settings, store, executor, config_of, base, compose)
             with (
                 _unended(loop),
                 _clocked(store, began),
@@ -144,93 +143,6 @@ def _run(
         finally:
             store.close()
     return made
-
-
-def _base(cfg: DictConfig, folder: Path, space: Space, compose: Composer) -> DictConfig:
-    """Return what all trials begin with; raises SafetyError where it writes elsewhere."""
-    base = compose(list(space.fixed))
-    if base.paths != cfg.paths:  # a search writes to the caches that paths name
-        where, what = str(folder / "conf"), "names other folders to write to than this command"
-        raise SafetyError(
-            "UNSAFE-PATH", where, what, "type paths.cache=DIR, or begin another study"
-        )
-    for name in loggers_in_run(base.logger)[1]:
-        if base.logger[name] != cfg.logger.get(name):
-            what = f"logger.{name} is another one than this command's"
-            fix = "set its keys on the command line, or begin another study"
-            raise SafetyError("UNSAFE-LOGGER", str(folder / "conf"), what, fix)
-    return base
-
-
-def _loop(
-    folder: Path,
-    space: Space,
-    settings: Settings,
-    database: StudyDatabase,
-    executor: Executor,
-    config_of: ConfigOf,
-    base: DictConfig,
-    compose: Composer,
-) -> SearchLoop:
-    objective = database.facts.objective
-    return SearchLoop(
-        folder,
-        settings,
-        space,
-        settings.make_sampler(space),
-        settings.make_policy(),
-        database,
-        executor,
-        config_of,
-        mode="max" if objective is None else objective.mode,
-        seeds=_seeds(space, settings, base.seed),
-        default=None if settings.lists_points else _default(space, base, compose),
-    )
-
-
-def _dry_run(
-    cfg: DictConfig, folder: Path, space: Space, settings: Settings, compose: Composer
-) -> None:
-    """Print what the search would cost from where it stands; leave nothing of it behind.
-
-    A worker measures in a folder below paths.runs, whose disk the search would use.
-    """
-    began, home = time.monotonic(), Path(cfg.paths.runs)
-    base = _base(cfg, folder, space, compose)
-    was_there = home.exists()
-    runs.check_writable(home)
-    try:
-        with (
-            TemporaryDirectory(prefix=".dry-run-", dir=home) as parent,
-            _executor(cfg) as executor,
-            exit_on_sigterm(INTERRUPTED, lambda: _end_dry_run(executor, Path(parent))),
-        ):
-            copy = Path(parent) / folder.name
-            copy.mkdir()
-            saved_study.copy_database(folder, copy)
-            store = StudyDatabase(copy, space.dimensions)
-            try:
-                refuse_another(folder, store.facts.identity, identity_of(space, settings))
-                config_of = _config_of(compose, executor.threads, copy)
-                loop = _loop(copy, space, settings, store, executor, config_of, base, compose)
-                print_cost(loop, store.facts.seconds + time.monotonic() - began)
-            finally:
-                store.close()
-    finally:
-        if not was_there:
-            with contextlib.suppress(OSError):
-                home.rmdir()
-
-
-def _end_dry_run(executor: Executor, folder: Path) -> None:
-    executor.close()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _executor(cfg: DictConfig) -> Executor:
-    found = instantiate.instantiate(OmegaConf.to_container(cfg.executor), trust=cfg.trust)
-    assert isinstance(found, Executor)
-    return found
 
 
 def _search_and_confirm(loop: SearchLoop, began: float, tests: bool) -> StudyEnd:
@@ -272,53 +184,6 @@ def _test_scores(loop: SearchLoop, winner: int, result: Result | None) -> TestSc
     run = Path(confirm.winner_segment(loop, winner).directory)
     uses = int(runs.read_status(run).get("test_uses", 1))
     return TestScores(trial=winner, scores=tested, uses=uses) if tested else None
-
-
-def _config_of(compose: Composer, threads: int, folder: Path) -> ConfigOf:
-    return lambda overrides: _trial_config(compose, overrides, threads, folder)
-
-
-def _trial_config(
-    compose: Composer, overrides: Sequence[str], threads: int, folder: Path
-) -> dict[str, Any]:
-    """Return a trial's config: as typed, without the test split, with its share of the machine."""
-    cfg = compose(overrides)
-    cfg.test, cfg.callbacks.progress = False, False
-    if cfg.trainer.num_threads is None:
-        cfg.trainer.num_threads = threads
-    cfg.study = folder.name
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    return plain
-
-
-def _seeds(space: Space, settings: Settings, seed: int) -> list[int]:
-    return list(space.seeds) or [seed + i for i in range(settings.replicates)]
-
-
-def _first_choices(space: Space, compose: Composer) -> list[str]:
-    """Return the first choice of each listed group that leaves out its default.
-
-    No trial has that default, and it may not fit the rows: a grid of two other tasks.
-    """
-    groups = [dimension for dimension in space.dimensions if dimension.is_group]
-    defaults = compose.choices(space.fixed) if groups else {}
-    others = [group for group in groups if not group.contains(defaults.get(group.key))]
-    return space.overrides({group.key: group.choices[0] for group in others})
-
-
-def _default(space: Space, base: DictConfig, compose: Composer) -> dict[str, Any]:
-    """Return what the default config has on the dimensions, where that is a value of them."""
-    params: dict[str, Any] = {}
-    choices = compose.choices(space.fixed)
-    for dimension in space.parents_first:
-        if dimension.is_group:
-            value = choices.get(dimension.key)
-        else:
-            value = OmegaConf.select(base, dimension.key)
-        active = space.active({**params, dimension.key: value})
-        if dimension in active and dimension.contains(value):
-            params[dimension.key] = value
-    return params
 
 
 @contextlib.contextmanager

@@ -42,24 +42,25 @@ def check_logger(node: Mapping[str, Any]) -> None:
         _ask(address)
 
 
-def identity_of(node: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Return the options by which a logger goes on with its record of this run directory.
+def with_identity(node: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """Return a logger's options with those by which it goes on with its record of this run.
 
     What is trained in several segments, or is resumed, is one run of W&B or MLflow, by the name
-    of its directory.
+    of its directory. What the user has set of them stays, tags beside ours.
     """
     package = EXTRAS.get(node["_target_"])
     if package is None or distributed.rank() != 0:
-        return {}
+        return dict(node)
     path = directory.absolute()
     mark, name = hashlib.sha256(str(path).encode()).hexdigest()[:16], "/".join(path.parts[-3:])
     if package == "wandb":
-        return {"id": mark, "name": name}
+        return {"id": mark, "name": name, **node}
     if not node.get("tracking_uri"):  # files of the run directory, which MLflow 3 asks for by name
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     begun = _mlflow_run(node, mark)
-    tags = {**(node.get("tags") or {}), MARK: mark}
-    return {"run_name": name, "tags": tags} if begun is None else {"run_id": begun}
+    if begun is not None:
+        return {"run_id": begun, **node}
+    return {"run_name": name, **node, "tags": {**(node.get("tags") or {}), MARK: mark}}
 
 
 def finish() -> None:

@@ -179,7 +179,7 @@ def test_an_estimate_counts_all_of_a_search_and_says_it_in_a_line(tmp_path: Path
     unknown = CostModel(made, {})
     assert words(estimate(unknown)) == (
         "4 trials, then at most 4 confirmation runs on 2 workers; "
-        "its time is told once segments have ended (a queue or several devices: none measured)"
+        "the time is known once segments have ended (not measured: a queue, or several devices)"
     )
 
 

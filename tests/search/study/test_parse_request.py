@@ -9,7 +9,7 @@ from support.commands import ROOT
 from support.spaces import space_of
 from tunesmith.config.composer import Composer
 from tunesmith.errors import ConfigError
-from tunesmith.search import start
+from tunesmith.search.study.build_loop import first_choices
 from tunesmith.search.study.frozen_config import CONFIG_DIR, freeze
 from tunesmith.search.study.parse_request import folder_of
 
@@ -70,7 +70,7 @@ def test_a_config_dir_around_the_runs_is_copied_without_them(tmp_path):
 )
 def test_a_study_is_checked_by_a_task_that_a_trial_has(choices, found):
     space = space_of(choices)
-    assert start._first_choices(space, Composer()) == found
+    assert first_choices(space, Composer()) == found
 
 
 def test_a_study_can_be_searched_on_from_its_best_experiment(tmp_path):

@@ -1,5 +1,6 @@
 """Hidden states of encoded features on disk: computed once, memory-mapped, shared by runs."""
 
+import io
 import logging
 import os
 import re
@@ -109,23 +110,24 @@ def _starts(counts: np.ndarray) -> np.ndarray:
 
 
 def _opened(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """Map the file into memory; None where there is none, or it is not of this shape."""
+    """Map the file into memory; None where there is none, or it is not as `_write` makes it."""
     if not path.exists():
         return None
-    try:
-        numbers = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(numbers, np.memmap):
-            reason = "it is no single array"
-        elif numbers.shape == shape and numbers.dtype == np.float32:
-            return np.asarray(numbers)
-        else:
-            reason = f"its shape is {numbers.shape}"
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # numpy raises what its parser of the header does
-        reason = str(error)
-    log.warning("states %s are damaged (%s): made anew", path.name, reason)
+    header = _header(shape)
+    with path.open("rb") as file:
+        is_whole = file.read(len(header)) == header
+    if is_whole and path.stat().st_size == len(header) + 4 * shape[0] * shape[1]:
+        return np.asarray(np.memmap(path, "<f4", "r", len(header), shape))
+    log.warning("states %s are damaged: made anew", path.name)
     return None
+
+
+def _header(shape: tuple[int, int]) -> bytes:
+    """Return how a file of numpy's begins that holds float32 of this shape."""
+    text = io.BytesIO()
+    facts = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(text, facts)
+    return text.getvalue()
 
 
 def _write(
@@ -134,8 +136,7 @@ def _write(
     """Write each feature's states to its rows; not by a map, which a full disk would end us by."""
     starts = _starts(counts)
     with path.open("r+b") as file:
-        facts = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, facts)
+        file.write(_header(shape))
         first = file.tell()
         for features, states in computed:
             for feature, own in zip(features, states, strict=True):

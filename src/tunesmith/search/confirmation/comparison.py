@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tunesmith.reporting import formatting
 from tunesmith.reporting.results import Arm, Confirmation
 from tunesmith.reporting.statistics import half_width, probability_above, range_of
 from tunesmith.search.confirmation.sequential import (
@@ -15,7 +16,6 @@ from tunesmith.search.confirmation.sequential import (
     Standing,
     Step,
     next_step,
-    percent,
 )
 
 NOBODY = "nobody wins: the default failed on every seed, each candidate on one"
@@ -118,7 +118,7 @@ def _verdict(
 def _doubt(standing: Standing, arm: Arm) -> str:
     """Return why the best candidate is not clearly better."""
     if arm.dropped is not None:
-        chance = percent(standing.futile)
+        chance = formatting.percent(standing.futile)
         return f"and no candidate had a chance of {chance} left to end clearly better"
     if standing.p_value is not None and standing.p_value < standing.level:
         return f"but P(better) from its own seeds is {arm.p_better:.2f}, not above {AGREES:g}"

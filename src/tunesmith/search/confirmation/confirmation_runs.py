@@ -7,7 +7,7 @@ from pathlib import Path
 from tunesmith import runs
 from tunesmith.errors import StudyError
 from tunesmith.reporting.trial_results import COLLAPSE, DIVERGED, NAN
-from tunesmith.search.confirmation.sequential import Plan, expected_blocks, next_step
+from tunesmith.search.confirmation.sequential import Plan, Scores, expected_blocks, next_step
 from tunesmith.search.storage.checkpoint_budget import delete_checkpoints
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import Result, Segment
@@ -15,10 +15,8 @@ from tunesmith.search.trial import Result, Segment
 log = logging.getLogger(__name__)
 
 DEFAULT = -1  # number of the default config where it is no trial: in an explicit grid
-CONFIRM = "confirm"  # folder of a study
+CONFIRM = "confirm"  # folder of a study, and how the key of a run's result begins
 OF_TRAINING = (NAN, DIVERGED, COLLAPSE)  # failures that another try only repeats
-
-Scores = dict[int, list[float | None]]  # trial -> its scores by seed, None if it failed
 
 
 class NoScoreError(StudyError):
@@ -43,7 +41,7 @@ def train(
     NoScoreError where no arm has a score.
     """
     known: dict[tuple[int, int], Result] = {}
-    scores: Scores = {trial: [] for trial in overrides}
+    scores: dict[int, list[float | None]] = {trial: [] for trial in overrides}
     while not (step := next_step(scores, default, plan)).is_over:
         new = seeds[len(scores[default]) : step.seeds]
         block = [(trial, seed) for seed in new for trial in step.trials]
@@ -91,6 +89,13 @@ def _train_block(
     return {pair: known[pair] for pair in block}
 
 
+def ended_runs(loop: SearchLoop) -> Iterator[Result]:
+    """Yield the results of runs that came to their end, those of earlier starts too."""
+    for key, result in loop.store.facts.results.items():
+        if key.startswith(f"{CONFIRM} ") and result.state == "done":
+            yield result
+
+
 def arm(loop: SearchLoop, trial: int, seed: int, overrides: Sequence[str]) -> Segment:
     """Return the training of one setting over one fresh seed."""
     return loop.segments.whole(trial, seed, overrides, directory(loop, trial, seed))
@@ -128,7 +133,7 @@ def _is_whole(run: Path) -> bool:
 
 
 def _key(trial: int, seed: int) -> str:
-    return f"confirm {trial} {seed}"
+    return f"{CONFIRM} {trial} {seed}"
 
 
 def _retained(loop: SearchLoop, trial: int, seed: int) -> Result | None:

@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from tunesmith.reporting import formatting
 from tunesmith.reporting.statistics import (
     NO_NOISE,
     dunnett,
@@ -245,14 +246,9 @@ def _dropped(judged: Look, names: Sequence[int], seeds: int, plan: Plan) -> dict
     for place in np.flatnonzero(judged.dropped(plan)).tolist():
         is_hopeless = judged.chance_clear[place] < judged.futile
         goal = "clearly better" if is_hopeless else f"above {best}"
-        why = f"less than a chance of {percent(judged.futile)} to end {goal}"
+        why = f"less than a chance of {formatting.percent(judged.futile)} to end {goal}"
         found[names[place]] = Dropped(seeds, why)
     return found
-
-
-def percent(chance: float) -> str:
-    """Return a chance to two digits: 4 %."""
-    return f"{100 * chance:.2g} %"
 
 
 def expected_blocks(candidates: int, plan: Plan, done: int = 0) -> list[int]:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from tunesmith.config import typed
 from tunesmith.errors import TunesmithError
-from tunesmith.search.cost.play_through import SearchShape, roots
+from tunesmith.search.cost.play_through import SearchShape
 from tunesmith.search.cost.workload import Workload, no_workload, unit_workload, workload_of
+from tunesmith.search.policies.base import count_started
 from tunesmith.search.samplers.random import RandomSampler
 from tunesmith.search.study.search_loop import SearchLoop
 from tunesmith.search.trial import MeasuredCost
@@ -83,7 +84,7 @@ class CostModel:
         may_start = not (loop.exhausted or loop.patience.plateau)
         return SearchShape(
             loop.policy,
-            loop.target if may_start else roots(loop.standings),
+            loop.target if may_start else count_started(loop.standings),
             len(loop.seeds),
             max(1, loop.executor.workers // self._slots),
             loop.settings.confirm_top,
@@ -124,7 +125,7 @@ class CostModel:
         """How many of the points are those of the first trials."""
         if self.loop.settings.lists_points:
             return len(self.points)
-        return len(self.loop.settings.initial_points) + (self.loop.default is not None)
+        return len(self.loop.new_trials.first)
 
     def _of_point(self, point: Point, dice: random.Random) -> Workload:
         if not self.measured:
@@ -154,8 +155,9 @@ def points_of(loop: SearchLoop) -> list[Point]:
     """Return points that stand for those of all trials, the first trials' own first."""
     if loop.settings.lists_points:
         return [Point(params) for params in islice(loop.space.points(), min(loop.target, LISTED))]
-    first = [] if loop.default is None else [Point(loop.default, is_default=True)]
-    first += [Point(params) for params in loop.settings.initial_points]
+    has_default = loop.default is not None
+    given = enumerate(loop.new_trials.first)
+    first = [Point(params, is_default=has_default and number == 0) for number, params in given]
     sampler = RandomSampler(loop.space, SEED)
     count = min(DRAWN, max(loop.target - len(first), 0))
     drawn = [Point(sampler.ask(number, [])) for number in range(count)]

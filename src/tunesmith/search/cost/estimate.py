@@ -1,6 +1,5 @@
 """A whole search told before it runs: trials, segments, confirmation, time, disk, memory."""
 
-import random
 from collections import Counter
 from collections.abc import Iterator
 from statistics import fmean
@@ -8,11 +7,11 @@ from statistics import fmean
 from tunesmith.reporting import formatting
 from tunesmith.reporting.results import Estimate
 from tunesmith.search.cost.cost_model import CostModel
-from tunesmith.search.cost.play_through import COPIES, Running, play
-from tunesmith.search.cost.time_left import Correction, confirmation_seconds, share_to_come
+from tunesmith.search.cost.play_through import COPIES, Running, play_often
+from tunesmith.search.cost.time_left import Correction, confirmation_seconds
 
 PLAYS = 40  # times that the search is played through; the mean counts
-UNKNOWN = "its time is told once segments have ended (a queue or several devices: none measured)"
+UNKNOWN = "the time is known once segments have ended (not measured: a queue, or several devices)"
 
 
 def estimate(
@@ -26,20 +25,9 @@ def estimate(
     cold = max((cost.worker_seconds for cost in model.measured.values()), default=0.0)
     model.mean(lambda workload: workload.whole)  # composes, and times that
     handover = Correction(extra=model.handover)
-    is_large = shape.sample != shape
-    plays = [
-        play(
-            shape.sample,
-            model.of_trial,
-            handover.seconds,
-            random.Random(seed),
-            () if is_large else standings,
-            () if is_large else running or (),
-            cold,
-        )
-        for seed in range(PLAYS)
-    ]
-    share = share_to_come(shape, standings) if is_large else 1.0
+    plays, share = play_often(
+        PLAYS, shape, model.of_trial, handover.seconds, standings, running or (), cold
+    )
     rungs = range(len(shape.policy.rungs))
     segments = [round(share * fmean(p.segments[rung] for p in plays)) for rung in rungs]
     candidates = min(shape.confirm_top, shape.trials)

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from tunesmith.errors import explain
+from tunesmith.search.confirmation.confirmation_runs import ended_runs
 from tunesmith.search.cost.cost_model import CostModel
 from tunesmith.search.cost.estimate import winner_seconds
 from tunesmith.search.cost.play_through import Running, Task
@@ -26,7 +27,6 @@ from tunesmith.search.trial import Segment
 log = logging.getLogger(__name__)
 
 SHARE = 0.02  # of the time, that may be spent on telling how much is left
-CONFIRM = "confirm "  # how the key of a result of the confirmation begins
 
 
 class Forecast:
@@ -146,6 +146,5 @@ def _observed(loop: SearchLoop, model: CostModel) -> Iterator[Observed]:
                 workload = workload or model.of_trial(record.number, dice)
                 rungs = sorted(replicate.scores)
                 yield observed_of(workload, rungs, replicate.seconds, _branched_at(record))
-    for key, result in loop.store.facts.results.items():
-        if key.startswith(CONFIRM) and result.state == "done":
-            yield Observed(1, _workload_of_arm(model, result.trial).whole, result.seconds)
+    for result in ended_runs(loop):
+        yield Observed(1, _workload_of_arm(model, result.trial).whole, result.seconds)

@@ -8,9 +8,15 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, pstdev
 from typing import NamedTuple
 
-from tunesmith.reporting.trial_results import Parent
 from tunesmith.search.cost.workload import Workload
-from tunesmith.search.policies.base import Branch, Policy, Promote, TrialState
+from tunesmith.search.policies.base import (
+    Policy,
+    Promote,
+    TrialState,
+    count_started,
+    leader,
+    new_trial,
+)
 from tunesmith.search.storage.checkpoint_budget import LEAST_KEPT
 
 NOISE = 0.5  # of a score at an early rung, against its spread over the trials
@@ -58,11 +64,6 @@ class SearchShape:
         return replace(self, trials=min(self.trials, MOST))
 
 
-def roots(standings: Sequence[TrialState]) -> int:
-    """Count the trials that began from the model: those that a search starts."""
-    return sum(state.parent is None for state in standings)
-
-
 @dataclass
 class Played:
     """What came of a search: seconds until the last trial ended, and the segments since."""
@@ -94,6 +95,27 @@ def play(
     game = _Game(shape, workload_of, takes, dice, standings, cold if not running else 0.0)
     game.go_on_with(running)
     return game.played()
+
+
+def play_often(
+    count: int,
+    shape: SearchShape,
+    workload_of: WorkloadOf,
+    takes: Callable[[float], float],
+    standings: Sequence[TrialState],
+    running: Sequence[Running],
+    cold: float = 0.0,
+) -> tuple[list[Played], float]:
+    """Play a search through so many times; return what came, and how many times each counts.
+
+    A large one goes on as a smaller one of its kind runs from the start.
+    """
+    sample, share = shape.sample, 1.0
+    if sample != shape:
+        share = max(shape.trials - count_started(standings), 0) / sample.trials
+        standings, running = (), ()
+    given = sample, workload_of, takes
+    return [play(*given, random.Random(i), standings, running, cold) for i in range(count)], share
 
 
 class _Game:
@@ -174,20 +196,15 @@ class _Game:
 
     def _issue(self) -> bool:
         policy, states = self.shape.policy, self.states
-        action = policy.next(states, roots(states) < self.shape.trials)
-        if action is None:
-            return False
+        action = policy.next(states, count_started(states) < self.shape.trials)
         if isinstance(action, Promote):
             self._go_on(states[action.number])
-        elif isinstance(action, Branch):
-            parent = Parent(trial=action.parent, rung=action.rung)
-            states.append(TrialState(len(states), 0, {}, True, False, parent))
-            self._add(Task(states[-1].number, action.rung + 1, action.rung))
-        else:
-            number = len(states)
-            states.append(TrialState(number, action.bracket, {}, True, False))
-            self._add(Task(number, policy.first_rung(action.bracket), None))
-        return True
+        elif action is not None:
+            state = new_trial(action, len(states))
+            states.append(state)
+            after = state.parent.rung if state.parent is not None else None
+            self._add(Task(state.number, policy.goal_of(action), after))
+        return action is not None
 
     def _go_on(self, state: TrialState) -> None:
         rung = max(state.scores)
@@ -207,9 +224,9 @@ class _Game:
 
     def _finish_the_best(self) -> None:
         """Train the best on where none came to its end, as the search does."""
-        scored = [state for state in self.states if state.scores and not state.failed]
-        if scored and not any(self.shape.last_rung in state.scores for state in scored):
-            self._go_on(max(scored, key=lambda s: (max(s.scores), s.scores[max(s.scores)])))
+        best = leader(state for state in self.states if not state.failed)
+        if best is not None and self.shape.last_rung not in best.scores:
+            self._go_on(best)
 
     def _checkpoints(self) -> int:
         last, most = self.shape.last_rung, max(self.shape.confirm_top, LEAST_KEPT)

@@ -1,7 +1,6 @@
 """How long a search still takes: what was estimated, corrected by what its segments have taken."""
 
 import heapq
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -10,7 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tunesmith.search.confirmation.sequential import Plan, expected_blocks
-from tunesmith.search.cost.play_through import Played, Running, SearchShape, WorkloadOf, play, roots
+from tunesmith.search.cost.play_through import (
+    Played,
+    Running,
+    SearchShape,
+    WorkloadOf,
+    play_often,
+)
 from tunesmith.search.cost.workload import Workload
 from tunesmith.search.policies.base import TrialState
 
@@ -76,28 +81,11 @@ def seconds_left(
     if progress.runs is not None:
         runs = list(map(correction.seconds, progress.runs))
         return makespan(runs, shape.workers, progress.run_seconds) + last
-    sample = shape.sample
-    is_large = sample != shape
-    played = [
-        play(
-            sample,
-            workload_of,
-            correction.seconds,
-            random.Random(seed),
-            () if is_large else progress.standings,
-            () if is_large else progress.running,
-        )
-        for seed in range(PLAYS)
-    ]
-    # A large one goes on as a smaller one of its kind runs from the start.
-    share = share_to_come(shape, progress.standings) if is_large else 1.0
+    played, share = play_often(
+        PLAYS, shape, workload_of, correction.seconds, progress.standings, progress.running
+    )
     trials = share * fmean(p.seconds for p in played)
     return trials + confirmation_seconds(shape, played, correction) + last
-
-
-def share_to_come(shape: SearchShape, standings: Sequence[TrialState]) -> float:
-    """Return how many times the sample of a large search is still to be started."""
-    return max(shape.trials - roots(standings), 0) / shape.sample.trials
 
 
 def confirmation_seconds(

@@ -1,7 +1,7 @@
 """What a policy sees and answers: trials as they stand, and which segment comes next."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from tunesmith.errors import TunesmithError
@@ -47,6 +47,25 @@ class Branch(NamedTuple):
 Action = Start | Promote | Branch
 
 
+def new_trial(action: Start | Branch, number: int) -> TrialState:
+    """Return the state of the trial that an action begins."""
+    if isinstance(action, Start):
+        return TrialState(number, action.bracket, {}, running=True, failed=False)
+    parent = Parent(trial=action.parent, rung=action.rung)
+    return TrialState(number, 0, {}, running=True, failed=False, parent=parent)
+
+
+def count_started(states: Iterable[TrialState]) -> int:
+    """Count the trials that began from the model: a search starts so many of them."""
+    return sum([state.parent is None for state in states])
+
+
+def leader(states: Iterable[TrialState]) -> TrialState | None:
+    """Return the trial with the best score at the highest rung; of equals the first."""
+    scored = [state for state in states if state.scores]
+    return max(scored, key=lambda s: (max(s.scores), s.scores[max(s.scores)]), default=None)
+
+
 class Policy(ABC):
     """Decide which segment comes next.
 
@@ -55,12 +74,17 @@ class Policy(ABC):
     """
 
     by_latest: ClassVar[bool] = False  # True: it ranks by the score at a rung, not by best so far
+    finishes_last: ClassVar[bool] = False  # True: none comes to its end before all have begun
 
     rungs: tuple[float, ...]  # fractions of the full horizon, ascending; the last is 1
 
     def first_rung(self, bracket: int) -> int:
         """Return the rung at which a trial of the bracket first ends."""
         return 0
+
+    def goal_of(self, action: Start | Branch) -> int:
+        """Return the rung at which the trial that an action begins first ends."""
+        return action.rung + 1 if isinstance(action, Branch) else self.first_rung(action.bracket)
 
     @abstractmethod
     def next(self, standings: Sequence[TrialState], may_start: bool) -> Action | None:

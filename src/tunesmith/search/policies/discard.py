@@ -1,6 +1,7 @@
 """Discard: every trial is trained to the first rung, and the best few of them to the end."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from tunesmith.runtime.options import Count
 from tunesmith.search.policies.base import Action, Policy, Start, TrialState
@@ -14,6 +15,8 @@ class DiscardPolicy(Policy):
     Nothing is promoted while trials may still be started; then the `finalists` that are best at
     the first rung go on to the end. A finalist that fails is replaced by the next best.
     """
+
+    finishes_last: ClassVar[bool] = True
 
     def __init__(self, rungs: Rungs, finalists: Count) -> None:
         self.rungs = parse_rungs(rungs)

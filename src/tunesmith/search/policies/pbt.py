@@ -35,6 +35,7 @@ class PbtPolicy(Policy):
     """
 
     by_latest: ClassVar[bool] = True
+    finishes_last: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -3,8 +3,14 @@
 import random
 from collections.abc import Iterator
 
-from tunesmith.reporting.trial_results import Parent
-from tunesmith.search.policies.base import Branch, Policy, Promote, Start, TrialState
+from tunesmith.search.policies.base import (
+    Branch,
+    Policy,
+    Promote,
+    TrialState,
+    count_started,
+    new_trial,
+)
 
 
 class PolicyConformance:
@@ -71,18 +77,13 @@ class PolicyConformance:
         while True:
             action = None
             if len(goals) < self.workers:
-                started = sum(trial.parent is None for trial in states)
-                action = policy.next(states, started < self.trials)
-            if isinstance(action, Start):
-                goals[len(states)] = policy.first_rung(action.bracket)
-                states.append(TrialState(len(states), action.bracket, {}, True, False))
-            elif isinstance(action, Branch):
-                goals[len(states)] = action.rung + 1
-                parent = Parent(trial=action.parent, rung=action.rung)
-                states.append(TrialState(len(states), 0, {}, True, False, parent))
-            elif isinstance(action, Promote):
+                action = policy.next(states, count_started(states) < self.trials)
+            if isinstance(action, Promote):
                 goals[action.number] = max(states[action.number].scores) + 1
                 states[action.number] = states[action.number]._replace(running=True)
+            elif action is not None:
+                goals[len(states)] = policy.goal_of(action)
+                states.append(new_trial(action, len(states)))
             elif goals:
                 number = dice.choice(sorted(goals))
                 states[number] = _ended(states[number], goals.pop(number), dice, failing)

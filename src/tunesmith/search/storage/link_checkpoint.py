@@ -6,8 +6,8 @@ from typing import Any
 
 from tunesmith import runs
 from tunesmith.reporting.trial_results import Parent
+from tunesmith.training.checkpoint_io import MANIFEST
 
-MANIFEST = "manifest.json"
 STAGE_ENDS = "stage_ends"  # in status.json: at which steps a run has changed its settings
 
 

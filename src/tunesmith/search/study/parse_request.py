@@ -12,8 +12,6 @@ from tunesmith import config, runs
 from tunesmith.config import hydra_internals
 from tunesmith.config.composer import Composer
 from tunesmith.errors import ConfigError, TunesmithError, raise_all
-from tunesmith.search.policies.discard import DiscardPolicy
-from tunesmith.search.policies.pbt import PbtPolicy
 from tunesmith.search.space.space import Space
 from tunesmith.search.study.settings import Settings, settings_from
 
@@ -90,7 +88,7 @@ def _wrong_patience(settings: Settings) -> Iterator[ConfigError]:
     if settings.lists_points:
         fix = "search=random, or search.patience=null"
         yield ConfigError("CONF-PATIENCE", subject, "a grid runs what is listed, in order", fix)
-    elif isinstance(settings.make_policy(), DiscardPolicy | PbtPolicy):
+    elif settings.make_policy().finishes_last:
         policy = settings.names["policy"]
         what = f"looks at whole trainings, and search/policy={policy} has none before its end"
         yield ConfigError("CONF-PATIENCE", subject, what, "search/policy=asha")

@@ -2,26 +2,30 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.errors import Interrupted
-from tunesmith.pipeline.run_length import step_at_fraction
-from tunesmith.reporting.trial_results import CRASH, MACHINE, Parent
+from tunesmith.reporting.trial_results import CRASH, MACHINE
 from tunesmith.runtime.mask_secrets import MASK
-from tunesmith.runtime.seeds import derive_seed
 from tunesmith.search.executors.base import Executor
-from tunesmith.search.policies.base import Branch, Policy, Promote, TrialState
-from tunesmith.search.samplers.base import Observation, Sampler
+from tunesmith.search.policies.base import (
+    Branch,
+    Policy,
+    Promote,
+    TrialState,
+    count_started,
+    leader,
+)
+from tunesmith.search.samplers.base import Sampler
 from tunesmith.search.space.space import Space
 from tunesmith.search.storage.checkpoint_budget import CheckpointBudget
-from tunesmith.search.storage.link_checkpoint import link_checkpoint
 from tunesmith.search.storage.study_db import StudyDatabase
 from tunesmith.search.storage.trial_record import Record, best_first
-from tunesmith.search.study.observations import observations
+from tunesmith.search.study.new_trials import NewTrials
 from tunesmith.search.study.patience import Patience
 from tunesmith.search.study.running_segments import RunningSegments
 from tunesmith.search.study.segments import ConfigOf, Segments
@@ -72,6 +76,9 @@ class SearchLoop:
         self.disk = CheckpointBudget(folder, settings.max_disk, settings.confirm_top, mode)
         varied = [dimension.key for dimension in space.dimensions]
         self.segments = Segments(folder, policy.rungs, config_of, varied, database.records)
+        self.new_trials = NewTrials(
+            settings, space, sampler, policy, self.segments, self.seeds, default
+        )
         self.under_way = RunningSegments(executor, settings.timeout)
         self.patience = Patience(settings.patience, self.target, database)
         self.ended_by: str | None = None  # why no new segment is started
@@ -84,7 +91,7 @@ class SearchLoop:
         self.failed = sum(standing.failed for standing in self.standings)  # trials
         for record in database.records:
             if any(MASK in text for text in record.overrides):  # the command has the secret again
-                record.overrides = self._overrides(record.params, record.is_default)
+                record.overrides = self.new_trials.overrides(record.params, record.is_default)
 
     @property
     def records(self) -> list[Record]:
@@ -97,10 +104,11 @@ class SearchLoop:
     @cached_property
     def target(self) -> int:
         """How many trials are to be started; those that branch off others are not counted."""
-        trials, settings = self.settings.trials, self.settings
-        if settings.lists_points:
-            return min(trials or self.space.grid_size, self.space.grid_size)
-        return trials or self.space.grid_size
+        trials = self.settings.trials
+        if trials is not None and not self.settings.lists_points:
+            return trials
+        listed = self.space.grid_size + len(self.settings.initial_points)
+        return listed if trials is None else min(trials, listed)
 
     @property
     def best(self) -> Record | None:
@@ -108,8 +116,7 @@ class SearchLoop:
         if self.policy.by_latest:  # then standings have no best scores
             return next(iter(best_first(self.records, self.mode)), None)
         pairs = zip(self.standings, self.records, strict=True)
-        alive = [s for s, record in pairs if s.scores and record.failure is None]
-        best = max(alive, key=lambda s: (max(s.scores), s.scores[max(s.scores)]), default=None)
+        best = leader(state for state, record in pairs if record.failure is None)
         return None if best is None else self.records[best.number]
 
     def search(self) -> None:
@@ -199,77 +206,22 @@ class SearchLoop:
             self._issue(record, max(record.rungs) + 1)
             return True
         if isinstance(action, Branch):
-            self._issue(self._branch(action), action.rung + 1)
+            self._issue(self.new_trials.from_checkpoint(action, self.records), action.rung + 1)
             return True
-        new = self._new(action.bracket)
+        new = self.new_trials.at_point(action.bracket, self.records, self.standings)
         if new is None:
+            self.exhausted = True
             return self._next()  # the grid is exhausted: perhaps something can be promoted
-        self._issue(new, self.policy.first_rung(action.bracket))
+        self._issue(new, self.policy.goal_of(action))
         return True
 
     def _may_start(self) -> bool:
         target = self.settings.trials
-        started = sum(record.parent is None for record in self.records)
-        is_whole = target is not None and started >= target
+        is_whole = target is not None and count_started(self.standings) >= target
         return not (self.exhausted or is_whole or self.patience.plateau)
-
-    def _new(self, bracket: int) -> Record | None:
-        number = len(self.records)
-        first = [] if self.default is None else [self.default]
-        first += self.settings.initial_points
-        is_default = self.default is not None and number == 0
-        if number < len(first):
-            params = dict(first[number])
-        else:
-            asked = self.sampler.ask(number - len(first), self._observations())
-            if asked is None:
-                self.exhausted = True
-                return None
-            params = asked
-        record = Record(
-            number=number,
-            params=params,
-            overrides=self._overrides(params, is_default),
-            seeds=self.seeds,
-            bracket=bracket,
-            is_default=is_default,
-        )
-        self.standings.append(self._standing(record))
-        return record
-
-    def _branch(self, action: Branch) -> Record:
-        """Return a new trial that goes on from another's checkpoint, with that checkpoint."""
-        number, source = len(self.records), self.records[action.parent]
-        seed = derive_seed(self.settings.seed, "explore", number)
-        params = self.policy.explore(self.space, source.params, seed)
-        step = step_at_fraction(self.policy.rungs[action.rung], source.lasts[0].total_steps)
-        parent = Parent(trial=source.number, rung=action.rung, step=step)
-        record = Record(
-            number=number,
-            params=params,
-            overrides=self._overrides(params, is_default=False),
-            seeds=self.seeds,
-            parent=parent,
-        )
-        for one in self.seeds:
-            directory = self.segments.directory
-            link_checkpoint(directory(source, one), directory(record, one), parent)
-        self.standings.append(self._standing(record))
-        return record
 
     def _standing(self, record: Record) -> TrialState:
         return record.standing(self.mode, self.policy.by_latest)
-
-    def _observations(self) -> list[Observation]:
-        """Return what the sampler learns from; nothing for one that reads no scores."""
-        if not self.sampler.reads_scores:
-            return []
-        enough = len(self.space.dimensions) + 2
-        return observations(self.records, self.standings, enough)
-
-    def _overrides(self, params: Mapping[str, Any], is_default: bool) -> list[str]:
-        """Return what makes a trial, as one would type it."""
-        return [*self.space.fixed, *([] if is_default else self.space.overrides(params))]
 
     # Issue and take
 
@@ -277,6 +229,7 @@ class SearchLoop:
         record.pending = {seed: (rung, 0) for seed in record.seeds}
         if record.number == len(self.records):
             self.store.add(record)
+            self.standings.append(self._standing(record))
         else:
             self.store.save(record)
         self._go_on_with([record])

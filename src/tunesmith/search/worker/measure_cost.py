@@ -45,8 +45,6 @@ def measure(config: RunConfig, inputs: RunInputs, hardware: Hardware, folder: Pa
     Raises Interrupted where the worker is told to stop, and what the training raises.
     """
     worker_seconds = _age_of_this_process()
-    if hardware.accelerator == "gpu":
-        torch.cuda.reset_peak_memory_stats()
     with TemporaryDirectory(prefix=MEASURE_FOLDER, dir=folder) as home:
         run, second = Path(home) / "run", Path(home) / "second"
         timer = StepTimer(ROUNDS)
@@ -74,7 +72,6 @@ def measure(config: RunConfig, inputs: RunInputs, hardware: Hardware, folder: Pa
             worker_seconds=worker_seconds,
             checkpoint_bytes=checkpoint.stat().st_size,
             run_bytes=bytes_of(run) - bytes_of(checkpoints),
-            gpu_memory=_gpu_memory(hardware),
         )
 
 
@@ -250,10 +247,6 @@ def _seconds_to_restore(folder: Path) -> float:
     for _ in range(2):
         checkpoint_io.read(found or folder / "last.ckpt")
     return time.perf_counter() - began
-
-
-def _gpu_memory(hardware: Hardware) -> int:
-    return torch.cuda.max_memory_allocated() if hardware.accelerator == "gpu" else 0
 
 
 def _age_of_this_process() -> float:

@@ -185,8 +185,9 @@ def _measured(segment: Segment, warm: InputCache) -> Result:
     config = typed(segment.config)
     with _ready(config, warm) as (hardware, inputs):
         cost = measure(config, inputs, hardware, Path(segment.directory))
-    cost = cost.model_copy(update={"memory": peak_memory()})
-    return result_of(segment, "done", cost=cost)
+    gpu = gpu_memory()
+    peaks = {"memory": peak_memory(), "gpu_memory": gpu.peak if gpu is not None else 0}
+    return result_of(segment, "done", cost=cost.model_copy(update=peaks))
 
 
 def _saved(segment: Segment, warm: InputCache) -> Result:
