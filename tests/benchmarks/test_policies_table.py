@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 
 import pytest
 
+from support.commands import ROOT
 from support.plugins import names, node
 from support.replayed_curves import Replayed, drawn, replay
 from tunesmith.config import instantiate
@@ -100,4 +101,7 @@ def test_a_replay_costs_what_its_segments_cost(
 @pytest.mark.benchmark
 @pytest.mark.parametrize("trials", [27, 54])
 def test_the_policies_table(trials: int) -> None:
-    print(f"\n{trials} trials, {SEEDS} seeds\n", *table(trials, SEEDS), sep="\n")
+    rows = table(trials, SEEDS)
+    print(f"\n{trials} trials, {SEEDS} seeds\n", *rows, sep="\n")
+    known = (ROOT / "docs/policies.md").read_text(encoding="utf-8")
+    assert [row for row in rows if row not in known] == []

@@ -88,6 +88,8 @@ def test_a_search_against_peers(tmp_path, form, repeats):
 def test_a_hundred_trials_of_no_work_against_ray_tune(tmp_path):
     search = tiny_search(tmp_path, epochs=1, others=POINTS[-1:] * 99)
     records = compare(search, tmp_path / "runs", range(1), ["ray default"], start_process)
+    for record in records:  # each of the hundred was trained, and validated
+        assert len(record["validations"]) >= 100
     each = {record["who"]: 1e3 * record["seconds"] / 100 for record in records}
     ratio = each["ray default"] / each["ours"]
     lines = ["| 100 trials of no work | ms a trial |", "|---|---|"]
