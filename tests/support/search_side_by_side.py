@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from support.benchmark_report import spread
 from support.commands import ROOT
-from support.side_by_side import Job, Record, Start, shown, timed
+from support.side_by_side import (
+    Job,
+    Record,
+    Start,
+    shown,
+    take_turns,
+    target,
+    target_lines,
+    timed,
+)
 
 PEER = ROOT / "tests/benchmarks/peers/hf_search.py"
 PEERS = tuple(f"{tuner} {form}" for form in ("tuned", "default") for tuner in ("optuna", "ray"))
@@ -103,19 +113,9 @@ def run_peer(peer: str, search: Search, folder: Path, seed: int, start: Start) -
 def compare(
     search: Search, folder: Path, repeats: Iterable[int], peers: Iterable[str], start: Start
 ) -> list[Record]:
-    """Run all of them in turns, each repeat with a seed of its own and another one first."""
-    records, names = [], ["ours", *peers]
-    for repeat in repeats:
-        first = repeat % len(names)
-        for name in names[first:] + names[:first]:
-            output = folder / f"{repeat}-{name.replace(' ', '-')}"
-            if name == "ours":
-                record = run_ours(search, output, repeat, start)
-            else:
-                record = run_peer(name, search, output, repeat, start)
-            records.append({"who": name, "repeat": repeat, **record})
-            print(json.dumps(records[-1]), flush=True)
-    return records
+    """Run ours and the peers in turns."""
+    runs = {peer: partial(run_peer, peer) for peer in peers}
+    return take_turns({"ours": run_ours, **runs}, search, folder, repeats, start)
 
 
 # What came out
@@ -148,10 +148,7 @@ def targets(ratios: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for name, ratio in ratios.items():
         for field, least in (("seconds", TARGETS[name.split()[1]]), ("to_target", TO_TARGET)):
             reached = ratio[field]["median"]
-            target = f"{field} against {name}"
-            yield {"target": target, "at_least": least, "reached": reached} | {
-                "falls_short": reached < least
-            }
+            yield target(f"{field} against {name}", least, reached)
 
 
 def table(summary: Mapping[str, Any]) -> str:
@@ -161,8 +158,4 @@ def table(summary: Mapping[str, Any]) -> str:
     lines += [
         f"| {n} | {' | '.join(map(shown, row.values()))} |" for n, row in summary["of"].items()
     ]
-    lines += ["", "| target | at least | reached | |", "|---|---|---|---|"]
-    for row in summary["targets"]:
-        word = "falls short" if row["falls_short"] else "reached"
-        lines.append(f"| {row['target']} | {row['at_least']} | {row['reached']} | {word} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *target_lines(summary["targets"])])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,14 +121,24 @@ def ms_per_step(ends: Mapping[int, float], per_epoch: int) -> float:
 def compare(
     job: Job, folder: Path, repeats: Iterable[int], forms: Iterable[str], start: Start
 ) -> list[Record]:
+    """Run ours and the peers in turns."""
+    runs = {form: partial(run_peer, form) for form in forms}
+    return take_turns({"ours": run_ours, **runs}, job, folder, repeats, start)
+
+
+def take_turns(
+    runs: Mapping[str, Callable[..., Record]],
+    job: Any,
+    folder: Path,
+    repeats: Iterable[int],
+    start: Start,
+) -> list[Record]:
     """Run all of them in turns, each repeat with a seed of its own and another one first."""
-    records = []
-    runs = {form: lambda *a, form=form: run_peer(form, *a) for form in forms}
+    records, names = [], list(runs)
     for repeat in repeats:
-        names = ["ours", *runs]
         for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-            run = run_ours if name == "ours" else runs[name]
-            record = run(job, folder / f"{repeat}-{name}", repeat, start)
+            output = folder / f"{repeat}-{name.replace(' ', '-')}"
+            record = runs[name](job, output, repeat, start)
             records.append({"who": name, "repeat": repeat, **record})
             print(json.dumps(records[-1]), flush=True)
     return records
@@ -186,10 +197,11 @@ def targets(medians: Mapping[str, Any], ratios: Mapping[str, Any]) -> list[dict[
         for field in ("seconds", "ms_per_step")
     ]
     rows += [("share of the roofline", ROOFLINE_TARGET, medians["ours"]["roofline"])]
-    return [
-        {"target": name, "at_least": least, "reached": reached, "falls_short": reached < least}
-        for name, least, reached in rows
-    ]
+    return [target(*row) for row in rows]
+
+
+def target(name: str, least: float, reached: float) -> dict[str, Any]:
+    return {"target": name, "at_least": least, "reached": reached, "falls_short": reached < least}
 
 
 def table(summary: Mapping[str, Any]) -> str:
@@ -200,11 +212,16 @@ def table(summary: Mapping[str, Any]) -> str:
         fields = ("seconds", "cpu_seconds", "ms_per_step", "accuracy")
         cells = [shown(row[field]) for field in fields]
         lines.append(f"| {name} | {' | '.join(cells)} | {row['roofline']:.0%} |")
-    lines += ["", "| target | at least | reached | |", "|---|---|---|---|"]
-    for row in summary["targets"]:
+    return "\n".join([*lines, "", *target_lines(summary["targets"])])
+
+
+def target_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a line of a table for each target."""
+    lines = ["| target | at least | reached | |", "|---|---|---|---|"]
+    for row in rows:
         word = "falls short" if row["falls_short"] else "reached"
         lines.append(f"| {row['target']} | {row['at_least']} | {row['reached']} | {word} |")
-    return "\n".join(lines)
+    return lines
 
 
 def shown(numbers: Mapping[str, float]) -> str:
